@@ -1,0 +1,122 @@
+/**
+ * The layout of a tape at rest. Owns names and types of every file and column of a tape folder; hides nothing: this page
+ * is what another program needs to read one.
+ *
+ * ```
+ * <tape>/
+ *   manifest.json                              Manifest
+ *   markets.parquet                            MarketRow: everything known afterwards, results included (audit, reports)
+ *   coverage.parquet                           CoverageRow: market × hour
+ *   messages/date=YYYY-MM-DD/part-000.parquet  the rows; file order is the sequence
+ *   quarantine.ndjson                          rejected input lines, with file, line and reason (only when there are any)
+ * ```
+ *
+ * Columns of `messages`, sorted by (file, row): `time` BIGINT µs when we learned it · `time_venue` BIGINT µs · `market` VARCHAR
+ * ticker ('' for none) · `kind` UTINYINT · `flags` UTINYINT · `side` UTINYINT · `price` INTEGER 1/10,000 $ · `quantity` BIGINT 1/100 contract ·
+ * `detail` VARCHAR JSON of rare kinds, else NULL. Meanings: engine/message.ts.
+ */
+import type { KindName, LabelName } from '../engine/message.ts'
+
+export const TAPE_SCHEMA = 'tapeline.tape/1'
+
+export type ManifestFile = { readonly path: string; readonly sha256: string; readonly bytes: number; readonly rows: number }
+
+/** The recorder's clock against the venue's, per connection (µs): receive − venue at its lower envelope. */
+export type ClockOffset = {
+  readonly connection: string
+  readonly offset: number
+  /** Half-width: spread of the lower envelope across the connection. */
+  readonly uncertainty: number
+  readonly samples: number
+}
+
+/** How decreases were labelled for one series: Quantity sums and counts. */
+export type LabelShare = {
+  readonly series: string
+  readonly label: LabelName
+  readonly inferred: boolean
+  readonly count: number
+  readonly quantity: number
+}
+
+export type Manifest = {
+  readonly schema: typeof TAPE_SCHEMA
+  readonly name: string
+  /** `kalshi-ws`, `practice`, … */
+  readonly source: string
+  /** Made by the practice population: every report says so in its first line. */
+  readonly practice: boolean
+  readonly files: readonly ManifestFile[]
+  readonly rows: number
+  readonly byKind: Readonly<Partial<Record<KindName, number>>>
+  readonly markets: number
+  /** µs, first and last `time`. */
+  readonly from: number
+  readonly to: number
+  /** µs: the longest corrected lag (time − time_venue) of a market-data row. */
+  readonly lagMax: number
+  readonly clock: readonly ClockOffset[]
+  readonly labels: readonly LabelShare[]
+  /** How labels came about: from prints, from volume, or known (practice). */
+  readonly labelBasis: 'paired with prints' | 'inferred' | 'mixed' | 'true' | 'none'
+  readonly gaps: number
+  readonly inFlux: number
+  readonly negativeLevels: number
+  readonly lastingCrosses: number
+  readonly quarantined: number
+  /** Input files with their SHA-256, or generator parameters: where this tape came from. */
+  readonly origin: Readonly<Record<string, unknown>>
+  /** Free remarks that a reader must know, one sentence each (grid inferred, fee assumed …). */
+  readonly remarks: readonly string[]
+}
+
+/** A market as known after everything: for audit and reports, never for the engine. Times µs, prices Price units, quantities Quantity. */
+export type MarketRow = {
+  readonly ticker: string
+  readonly event: string
+  readonly series: string
+  readonly title: string
+  readonly exclusive: boolean | null
+  readonly strike: string | null
+  readonly openTime: number | null
+  readonly closeTime: number | null
+  /** JSON of GridBand[]. */
+  readonly grid: string
+  readonly gridBasis: 'stated' | 'inferred'
+  /** JSON of FeeDetail. */
+  readonly fee: string
+  readonly feeBasis: 'stated' | 'assumed'
+  readonly result: string | null
+  readonly settlementValue: number | null
+  readonly determinedTime: number | null
+  readonly settledTime: number | null
+  readonly rows: number
+  readonly deltas: number
+  readonly trades: number
+  /** Contracts in trade rows, and contracts by the exchange's own cumulative volume over the same span (null: unknown). */
+  readonly tradedQuantity: number
+  readonly venueQuantity: number | null
+  /** Only best prices known at the start: a backtest refuses it. */
+  readonly partialBook: boolean
+  readonly firstTime: number
+  readonly lastTime: number
+}
+
+/** One market in one hour. Durations µs. */
+export type CoverageRow = {
+  readonly market: string
+  readonly hour: number
+  readonly rows: number
+  /** Time within the hour between the first and last news of the market's connection, and how much of it the book was synced. */
+  readonly recorded: number
+  readonly synced: number
+  readonly gaps: number
+  readonly resyncs: number
+  readonly inFlux: number
+  readonly negativeLevels: number
+  readonly lastingCrosses: number
+  /** Comparisons of our best prices with the exchange's own (ticker rows), and how many agreed. */
+  readonly audits: number
+  readonly auditsEqual: number
+  readonly partialBook: boolean
+}

@@ -1,0 +1,135 @@
+/**
+ * A session: one run of the engine. Owns the header (everything that, with the tape, decides every byte of the journal)
+ * and the end mark. Both are JSON. Invariant: nothing in the header comes from a clock or a machine but the versions.
+ */
+import type { JournalTable } from './journal.ts'
+import type { EquityTable, MarkoutTable, TouchTable } from './samples.ts'
+
+export type FillModelName = 'strict' | 'queue' | 'touch'
+/** µs from decision to venue (place, cancel, amend) and from venue to answer. */
+export type Delays = { readonly place: number; readonly cancel: number; readonly amend: number; readonly answer: number }
+
+/** Every risk limit, in engine units (Money, Quantity, µs, Price units). `null` would mean off; no default is. */
+export type Limits = {
+  readonly orderMax: number
+  readonly positionMax: number
+  readonly marketLossMax: number
+  readonly eventLossMax: number
+  readonly sessionLossMax: number
+  readonly ordersOpenMax: number
+  readonly ordersPerSecondMax: number
+  readonly collar: number
+  readonly silenceMax: number
+  readonly orderAgeMax: number
+}
+
+/** What is known of the tape when the session starts; shown first in every report. */
+export type TapeFacts = {
+  readonly name: string
+  readonly manifest: string
+  readonly source: string
+  readonly practice: boolean
+  readonly rows: number
+  readonly markets: number
+  readonly from: number
+  readonly to: number
+  /** µs: the longest corrected lag of the feed in the tape. */
+  readonly lagMax: number
+  readonly gaps: number
+  /** Share of recorded market time in which the book was synced, 0 … 1; `null` when unknown. */
+  readonly coverage: number | null
+  readonly labels: 'paired with prints' | 'inferred' | 'mixed' | 'true' | 'none'
+}
+
+export type SessionHeader = {
+  readonly schema: 'tapeline.session/1'
+  readonly mode: 'backtest' | 'paper' | 'live'
+  readonly version: string
+  readonly node: string
+  readonly tape: TapeFacts
+  readonly strategies: readonly { readonly name: string; readonly parameters: Readonly<Record<string, number | string | boolean>> }[]
+  readonly cash: number
+  readonly limits: Limits
+  readonly fills: FillModelName
+  readonly delays: Delays
+  /** Write tokens per second and bucket size of the account's tier (api.md §2.2); 10 a placement, 2 a cancel. */
+  readonly rate: { readonly perSecond: number; readonly capacity: number }
+  readonly seed: number
+  /** Selection, `null`: everything. Times in µs. */
+  readonly selection: {
+    readonly markets: readonly string[] | null
+    readonly series: readonly string[] | null
+    readonly from: number | null
+    readonly to: number | null
+    /** µs from the first row during which the strategy sees and may not trade. */
+    readonly warmup: number
+  }
+}
+
+/** One market at the end of a session. Money in millionths of a dollar; `result` is `null` while undetermined. */
+export type MarketEnd = {
+  readonly ticker: string
+  readonly event: string
+  readonly series: string
+  readonly title: string
+  readonly strike: string | null
+  readonly closeTime: number | null
+  readonly result: string | null
+  /** What one YES contract paid, Price units; `null` while undetermined. */
+  readonly settlementValue: number | null
+  readonly paid: boolean
+  readonly orders: number
+  readonly fills: number
+  /** Contracts filled, Quantity. */
+  readonly filled: number
+  /** Signed position at the end (0 once paid). */
+  readonly position: number
+  /** Value of the open position at liquidation and at the mid, Money (signed, a short is the negative of its cost to close plus its collateral). */
+  readonly liquidationValue: number
+  readonly midValue: number
+  readonly markBasis: 'none' | 'settlement' | 'touch' | 'no quote: worst case'
+  readonly fees: number
+  /** Net of fees, positions marked at liquidation. */
+  readonly pnl: number
+}
+
+export type SessionEnd = {
+  readonly complete: boolean
+  /** Why it ended: `end of tape`, `interrupted`, `strategy error`, … */
+  readonly reason: string
+  readonly rows: number
+  readonly firstTime: number | null
+  readonly lastTime: number | null
+  readonly marketsSeen: number
+  readonly marketsTwoSided: number
+  readonly marketsUnsyncedEver: number
+  readonly inFlux: number
+  readonly cash: number
+  readonly locked: number
+  readonly equity: number
+  readonly equityMid: number
+  readonly equityPeak: number
+  readonly drawdownMax: number
+  readonly fees: number
+  /** Worst loss of all that is still open at the end, Money. */
+  readonly stressLoss: number
+  readonly signals: number
+  readonly orders: number
+  readonly fills: number
+  readonly refusals: Readonly<Record<string, number>>
+  readonly rejections: Readonly<Record<string, number>>
+  /** Markets with an order, by ticker. */
+  readonly markets: readonly MarketEnd[]
+}
+
+/** Everything a report is a pure function of. `strings` resolves the numbers of `journal` and `touches`. */
+export type SessionRecord = {
+  readonly header: SessionHeader
+  readonly end: SessionEnd
+  readonly digest: string
+  readonly strings: readonly string[]
+  readonly journal: JournalTable
+  readonly touches: TouchTable
+  readonly equity: EquityTable
+  readonly markouts: MarkoutTable
+}
