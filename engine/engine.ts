@@ -1,0 +1,621 @@
+/**
+ * The engine: one synchronous loop over one ordered stream. Rows, commands on their way, answers and timers go in; commands, the
+ * journal and samples come out. Owns the order of things inside an instant; hides nothing else: books, matching, risk, orders and
+ * money each have their file. Invariant: the same session header and the same rows give the same calls in the same order, however
+ * the rows are cut into batches.
+ *
+ * One instant:  rows (with their matching) → commands due → answers → strategy handlers → timers, repeated until quiet.
+ */
+import { assert, AssertionError, unreachable } from './assert.ts'
+import { MarketBook, StrategyDesk, StrategyError, type DeskHost } from './desk.ts'
+import { gridOf } from './grid.ts'
+import { Journal, JournalKind, Strings, type JournalSink } from './journal.ts'
+import { Markets, type Market } from './market.ts'
+import {
+  Flag, Kind, labelOf, Label,
+  type Batch, type CatalogDetail, type DeterminedDetail, type ExternalDetail, type FeeDetail, type GridDetail, type OperatorDetail, type StatusDetail, type SyncDetail,
+} from './message.ts'
+import type { Answer, Order } from './order.ts'
+import { OrderManager, TokenBucket, Words, type ManagerHost, type Wish } from './order-manager.ts'
+import { Portfolio } from './portfolio.ts'
+import { EventQueue, Phase, PHASE_HANDLERS } from './queue.ts'
+import { Risk, type RiskState } from './risk.ts'
+import { Samples, type SampleSink } from './samples.ts'
+import { Sampler, type Markout } from './sampler.ts'
+import { marketEnd } from './settlement.ts'
+import type { MarketEnd, SessionEnd, SessionHeader } from './session.ts'
+import type { Strategy } from './strategy.ts'
+import { ASK, BID, MILLISECOND, type Money, type Price, type SideCode, type Timestamp } from './units.ts'
+import type { Inbox, Venue } from './venue.ts'
+
+/** Still crossed this long after it began, without news: the market is unsynced. */
+const FLUX_MAX = 250 * MILLISECOND
+/** More rounds than this inside one instant: something answers itself for ever. */
+const ROUNDS_MAX = 10_000
+
+type Due =
+  | { readonly type: 'venue'; readonly token: unknown }
+  | { readonly type: 'answer'; readonly answer: Answer }
+  | { readonly type: 'wake'; readonly owner: number }
+  | { readonly type: 'retry'; readonly wish: Wish }
+  | { readonly type: 'flux'; readonly market: Market; readonly since: number }
+  | { readonly type: 'sample'; readonly markout: Markout }
+
+type Notice =
+  | { readonly type: 'trade'; readonly market: Market; readonly side: SideCode; readonly price: number; readonly quantity: number; readonly timeVenue: number }
+  | { readonly type: 'fill'; readonly order: Order; readonly answer: Extract<Answer, { type: 'fill' }> }
+  | { readonly type: 'status'; readonly market: Market }
+  | { readonly type: 'settlement'; readonly market: Market; readonly positions: readonly number[] }
+  | { readonly type: 'external'; readonly detail: ExternalDetail; readonly timeVenue: number }
+
+export type EngineOptions = {
+  readonly header: SessionHeader
+  readonly strategies: readonly Strategy[]
+  readonly venue: Venue
+  readonly sink: JournalSink & SampleSink
+}
+
+export class Engine implements Inbox, DeskHost, ManagerHost {
+  readonly markets = new Markets()
+  readonly portfolio: Portfolio
+  readonly journal: Journal
+  readonly words: Words
+  readonly manager: OrderManager
+  readonly #header: SessionHeader
+  readonly #strategies: readonly Strategy[]
+  readonly #desks: readonly StrategyDesk[]
+  readonly #venue: Venue
+  readonly #samples: Samples
+  readonly #sampler: Sampler
+  readonly #state: RiskState
+  readonly #queue = new EventQueue<Due>()
+  /** Markets with a complete exchange message in this instant, in order. */
+  #dirty: Market[] = []
+  #notices: Notice[] = []
+  readonly #books: (MarketBook | undefined)[] = []
+  readonly #listensToTrades: boolean
+  readonly #ended: MarketEnd[] = []
+  /** Raw time of the latest row, and the engine's clock (never behind it). */
+  #rowTime = -Infinity
+  #now = 0
+  #rows = 0
+  #firstTime: number | null = null
+  #warmupUntil = -Infinity
+  #twoSided = 0
+  #unsynced = 0
+  #inFlux = 0
+  #operatorMode: 'running' | 'paused' | 'reduce' | 'halted' = 'running'
+
+  constructor({ header, strategies, venue, sink }: EngineOptions) {
+    this.#header = header
+    this.#strategies = strategies
+    this.#venue = venue
+    const strings = new Strings()
+    this.journal = new Journal(strings, sink)
+    this.words = new Words(this.journal, distinct(strategies.map((s) => s.name)))
+    this.#samples = new Samples(strings, sink)
+    this.portfolio = new Portfolio(header.cash as Money)
+    this.#state = { now: 0, lastRow: -Infinity, mode: 'warmup', ordersOpen: 0 }
+    const risk = new Risk(header.limits, this.portfolio, this.#state)
+    const bucket = new TokenBucket(header.rate.perSecond, header.rate.capacity)
+    this.manager = new OrderManager(venue, risk, this.portfolio, this.#state, this.journal, bucket, this, this.words)
+    this.#sampler = new Sampler(this.#samples, this.portfolio, this.words, (time, markout) => this.#queue.push(Math.max(time, this.#now), Phase.TIMER, { type: 'sample', markout }))
+    this.#desks = strategies.map((s, owner) => new StrategyDesk(this, owner, s.name))
+    this.#listensToTrades = strategies.some((s) => s.onTrade !== undefined)
+    venue.connect(this)
+  }
+
+  get now(): number {
+    return this.#now
+  }
+
+  /** Takes the next rows, in order. */
+  run(batch: Batch): void {
+    const { length, time, timeVenue, market: marketColumn, kind: kinds, flags: flagColumn, side: sides, price: prices, quantity: quantities } = batch
+    const tape = this.#venue.onTape
+    for (let i = 0; i < length; i++) {
+      const t = time[i] as number
+      if (t !== this.#rowTime) this.#advance(t)
+      const kind = kinds[i] as number
+      if (kind >= Kind.CATALOG) {
+        this.#rare(kind, marketColumn[i] as number, timeVenue[i] as number, batch.details[batch.detail[i] as number])
+        continue
+      }
+      const market = this.markets.at(marketColumn[i] as number)
+      if (market === null) continue // paid and gone: a late row says nothing to us
+      assert(market !== undefined, 'a market is in the catalog before its first row')
+      const flags = flagColumn[i] as number
+      const tv = timeVenue[i] as number
+      if (tv > market.venueTime) this.#instant(market, tv)
+      const side = sides[i] as SideCode
+      const price = prices[i] as number
+      const quantity = quantities[i] as number
+      const watched = tape !== null && market.resting > 0
+      if (kind === Kind.DELTA) {
+        // An unsynced book is not kept: only a snapshot makes it whole again.
+        if (!market.synced) continue
+        if (watched && (flags & Flag.EXECUTION) !== 0 && labelOf(flags) === Label.TRADE) tape.execution(market, side, price, -quantity, tv)
+        if (!market.book.change(side, price, quantity)) {
+          this.#unsync(market, 'negative level')
+          continue
+        }
+        if (watched && quantity < 0) tape.displayed(market, side, price, market.book.at(side, price))
+      } else if (kind === Kind.TRADE) {
+        market.lastTrade = price
+        if (watched && market.synced && (flags & Flag.EXECUTION) !== 0) tape.execution(market, side === BID ? ASK : BID, price, quantity, tv)
+        if (this.#listensToTrades) this.#notices.push({ type: 'trade', market, side, price, quantity, timeVenue: tv })
+        continue
+      } else if (kind === Kind.CLEAR || kind === Kind.LEVEL) {
+        if ((flags & Flag.CHECKPOINT) !== 0 && market.synced && !market.inSnapshot) {
+          this.#audit(market, kind, flags, side, price, quantity)
+          continue
+        }
+        if (kind === Kind.CLEAR) {
+          market.inSnapshot = true
+          market.book.clear()
+        } else if (!market.book.set(side, price, quantity)) {
+          this.#unsync(market, 'level off the grid')
+          continue
+        }
+        if ((flags & Flag.LAST) === 0) continue
+        market.inSnapshot = false
+        this.#sync(market)
+        if (watched) tape.snapshot(market)
+      } else continue
+      if ((flags & Flag.LAST) !== 0 && !market.dirty) {
+        market.dirty = true
+        this.#dirty.push(market)
+      }
+    }
+    this.#rows += length
+  }
+
+  /** The tape is over: what is on its way still happens, strategies only hear of it. */
+  finish(reason: string, complete: boolean): SessionEnd {
+    this.#drain()
+    this.#state.mode = 'ending'
+    // Long enough for every command and answer: each is due within a lag and its delays.
+    const { delays, tape } = this.#header
+    const horizon = this.#now + 2 * (tape.lagMax + delays.answer + Math.max(delays.place, delays.cancel, delays.amend)) + FLUX_MAX
+    while (this.#queue.time <= horizon) {
+      this.#setNow(this.#queue.time)
+      this.#drain()
+    }
+    for (const market of this.markets.alive) if (market.holding !== null) this.portfolio.mark(market)
+    this.#sampler.finish(this.#now, this.markets.alive)
+    this.journal.push(this.#now, JournalKind.STATE, -1, -1, -1, 0, -1, 0, this.words.of(`session:${complete ? 'complete' : 'partial'}`), this.words.of(reason), 0, 0, 0)
+    this.journal.flush()
+    this.#samples.flush()
+    for (const market of this.markets.alive) if (market.holding !== null) this.#ended.push(marketEnd(market, this.portfolio))
+    this.#ended.sort((a, b) => (a.ticker < b.ticker ? -1 : 1))
+    const p = this.portfolio
+    let sum = 0
+    for (const m of this.#ended) sum += m.pnl
+    assert(sum === p.equity - p.start, 'the profits of the markets add up to the change of equity')
+    return {
+      complete,
+      reason,
+      rows: this.#rows,
+      firstTime: this.#firstTime,
+      lastTime: this.#rows === 0 ? null : this.#rowTime,
+      marketsSeen: this.markets.seen,
+      marketsTwoSided: this.#twoSided,
+      marketsUnsyncedEver: this.#unsynced,
+      inFlux: this.#inFlux,
+      cash: p.cash,
+      locked: p.locked,
+      equity: p.equity,
+      equityMid: p.equityMid,
+      equityPeak: p.equityPeak,
+      drawdownMax: p.drawdownMax,
+      fees: p.fees,
+      stressLoss: p.loss + (p.equity - p.start),
+      signals: this.manager.signals,
+      orders: this.manager.orders,
+      fills: this.manager.fills,
+      refusals: sorted(this.manager.refusals),
+      rejections: sorted(this.manager.rejections),
+      markets: this.#ended,
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------------ time
+
+  /** A row at a later time: finish this instant, then everything due before it. */
+  #advance(time: number): void {
+    assert(time > this.#rowTime, 'rows come in the order of their time')
+    if (this.#dirty.length > 0 || this.#notices.length > 0 || this.#queue.time <= this.#now) this.#drain()
+    while (this.#queue.time < time) {
+      this.#setNow(this.#queue.time)
+      this.#drain()
+    }
+    this.#rowTime = time
+    this.#setNow(time)
+    this.#state.lastRow = this.#now
+    if (this.#firstTime === null) this.#begin(time)
+    else if (this.#state.mode === 'warmup' && time >= this.#warmupUntil) this.#setMode(this.#operatorMode)
+  }
+
+  #begin(time: number): void {
+    this.#firstTime = time
+    const { from, warmup } = this.#header.selection
+    this.#warmupUntil = (from !== null && from > time ? from : time) + warmup
+    if (time >= this.#warmupUntil) this.#state.mode = 'running'
+    for (let owner = 0; owner < this.#strategies.length; owner++) this.#call(owner, 'onStart', () => this.#strategies[owner]?.onStart?.(this.#desk(owner)))
+  }
+
+  /** Messages never tie: the clock is at least one step past the last message. */
+  #setNow(time: number): void {
+    if (time > this.#now) this.#now = time
+    this.#state.now = this.#now
+  }
+  #step(): void {
+    this.#now++
+    this.#state.now = this.#now
+  }
+
+  /** Repeats until nothing is due at this instant. */
+  #drain(): void {
+    const queue = this.#queue
+    for (let round = 0; ; round++) {
+      if (round > ROUNDS_MAX) throw new StrategyError('STRATEGY_LOOP', 'The session answers itself without end in one instant: a strategy wakes itself at desk.now, or repeats a wish that is refused at once')
+      if (queue.time <= this.#now && queue.phase < PHASE_HANDLERS) this.#due(queue.pop())
+      else if (this.#notices.length > 0 || this.#dirty.length > 0) this.#handlers()
+      else if (queue.time <= this.#now) this.#due(queue.pop())
+      else return
+    }
+  }
+
+  #due(due: Due): void {
+    switch (due.type) {
+      case 'venue':
+        this.#venue.onTape?.due(due.token)
+        break
+      case 'answer':
+        this.#step()
+        this.manager.answered(due.answer)
+        this.#maybeRetire(due.answer.order.market)
+        break
+      case 'wake':
+        if (this.#state.mode !== 'ending') this.#call(due.owner, 'onWake', () => this.#strategies[due.owner]?.onWake?.(this.#desk(due.owner)))
+        break
+      case 'retry':
+        this.manager.retry(due.wish)
+        break
+      case 'flux':
+        if (due.market.fluxSince === due.since) this.#unsync(due.market, 'crossed')
+        break
+      case 'sample':
+        this.#sampler.due(due.markout)
+        break
+      default:
+        unreachable(due)
+    }
+  }
+
+  #handlers(): void {
+    const notices = this.#notices
+    this.#notices = []
+    for (const notice of notices) this.#notify(notice)
+    const dirty = this.#dirty
+    if (dirty.length === 0) return
+    this.#dirty = []
+    for (const market of dirty) {
+      market.dirty = false
+      const { book } = market
+      if (!market.synced) continue
+      if (book.crossed) {
+        // In flux inside one venue instant: not broken, but nothing to act on.
+        if (market.fluxSince >= 0) continue
+        this.#inFlux++
+        market.fluxSince = market.venueTime
+        this.#queue.push(this.#now + FLUX_MAX, Phase.TIMER, { type: 'flux', market, since: market.fluxSince })
+        continue
+      }
+      market.fluxSince = -1
+      if (!market.everTwoSided && book.twoSided) {
+        market.everTwoSided = true
+        this.#twoSided++
+      }
+      if (market.sampled) this.#sampler.touched(market, this.#now)
+      if (market.status !== 'active' || this.#now < this.#quietUntil()) continue
+      const view = this.bookOf(market)
+      for (let owner = 0; owner < this.#strategies.length; owner++) {
+        const strategy = this.#strategies[owner] as Strategy
+        if (strategy.onBook === undefined) continue
+        try {
+          strategy.onBook(view, this.#desk(owner))
+        } catch (error) {
+          throw this.#blame(error, owner, 'onBook')
+        }
+      }
+    }
+  }
+
+  /** Before `--from` the strategy hears nothing; from there on it hears, and trades after the warm-up. */
+  #quietUntil(): number {
+    return this.#header.selection.from ?? -Infinity
+  }
+
+  #notify(notice: Notice): void {
+    if (this.#now < this.#quietUntil()) return
+    for (let owner = 0; owner < this.#strategies.length; owner++) {
+      const s = this.#strategies[owner] as Strategy
+      const desk = this.#desk(owner)
+      switch (notice.type) {
+        case 'trade':
+          this.#call(owner, 'onTrade', () =>
+            s.onTrade?.(
+              { market: notice.market, side: notice.side === BID ? 'bid' : 'ask', price: notice.price as Price, size: notice.quantity / 100, timeVenue: notice.timeVenue as Timestamp },
+              desk,
+            ),
+          )
+          break
+        case 'fill':
+          if (notice.order.owner !== owner) break
+          this.#call(owner, 'onFill', () =>
+            s.onFill?.(
+              {
+                market: notice.order.market, side: notice.order.side === BID ? 'bid' : 'ask', price: notice.answer.price,
+                size: notice.answer.quantity / 100, maker: notice.answer.maker, fee: notice.answer.fee / 1e6,
+              },
+              desk,
+            ),
+          )
+          break
+        case 'status':
+          this.#call(owner, 'onStatus', () => s.onStatus?.(notice.market, desk))
+          break
+        case 'settlement':
+          this.#call(owner, 'onSettlement', () =>
+            s.onSettlement?.(
+              { market: notice.market, result: notice.market.result ?? '', value: notice.market.settlementValue as Price, position: (notice.positions[owner] ?? 0) / 100 },
+              desk,
+            ),
+          )
+          break
+        case 'external':
+          this.#call(owner, 'onExternal', () =>
+            s.onExternal?.({ series: notice.detail.series, value: notice.detail.value, revision: notice.detail.revision, timeVenue: notice.timeVenue as Timestamp }, desk),
+          )
+          break
+        default:
+          unreachable(notice)
+      }
+    }
+  }
+
+  #call(owner: number, handler: string, run: () => void): void {
+    try {
+      run()
+    } catch (error) {
+      throw this.#blame(error, owner, handler)
+    }
+  }
+  /** A strategy's own error says whose it is and when; a broken invariant of ours stays what it is. */
+  #blame(error: unknown, owner: number, handler: string): unknown {
+    if (error instanceof AssertionError || error instanceof StrategyError) return error
+    const name = this.#strategies[owner]?.name ?? ''
+    return new StrategyError('STRATEGY_THREW', `Strategy ${name} threw in ${handler}: ${error instanceof Error ? error.message : String(error)}`, error)
+  }
+
+  // ------------------------------------------------------------------------------------------------ rows
+
+  /** The row opens a later venue instant of its market: the last one is whole now. */
+  #instant(market: Market, timeVenue: number): void {
+    if (market.fluxSince >= 0) {
+      if (market.book.crossed) this.#unsync(market, 'crossed')
+      else market.fluxSince = -1
+    }
+    const tape = this.#venue.onTape
+    if (tape !== null && (market.resting > 0 || market.arrival < timeVenue)) tape.instant(market, timeVenue)
+    market.venueTime = timeVenue
+  }
+
+  #rare(kind: number, feed: number, timeVenue: number, text: string | undefined): void {
+    assert(text !== undefined, 'a rare row has its detail')
+    if (kind === Kind.CATALOG) {
+      this.markets.add(feed, JSON.parse(text) as CatalogDetail)
+      return
+    }
+    if (kind === Kind.EXTERNAL) {
+      this.#notices.push({ type: 'external', detail: JSON.parse(text) as ExternalDetail, timeVenue })
+      return
+    }
+    if (kind === Kind.OPERATOR) {
+      this.#operate(JSON.parse(text) as OperatorDetail)
+      return
+    }
+    const market = this.markets.at(feed)
+    // A market that has paid and left may still be named by a late row.
+    if (market === undefined || market === null) return
+    if (timeVenue > market.venueTime) this.#instant(market, timeVenue)
+    switch (kind) {
+      case Kind.STATUS: {
+        const detail = JSON.parse(text) as StatusDetail
+        const before = market.status
+        if (detail.closeTime !== undefined) market.closeTime = detail.closeTime as Timestamp | null
+        if (before === detail.status) return
+        market.status = detail.status
+        this.#mention(market, `status:${detail.status}`)
+        this.#venue.onTape?.lifecycle(market, before, timeVenue)
+        this.#notices.push({ type: 'status', market })
+        return
+      }
+      case Kind.GRID: {
+        const grid = gridOf((JSON.parse(text) as GridDetail).grid)
+        if (grid === market.grid) return
+        market.grid = grid
+        if (!market.book.regrid(grid)) this.#unsync(market, 'level off the grid')
+        this.#venue.onTape?.lifecycle(market, market.status, timeVenue)
+        this.#mention(market, 'grid')
+        return
+      }
+      case Kind.FEE:
+        market.fee = JSON.parse(text) as FeeDetail
+        return
+      case Kind.SYNC: {
+        const detail = JSON.parse(text) as SyncDetail
+        if (detail.state === 'unsynced') this.#unsync(market, detail.reason)
+        return
+      }
+      case Kind.DETERMINED:
+        this.#determine(market, JSON.parse(text) as DeterminedDetail, timeVenue)
+        return
+      case Kind.SETTLED:
+        this.#settle(market)
+        this.#maybeRetire(market)
+        return
+      default:
+        throw new AssertionError('Invariant: the kind of a row is known')
+    }
+  }
+
+  #determine(market: Market, detail: DeterminedDetail, timeVenue: number): void {
+    if (market.settlementValue >= 0) return
+    assert(detail.value >= 0 && detail.value <= 10_000, 'a settlement value lies between 0 and one dollar')
+    const before = market.status
+    market.settlementValue = detail.value
+    market.result = detail.result
+    market.status = 'determined'
+    this.#venue.onTape?.lifecycle(market, before, timeVenue)
+    const h = market.holding
+    if (h !== null) {
+      this.portfolio.mark(market)
+      this.portfolio.recount(market)
+      this.journal.push(
+        this.#now, JournalKind.SETTLEMENT, this.words.market(market), -1, -1, 0, detail.value, h.position, this.words.of(detail.result), -1, 0, 0, this.portfolio.profit(market),
+      )
+      this.#sampler.equity(this.#now)
+    }
+    this.#notices.push({ type: 'settlement', market, positions: h === null ? [] : h.positions.slice() })
+  }
+
+  /** Cash moves: the position and its collateral become money. */
+  #settle(market: Market): void {
+    assert(market.settlementValue >= 0, 'a market is determined before it pays')
+    if (market.paid) return
+    market.paid = true
+    market.status = 'finalized'
+    const h = market.holding
+    if (h === null) return
+    const position = h.position
+    const paid = this.portfolio.pay(market)
+    this.journal.push(
+      this.#now, JournalKind.SETTLEMENT, this.words.market(market), -1, -1, 0, market.settlementValue, position, this.words.of('paid'), -1, 0, paid, this.portfolio.profit(market),
+    )
+    this.#sampler.equity(this.#now)
+  }
+
+  /** A market that has paid leaves once nothing of ours is on its way. */
+  #maybeRetire(market: Market): void {
+    if (!market.paid || market.resting > 0 || market.arrival < Infinity) return
+    for (const wish of market.wishes) if (wish !== null && wish.order !== null) return
+    if (this.markets.at(market.feed) !== market) return
+    if (market.holding !== null) {
+      this.#ended.push(marketEnd(market, this.portfolio))
+      this.#sampler.retire(market, this.#now)
+      this.portfolio.retire(market)
+    }
+    this.#books[market.slot] = undefined
+    this.markets.remove(market)
+  }
+
+  #operate(detail: OperatorDetail): void {
+    this.journal.push(this.#now, JournalKind.STATE, -1, -1, -1, 0, -1, 0, this.words.of(`session:${detail.command}`), this.words.of(detail.reason), 0, 0, 0)
+    this.#operatorMode = detail.command === 'resume' ? 'running' : detail.command === 'pause' ? 'paused' : detail.command === 'halt' ? 'halted' : 'reduce'
+    if (this.#state.mode !== 'warmup') this.#setMode(this.#operatorMode)
+    if (detail.command === 'halt') this.manager.pullAll(this.markets.alive)
+  }
+  #setMode(mode: RiskState['mode']): void {
+    this.#state.mode = mode
+  }
+
+  #sync(market: Market): void {
+    market.fluxSince = -1
+    if (market.synced) return
+    market.synced = true
+    if (market.everUnsynced) this.#mention(market, 'synced')
+  }
+  #unsync(market: Market, reason: string): void {
+    market.fluxSince = -1
+    market.inSnapshot = false
+    if (!market.synced) return
+    market.synced = false
+    if (!market.everUnsynced) {
+      market.everUnsynced = true
+      this.#unsynced++
+    }
+    this.#mention(market, `unsynced:${reason}`)
+  }
+
+  /** A checkpoint repeats the book: a synced book must already be it. */
+  #audit(market: Market, kind: number, flags: number, side: SideCode, price: number, quantity: number): void {
+    if (kind === Kind.CLEAR) {
+      this.#audited = 0
+      if ((flags & Flag.LAST) !== 0) assert(!market.book.hasBid && !market.book.hasAsk, 'an empty checkpoint meets an empty book')
+      return
+    }
+    assert(market.book.at(side, price) === quantity, 'a synced book equals the checkpoint of the tape')
+    this.#audited++
+    if ((flags & Flag.LAST) !== 0) assert(this.#audited === market.book.levels, 'a synced book has no level that the checkpoint has not')
+  }
+  #audited = 0
+
+  /** State of a market enters the journal only where we trade it: what nobody looked at must not change a digest. */
+  #mention(market: Market, what: string): void {
+    if (!market.sampled) return
+    this.journal.push(this.#now, JournalKind.STATE, this.words.market(market), -1, -1, 0, -1, 0, this.words.of(what), -1, 0, 0, 0)
+  }
+
+  // ------------------------------------------------------------------------------------------------ ports
+
+  answer(time: number, answer: Answer): void {
+    this.#queue.push(Math.max(time, this.#now), Phase.ANSWER, { type: 'answer', answer })
+  }
+  wake(time: number, token: unknown): void {
+    this.#queue.push(Math.max(time, this.#now), Phase.COMMAND, { type: 'venue', token })
+  }
+  retryAt(time: number, wish: Wish): void {
+    this.#queue.push(Math.max(time, this.#now + 1), Phase.TIMER, { type: 'retry', wish })
+  }
+  wakeAt(time: number, owner: number): void {
+    this.#queue.push(Math.max(time, this.#now), Phase.TIMER, { type: 'wake', owner })
+  }
+  filled(order: Order, answer: Extract<Answer, { type: 'fill' }>): void {
+    this.#sampler.filled(order.market, answer, this.#now)
+    this.#notices.push({ type: 'fill', order, answer })
+  }
+  traded(market: Market): void {
+    if (market.sampled) return
+    market.sampled = true
+    this.#sampler.touched(market, this.#now)
+  }
+  bookOf(market: Market): MarketBook {
+    let book = this.#books[market.slot]
+    if (book === undefined) {
+      book = new MarketBook(market)
+      this.#books[market.slot] = book
+    }
+    return book
+  }
+  #desk(owner: number): StrategyDesk {
+    return this.#desks[owner] as StrategyDesk
+  }
+}
+
+function sorted(counts: Readonly<Record<string, number>>): Record<string, number> {
+  const out: Record<string, number> = {}
+  for (const key of Object.keys(counts).sort()) out[key] = counts[key] as number
+  return out
+}
+
+/** Two strategies of one name are told apart by a number. */
+function distinct(names: readonly string[]): string[] {
+  const seen = new Map<string, number>()
+  return names.map((name) => {
+    const n = (seen.get(name) ?? 0) + 1
+    seen.set(name, n)
+    return n === 1 ? name : `${name} ${n}`
+  })
+}

@@ -1,0 +1,458 @@
+/**
+ * Matching in one market: price, then time, at the resting order's price (api.md §4.1). A price level is a queue of known
+ * orders between anonymous blocks:
+ *
+ * ```
+ *   front ──▶ [anonymous 40] [order A 10] [anonymous 25] [order B 5] [anonymous 80] ◀── back
+ *              A.ahead = 40                B.ahead = 65      displayed by the depth = 145 (ours not included)
+ * ```
+ *
+ * An anonymous block is known by size alone (from a tape) and `ahead` counts the anonymous quantity before an order. Without
+ * a tape (`depth` = null) every order is known: the practice population and the local exchange. With a tape the known
+ * orders are ours: the backtest. Both: a driven exchange.
+ *
+ * Owns queues, resting orders, what takers took from the displayed depth; hides the lists. Invariant: fills never exceed what a
+ * trade, or the displayed depth minus what we took of it, had to give; `ahead` never grows and never exceeds the level.
+ */
+import { assert } from './assert.ts'
+import { Book } from './book.ts'
+import type { PriceGrid } from './grid.ts'
+import { ASK, BID, type Price, type Quantity, type SideCode } from './units.ts'
+
+export type TimeInForce = 'gtc' | 'ioc' | 'fok'
+/** api.md §4.6. `taker`: the incoming order stops at our own; `maker`: our own resting order is canceled and matching goes on. */
+export type SelfTradePrevention = 'taker' | 'maker'
+export type FillModel = 'strict' | 'queue' | 'touch'
+
+export type CancelReason =
+  | 'user' | 'ioc' | 'self-trade' | 'expired' | 'closed' | 'reactivated' | 'reduce-only' | 'grid' | 'session'
+export type PlaceRejection = 'post-only-cross' | 'fok-volume' | 'reduce-only-needs-ioc' | 'reduce-only-no-position' | 'off-grid' | 'size'
+
+/** An order at the venue. Created by the caller, owned by its matching while it rests. */
+export class VenueOrder {
+  readonly id: number
+  /** Orders of one account never trade with each other. */
+  readonly account: number
+  readonly side: SideCode
+  price: Price
+  /** Grid index of `price`. */
+  index = -1
+  remaining: Quantity
+  filled = 0
+  readonly postOnly: boolean
+  readonly prevention: SelfTradePrevention
+  /** Anonymous quantity before it in its level. */
+  ahead = 0
+  /** Its place was cut by a snapshot: an estimate from then on. */
+  uncertain = false
+  resting = false
+  next: VenueOrder | null = null
+  previous: VenueOrder | null = null
+
+  constructor(id: number, account: number, side: SideCode, price: Price, quantity: Quantity, postOnly = false, prevention: SelfTradePrevention = 'taker') {
+    this.id = id
+    this.account = account
+    this.side = side
+    this.price = price
+    this.remaining = quantity
+    this.postOnly = postOnly
+    this.prevention = prevention
+  }
+}
+
+/** What matching tells its venue, in order. */
+export interface MatchSink {
+  /** `maker` is null when the taker met anonymous depth, `taker` null when a tape's trade met a resting order. */
+  fill(maker: VenueOrder | null, taker: VenueOrder | null, price: Price, quantity: Quantity): void
+  /** A resting or incoming order ended unfilled. */
+  canceled(order: VenueOrder, reason: CancelReason): void
+  /** The known quantity at a level changed (no tape: the public delta). */
+  level(side: SideCode, price: Price, delta: number): void
+}
+
+export class Matching {
+  readonly #sink: MatchSink
+  readonly #model: FillModel
+  /** What a tape displays, or null. Read, never written. */
+  readonly #depth: Book | null
+  /** Totals of known orders by level. */
+  readonly known: Book
+  #heads: [(VenueOrder | null)[], (VenueOrder | null)[]] = [[], []]
+  #tails: [(VenueOrder | null)[], (VenueOrder | null)[]] = [[], []]
+  /** What our takers took of each displayed level, by side and index; allocated at the first take. */
+  #taken: [Float64Array, Float64Array] | null = null
+  count = 0
+
+  constructor(grid: PriceGrid, depth: Book | null, model: FillModel, sink: MatchSink) {
+    this.known = new Book(grid)
+    this.#depth = depth
+    this.#model = model
+    this.#sink = sink
+  }
+
+  get grid(): PriceGrid {
+    return this.known.grid
+  }
+
+  /**
+   * An order arrives. It trades with what is there, then rests (gtc) or ends. `reducible`: how much a reduce-only order may trade,
+   * −1 for any. Returns null, or why it was refused whole; a refused order changed nothing.
+   */
+  place(order: VenueOrder, tif: TimeInForce, reducible = -1): PlaceRejection | null {
+    order.index = this.grid.indexOf[order.price] ?? -1
+    if (order.index < 0) return 'off-grid'
+    if (!(order.remaining > 0)) return 'size'
+    if (reducible >= 0) {
+      if (tif === 'gtc') return 'reduce-only-needs-ioc'
+      if (reducible === 0) return 'reduce-only-no-position'
+    }
+    if (order.postOnly && this.#crosses(order)) return 'post-only-cross'
+    if (tif === 'fok' && this.#available(order) < order.remaining) return 'fok-volume'
+    if (reducible >= 0 && reducible < order.remaining) order.remaining = reducible as Quantity
+    const stopped = order.postOnly ? false : this.#take(order)
+    if (order.remaining === 0) return null
+    if (stopped) this.#sink.canceled(order, 'self-trade')
+    else if (tif === 'gtc') this.#rest(order)
+    else this.#sink.canceled(order, 'ioc')
+    return null
+  }
+
+  /** Takes a resting order off the book. False when it does not rest. */
+  cancel(order: VenueOrder, reason: CancelReason): boolean {
+    if (!order.resting) return false
+    this.#unlink(order)
+    this.#sink.canceled(order, reason)
+    return true
+  }
+
+  /** Fewer contracts, same price: the place is kept (api.md §4.3). `remaining` > 0 and below what it has. */
+  decrease(order: VenueOrder, remaining: Quantity): boolean {
+    if (!order.resting || !(remaining < order.remaining) || !(remaining > 0)) return false
+    const delta = remaining - order.remaining
+    order.remaining = remaining
+    this.known.change(order.side, order.price, delta)
+    this.#sink.level(order.side, order.price, delta)
+    return true
+  }
+
+  /**
+   * New price or size. The place is kept only when the size falls at the same price; otherwise the order leaves and comes back at the
+   * end of the queue, and may trade on arrival.
+   */
+  amend(order: VenueOrder, price: Price, remaining: Quantity): PlaceRejection | 'gone' | null {
+    if (!order.resting) return 'gone'
+    const index = this.grid.indexOf[price] ?? -1
+    if (index < 0) return 'off-grid'
+    if (!(remaining > 0)) return 'size'
+    if (price === order.price && remaining <= order.remaining) {
+      if (remaining < order.remaining) this.decrease(order, remaining)
+      return null
+    }
+    if (order.postOnly && this.#crossesAt(order.side, index)) return 'post-only-cross'
+    this.#unlink(order)
+    order.price = price
+    order.index = index
+    order.remaining = remaining
+    order.uncertain = false
+    const stopped = order.postOnly ? false : this.#take(order)
+    if (order.remaining > 0) {
+      if (stopped) this.#sink.canceled(order, 'self-trade')
+      else this.#rest(order)
+    }
+    return null
+  }
+
+  /** Every resting order of the market ends, best price first, front first. */
+  cancelAll(reason: CancelReason): void {
+    for (const side of [BID, ASK] as const) {
+      for (let order = this.#front(side); order !== null; order = this.#front(side)) this.cancel(order, reason)
+    }
+  }
+
+  /**
+   * A tape's trade: `quantity` was executed at `price` against the resting `side`. Our better-priced orders would have been met
+   * first; at the price itself the fill model decides. All of ours share the one volume.
+   */
+  execution(side: SideCode, price: number, quantity: number): void {
+    const index = this.grid.indexOf[price] ?? -1
+    if (index < 0 || this.count === 0) return
+    let left = quantity
+    for (let order = this.#front(side); order !== null && left > 0; order = this.#front(side)) {
+      if (side === BID ? order.index <= index : order.index >= index) break
+      const q = Math.min(left, order.remaining)
+      left -= q
+      this.#fillResting(order, q)
+    }
+    if (left === 0 || this.#model === 'strict') return
+    let order = this.#heads[side][index] ?? null
+    let passed = 0
+    while (order !== null && left > 0) {
+      const following: VenueOrder | null = order.next
+      const before = Math.max(0, order.ahead - passed)
+      const anonymous = Math.min(before, left)
+      passed += anonymous
+      left -= anonymous
+      if (left > 0) {
+        const q = Math.min(left, order.remaining)
+        left -= q
+        this.#fillResting(order, q)
+      }
+      order = following
+    }
+    if (passed > 0) for (let o = this.#heads[side][index] ?? null; o !== null; o = o.next) o.ahead = Math.max(0, o.ahead - passed)
+  }
+
+  /** The displayed quantity of a level fell to `quantity`: no place is behind more than that, and no more was taken. */
+  displayed(side: SideCode, price: number, quantity: number): void {
+    const index = this.grid.indexOf[price] ?? -1
+    if (index < 0) return
+    for (let o = this.#heads[side][index] ?? null; o !== null; o = o.next) if (o.ahead > quantity) o.ahead = quantity
+    const taken = this.#taken
+    if (taken !== null && (taken[side][index] as number) > quantity) taken[side][index] = quantity
+  }
+
+  /** A snapshot replaced the depth: places shrink to the level, never grow, and are estimates from now on. */
+  resnapped(): void {
+    const depth = this.#depth
+    if (depth === null) return
+    for (const side of [BID, ASK] as const) {
+      const shown = side === BID ? depth.bids : depth.asks
+      const heads = this.#heads[side]
+      for (let i = 0; i < heads.length; i++) {
+        for (let o = heads[i] ?? null; o !== null; o = o.next) {
+          const level = shown[i] ?? 0
+          o.uncertain = true
+          if (o.ahead > level) o.ahead = level
+        }
+      }
+      const taken = this.#taken
+      if (taken !== null) for (let i = 0; i < taken[side].length; i++) taken[side][i] = Math.min(taken[side][i] as number, shown[i] ?? 0)
+    }
+  }
+
+  /**
+   * The venue instant is over and the depth stands at or through one of our resting prices: whoever brought that depth would have met
+   * us first. Fills up to the displayed size not yet taken. Not under `strict`, which knows trades only.
+   */
+  crossed(): void {
+    const depth = this.#depth
+    if (depth === null || this.#model === 'strict') return
+    for (const side of [BID, ASK] as const) {
+      const other = side === BID ? ASK : BID
+      for (let order = this.#front(side); order !== null; order = this.#front(side)) {
+        const level = this.#bestShown(other)
+        if (level < 0 || (side === BID ? level > order.index : level < order.index)) break
+        const q = Math.min(order.remaining, this.#shownAt(other, level))
+        this.#draw(other, level, q)
+        this.#fillResting(order, q)
+      }
+    }
+  }
+
+  /** The grid changed; `depth` has been moved already. Orders that the new grid does not know are canceled. */
+  regrid(grid: PriceGrid): void {
+    if (grid === this.grid) return
+    const orders: VenueOrder[] = []
+    for (const side of [BID, ASK] as const) {
+      for (const head of this.#heads[side]) for (let o = head ?? null; o !== null; o = o.next) orders.push(o)
+    }
+    this.known.clear()
+    this.known.regrid(grid)
+    this.#heads = [[], []]
+    this.#tails = [[], []]
+    this.#taken = null
+    this.count = 0
+    for (const order of orders) {
+      order.resting = false
+      order.next = null
+      order.previous = null
+      order.index = grid.indexOf[order.price] ?? -1
+      if (order.index < 0) this.#sink.canceled(order, 'grid')
+      else {
+        this.#link(order)
+        this.known.change(order.side, order.price, order.remaining)
+      }
+    }
+  }
+
+  /** Every resting order: by side, best price first, front first. */
+  *orders(): IterableIterator<VenueOrder> {
+    for (const side of [BID, ASK] as const) {
+      const heads = this.#heads[side]
+      for (let k = 0; k < heads.length; k++) {
+        const i = side === BID ? heads.length - 1 - k : k
+        for (let o = heads[i] ?? null; o !== null; o = o.next) yield o
+      }
+    }
+  }
+
+  /** Contracts before an order in its level: anonymous, and known orders in front of it (api.md: queue position). */
+  queuePosition(order: VenueOrder): Quantity {
+    let before = order.ahead
+    for (let o = order.previous; o !== null; o = o.previous) before += o.remaining
+    return before as Quantity
+  }
+
+  // ---------------------------------------------------------------------------------------------- taking
+
+  /** True when it stopped at an order of its own account. */
+  #take(order: VenueOrder): boolean {
+    const other: SideCode = order.side === BID ? ASK : BID
+    while (order.remaining > 0) {
+      const shown = this.#bestShown(other)
+      const front = this.#front(other)
+      const knownIndex = front === null ? -1 : front.index
+      let index: number
+      if (shown < 0) index = knownIndex
+      else if (knownIndex < 0) index = shown
+      else index = other === ASK ? Math.min(shown, knownIndex) : Math.max(shown, knownIndex)
+      if (index < 0 || (order.side === BID ? index > order.index : index < order.index)) return false
+      // Front to back: anonymous quantity before the first known order, that order, and so on.
+      const maker = front !== null && front.index === index ? front : null
+      const anonymous = this.#shownAt(other, index)
+      const before = maker === null ? anonymous : Math.min(anonymous, Math.max(0, maker.ahead - this.#takenAt(other, index)))
+      if (before > 0) {
+        const q = Math.min(order.remaining, before)
+        this.#draw(other, index, q)
+        this.#count(order, q)
+        this.#sink.fill(null, order, this.grid.priceAt(index), q as Quantity)
+        continue
+      }
+      assert(maker !== null, 'a level that can be taken has somebody in it')
+      if (maker.account === order.account) {
+        if (order.prevention === 'taker') return true
+        this.cancel(maker, 'self-trade')
+        continue
+      }
+      const q = Math.min(order.remaining, maker.remaining) as Quantity
+      const at = maker.price
+      this.#count(order, q)
+      this.#reduceResting(maker, q)
+      this.#sink.fill(maker, order, at, q)
+    }
+    return false
+  }
+
+  /** Quantity that an order could trade at once, its own account's left out. */
+  #available(order: VenueOrder): number {
+    const other: SideCode = order.side === BID ? ASK : BID
+    const size = this.grid.size
+    let sum = 0
+    for (let k = 0; k < size; k++) {
+      const i = other === ASK ? k : size - 1 - k
+      if (other === ASK ? i > order.index : i < order.index) break
+      sum += this.#shownAt(other, i)
+      for (let o = this.#heads[other][i] ?? null; o !== null; o = o.next) if (o.account !== order.account) sum += o.remaining
+      if (sum >= order.remaining) break
+    }
+    return sum
+  }
+
+  #crosses(order: VenueOrder): boolean {
+    return this.#crossesAt(order.side, order.index)
+  }
+  /** Against everything displayed, even what we took of it: a resting quote at or through the other side would be a fiction. */
+  #crossesAt(side: SideCode, index: number): boolean {
+    const depth = this.#depth
+    if (side === BID) return index >= this.known.bestAsk || (depth !== null && index >= depth.bestAsk)
+    return index <= this.known.bestBid || (depth !== null && index <= depth.bestBid)
+  }
+
+  /** Best displayed level with something left to take, −1 for none. */
+  #bestShown(side: SideCode): number {
+    const depth = this.#depth
+    if (depth === null) return -1
+    if (side === ASK) {
+      for (let i = depth.bestAsk; i < depth.asks.length; i++) if (this.#shownAt(ASK, i) > 0) return i
+      return -1
+    }
+    for (let i = depth.bestBid; i >= 0; i--) if (this.#shownAt(BID, i) > 0) return i
+    return -1
+  }
+
+  /** available = max(0, displayed − taken) */
+  #shownAt(side: SideCode, index: number): number {
+    const depth = this.#depth
+    if (depth === null) return 0
+    const shown = (side === BID ? depth.bids[index] : depth.asks[index]) ?? 0
+    if (shown === 0) return 0
+    return Math.max(0, shown - this.#takenAt(side, index))
+  }
+  #takenAt(side: SideCode, index: number): number {
+    const taken = this.#taken
+    return taken === null ? 0 : (taken[side][index] as number)
+  }
+  #draw(side: SideCode, index: number, quantity: number): void {
+    if (this.#taken === null) this.#taken = [new Float64Array(this.grid.size), new Float64Array(this.grid.size)]
+    this.#taken[side][index] = (this.#taken[side][index] as number) + quantity
+  }
+
+  // ---------------------------------------------------------------------------------------------- resting
+
+  #count(order: VenueOrder, q: number): void {
+    order.remaining = (order.remaining - q) as Quantity
+    order.filled += q
+  }
+
+  #fillResting(order: VenueOrder, q: number): void {
+    const at = order.price
+    this.#reduceResting(order, q)
+    this.#sink.fill(order, null, at, q as Quantity)
+  }
+
+  #reduceResting(order: VenueOrder, q: number): void {
+    this.#count(order, q)
+    this.known.change(order.side, order.price, -q)
+    this.#sink.level(order.side, order.price, -q)
+    if (order.remaining === 0) this.#detach(order)
+  }
+
+  #rest(order: VenueOrder): void {
+    const depth = this.#depth
+    order.ahead = depth === null || this.#model === 'touch' ? 0 : depth.at(order.side, order.price)
+    this.#link(order)
+    this.known.change(order.side, order.price, order.remaining)
+    this.#sink.level(order.side, order.price, order.remaining)
+  }
+
+  #front(side: SideCode): VenueOrder | null {
+    const best = side === BID ? this.known.bestBid : this.known.bestAsk
+    return this.#heads[side][best] ?? null
+  }
+
+  #link(order: VenueOrder): void {
+    const heads = this.#heads[order.side]
+    const tails = this.#tails[order.side]
+    if (heads.length === 0) {
+      for (let i = 0; i < this.grid.size; i++) {
+        heads.push(null)
+        tails.push(null)
+      }
+    }
+    const tail = tails[order.index] ?? null
+    order.previous = tail
+    order.next = null
+    if (tail === null) heads[order.index] = order
+    else tail.next = order
+    tails[order.index] = order
+    order.resting = true
+    this.count++
+  }
+
+  #unlink(order: VenueOrder): void {
+    this.known.change(order.side, order.price, -order.remaining)
+    this.#sink.level(order.side, order.price, -order.remaining)
+    this.#detach(order)
+  }
+
+  #detach(order: VenueOrder): void {
+    if (order.previous === null) this.#heads[order.side][order.index] = order.next
+    else order.previous.next = order.next
+    if (order.next === null) this.#tails[order.side][order.index] = order.previous
+    else order.next.previous = order.previous
+    order.next = null
+    order.previous = null
+    order.resting = false
+    this.count--
+  }
+}

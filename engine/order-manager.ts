@@ -1,0 +1,501 @@
+/**
+ * The order manager: turns wishes into commands. A strategy says what it wants to have at the venue; this file sends the difference,
+ * pays for it in write tokens, follows each order through its life and tells the portfolio. Owns wishes and orders; hides ids, cancels and
+ * acknowledgements. Invariants: at most one order per wish; nothing is sent that risk did not approve, except what only removes risk (cancel,
+ * decrease).
+ */
+import { assert } from './assert.ts'
+import { JournalKind, type Journal } from './journal.ts'
+import type { Market } from './market.ts'
+import { nextState, Order, type Answer, type Command, type OrderEvent } from './order.ts'
+import type { Portfolio } from './portfolio.ts'
+import type { Approved, Intent, Refusal, Risk, RiskState } from './risk.ts'
+import { BID, SECOND, type Price, type Quantity, type SideCode, type Timestamp } from './units.ts'
+import type { Venue } from './venue.ts'
+
+/** What one strategy wants on one side of one market: resting (`take` false) or now. */
+export class Wish {
+  readonly market: Market
+  readonly owner: number
+  readonly side: SideCode
+  readonly take: boolean
+  active = false
+  price = 0 as Price
+  /** As stated, and what of it is still wanted. */
+  quantity = 0 as Quantity
+  left = 0
+  order: Order | null = null
+  why = -1
+  value = 0
+  /** Why the last attempt was refused, and how often since it was last written down. */
+  refusal: Refusal | null = null
+  refusedPrice = 0
+  refusedTimes = 0
+  retrying = false
+
+  constructor(market: Market, owner: number, side: SideCode, take: boolean) {
+    this.market = market
+    this.owner = owner
+    this.side = side
+    this.take = take
+  }
+}
+
+/** Write tokens of the account's tier (api.md §2): a bucket that refills continuously. Millionths of a token, so that a µs adds a whole number. */
+export class TokenBucket {
+  readonly #perMicrosecond: number
+  readonly #capacity: number
+  #level: number
+  #time = 0
+
+  constructor(perSecond: number, capacity: number) {
+    this.#perMicrosecond = perSecond
+    this.#capacity = capacity * 1e6
+    this.#level = this.#capacity
+  }
+  /** Takes `cost` tokens when they are there. */
+  spend(now: number, cost: number): boolean {
+    this.#refill(now)
+    if (this.#level < cost * 1e6) return false
+    this.#level -= cost * 1e6
+    return true
+  }
+  /** When `cost` tokens will be there. */
+  freeAt(now: number, cost: number): number {
+    this.#refill(now)
+    const missing = cost * 1e6 - this.#level
+    return missing <= 0 ? now : now + Math.ceil(missing / this.#perMicrosecond)
+  }
+  #refill(now: number): void {
+    this.#level = Math.min(this.#capacity, this.#level + (now - this.#time) * this.#perMicrosecond)
+    this.#time = now
+  }
+}
+
+const COST_ORDER = 10
+const COST_CANCEL = 2
+
+/** What the manager asks of the engine. */
+export interface ManagerHost {
+  /** Call `retry(wish)` at a time. */
+  retryAt(time: number, wish: Wish): void
+  filled(order: Order, answer: Extract<Answer, { type: 'fill' }>): void
+  /** The first order in a market: its touches are sampled from now on. */
+  traded(market: Market): void
+}
+
+export class OrderManager {
+  readonly #venue: Venue
+  readonly #risk: Risk
+  readonly #portfolio: Portfolio
+  readonly #state: RiskState
+  readonly #journal: Journal
+  readonly #bucket: TokenBucket
+  readonly #host: ManagerHost
+  readonly #words: Words
+  #orders = 0
+  signals = 0
+  fills = 0
+  readonly refusals: Record<string, number> = {}
+  readonly rejections: Record<string, number> = {}
+
+  constructor(venue: Venue, risk: Risk, portfolio: Portfolio, state: RiskState, journal: Journal, bucket: TokenBucket, host: ManagerHost, words: Words) {
+    this.#venue = venue
+    this.#risk = risk
+    this.#portfolio = portfolio
+    this.#state = state
+    this.#journal = journal
+    this.#bucket = bucket
+    this.#host = host
+    this.#words = words
+  }
+
+  /** Orders sent so far. */
+  get orders(): number {
+    return this.#orders
+  }
+
+  /** Wants `quantity` resting at `price`. The same words again change nothing while the wish lives. */
+  quote(market: Market, owner: number, side: SideCode, price: Price, quantity: Quantity, positionMax: number, why: string, value: number): void {
+    const wish = this.#wish(market, owner, side, false)
+    const room = roomFor(market, owner, side, positionMax)
+    const wanted = quantity < room ? quantity : room
+    if (wanted <= 0) {
+      if (wish.active) this.#end(wish)
+      return
+    }
+    if (wish.active && wish.price === price && wish.quantity === wanted) {
+      // Said before. Only a refused wish is tried again.
+      if (wish.refusal !== null && !wish.retrying) this.#reconcile(wish)
+      return
+    }
+    this.#state_(wish, price, wanted as Quantity, why, value)
+    this.#reconcile(wish)
+  }
+
+  /** Wants to trade now, up to `limit`. */
+  take(market: Market, owner: number, side: SideCode, limit: Price, quantity: Quantity, positionMax: number, why: string, value: number): void {
+    const wish = this.#wish(market, owner, side, true)
+    if (wish.order !== null) return
+    const room = roomFor(market, owner, side, positionMax)
+    const wanted = (quantity < room ? quantity : room) as Quantity
+    if (wanted <= 0) {
+      if (wish.refusal !== 'strategy-position' || wish.price !== limit) this.#state_(wish, limit, quantity, why, value)
+      this.#refuse(wish, 'strategy-position')
+      wish.active = false
+      return
+    }
+    if (wish.refusal === null || wish.price !== limit || wish.quantity !== wanted) this.#state_(wish, limit, wanted, why, value)
+    wish.left = wanted
+    wish.why = this.#words.of(why)
+    wish.value = value
+    const intent: Intent = { market, owner, side, price: limit, quantity: wanted, replaces: null }
+    const verdict = this.#risk.approve(intent)
+    if (typeof verdict === 'string') this.#refuse(wish, verdict)
+    else if (!this.#bucket.spend(this.#state.now, COST_ORDER)) this.#refuse(wish, 'write-tokens')
+    else this.#submit(wish, verdict)
+    wish.active = false
+  }
+
+  /** Ends a quote. */
+  pull(market: Market, owner: number, side: SideCode): void {
+    const wish = market.wishes[slotOf(owner, side, false)]
+    if (wish?.active) this.#end(wish)
+  }
+
+  /** Ends every quote: halted, or the session is over. */
+  pullAll(markets: Iterable<Market>): void {
+    for (const market of markets) for (const wish of market.wishes) if (wish?.active) this.#end(wish)
+  }
+
+  /** A wish that had to wait for rate or tokens. */
+  retry(wish: Wish): void {
+    wish.retrying = false
+    this.#reconcile(wish)
+  }
+
+  /** The venue answered. */
+  answered(answer: Answer): void {
+    const { order } = answer
+    const wish = order.wish
+    const market = order.market
+    switch (answer.type) {
+      case 'accepted':
+        this.#step(order, 'accepted')
+        this.#note(order, this.#words.accepted, answer.remaining, answer.timeVenue)
+        break
+      case 'amended':
+        this.#step(order, 'accepted')
+        assert(order.priceNext !== null && order.quantityNext !== null, 'an amended order had an amend on its way')
+        order.price = order.priceNext
+        order.quantity = order.quantityNext
+        order.priceNext = null
+        order.quantityNext = null
+        this.#portfolio.expose(order, order.price, order.over ? 0 : order.remaining)
+        this.#note(order, this.#words.amended, answer.remaining, answer.timeVenue)
+        break
+      case 'decreased':
+        this.#step(order, 'accepted')
+        order.quantity = (order.filled + answer.remaining) as Quantity
+        order.priceNext = null
+        order.quantityNext = null
+        this.#portfolio.expose(order, order.price, order.over ? 0 : order.remaining)
+        this.#note(order, this.#words.decreased, answer.remaining, answer.timeVenue)
+        break
+      case 'amend-rejected':
+        this.#count(this.rejections, answer.reason)
+        this.#step(order, 'rejected')
+        order.priceNext = null
+        order.quantityNext = null
+        if (!order.over) this.#portfolio.expose(order, order.price, order.remaining)
+        this.#note(order, this.#words.rejected(answer.reason), order.remaining, answer.timeVenue)
+        // The quote it should have become is not to be had; what rests is no longer wanted at its price.
+        wish.active = false
+        break
+      case 'rejected':
+        this.#count(this.rejections, answer.reason)
+        this.#step(order, 'rejected')
+        this.#note(order, this.#words.rejected(answer.reason), order.remaining, answer.timeVenue)
+        wish.active = false
+        this.#over(order)
+        break
+      case 'cancel-rejected':
+        this.#step(order, 'cancel-rejected')
+        this.#note(order, this.#words.cancelRejected, order.remaining, answer.timeVenue)
+        break
+      case 'canceled': {
+        this.#step(order, 'canceled')
+        this.#note(order, this.#words.canceled(answer.reason), order.remaining, answer.timeVenue)
+        // Only our own cancel leaves the wish as it is: it may want another order by now.
+        if (answer.reason !== 'user') wish.active = false
+        this.#over(order)
+        break
+      }
+      case 'fill':
+        this.#filled(order, answer)
+        break
+    }
+    // An answer may free what another wish of the market waits for (our own crossing order, most often).
+    for (const other of market.wishes) if (other !== null && !other.take) this.#reconcile(other)
+  }
+
+  // ---------------------------------------------------------------------------------------------- inside
+
+  #filled(order: Order, answer: Extract<Answer, { type: 'fill' }>): void {
+    const { quantity } = answer
+    order.filled += quantity
+    const total = order.quantityNext !== null ? Math.max(order.quantity, order.quantityNext) : order.quantity
+    assert(order.filled <= total, 'an order is never filled beyond its quantity')
+    this.#step(order, order.filled === total ? 'fill-last' : 'fill')
+    this.fills++
+    this.#portfolio.fill(order.market, order.owner, order.side, answer.price, quantity, answer.fee)
+    this.#journal.push(
+      this.#state.now, JournalKind.FILL, this.#words.market(order.market), this.#words.owner(order.owner), order.id, order.side, answer.price, quantity,
+      answer.maker ? this.#words.maker : this.#words.taker, order.why, order.value, answer.fee, answer.timeVenue,
+    )
+    const wish = order.wish
+    wish.left = Math.max(0, wish.left - quantity)
+    if (wish.left === 0) wish.active = false
+    if (order.over) this.#over(order)
+    else {
+      const next = order.priceNext ?? order.price
+      const worst = order.side === BID ? Math.max(order.price, next) : Math.min(order.price, next)
+      this.#portfolio.expose(order, worst, total - order.filled)
+    }
+    this.#host.filled(order, answer)
+  }
+
+  #over(order: Order): void {
+    if (order.wish.order === order) order.wish.order = null
+    this.#portfolio.expose(order, order.price, 0)
+    this.#state.ordersOpen--
+  }
+
+  #step(order: Order, event: OrderEvent): void {
+    const step = nextState(order.state, event)
+    if (step === '=' || step === 'book') return
+    assert(step !== 'adopt', 'a simulated venue never revives an order')
+    order.state = step
+  }
+
+  #wish(market: Market, owner: number, side: SideCode, take: boolean): Wish {
+    const slot = slotOf(owner, side, take)
+    let wish = market.wishes[slot]
+    if (wish === undefined || wish === null) {
+      wish = new Wish(market, owner, side, take)
+      while (market.wishes.length <= slot) market.wishes.push(null)
+      market.wishes[slot] = wish
+    }
+    return wish
+  }
+
+  #state_(wish: Wish, price: Price, quantity: Quantity, why: string, value: number): void {
+    wish.active = true
+    wish.price = price
+    wish.quantity = quantity
+    wish.left = quantity
+    wish.why = this.#words.of(why)
+    wish.value = value
+    this.signals++
+    this.#journal.push(
+      this.#state.now, JournalKind.SIGNAL, this.#words.market(wish.market), this.#words.owner(wish.owner), -1, wish.side, price, quantity,
+      wish.take ? this.#words.take : this.#words.quote, wish.why, value, 0, 0,
+    )
+  }
+
+  #end(wish: Wish): void {
+    wish.active = false
+    wish.left = 0
+    this.signals++
+    this.#journal.push(
+      this.#state.now, JournalKind.SIGNAL, this.#words.market(wish.market), this.#words.owner(wish.owner), -1, wish.side, wish.price, 0, this.#words.pull, -1, 0, 0, 0,
+    )
+    this.#reconcile(wish)
+  }
+
+  /** Sends what is missing between the wish and its order. */
+  #reconcile(wish: Wish): void {
+    const order = wish.order
+    if (order === null) {
+      if (!wish.active || wish.left <= 0) return
+      const intent: Intent = { market: wish.market, owner: wish.owner, side: wish.side, price: wish.price, quantity: wish.left as Quantity, replaces: null }
+      const verdict = this.#risk.approve(intent)
+      if (typeof verdict === 'string') this.#refuse(wish, verdict)
+      else if (!this.#bucket.spend(this.#state.now, COST_ORDER)) this.#refuse(wish, 'write-tokens')
+      else this.#submit(wish, verdict)
+      return
+    }
+    if (order.state !== 'working' || order.wish.take) return
+    if (!wish.active || wish.left <= 0) {
+      this.#cancel(wish, order)
+      return
+    }
+    if (order.price === wish.price && order.remaining === wish.left) return
+    if (order.price === wish.price && wish.left < order.remaining) {
+      if (!this.#bucket.spend(this.#state.now, COST_ORDER)) this.#refuse(wish, 'write-tokens')
+      else this.#decrease(wish, order)
+      return
+    }
+    const intent: Intent = { market: wish.market, owner: wish.owner, side: wish.side, price: wish.price, quantity: wish.left as Quantity, replaces: order }
+    const verdict = this.#risk.approve(intent)
+    if (typeof verdict === 'string') {
+      this.#refuse(wish, verdict)
+      // It may wait for the rate or for our own other order; a quote that a limit forbids must not rest at its old price either.
+      if (verdict !== 'order-rate' && verdict !== 'self-cross') this.#cancel(wish, order)
+    } else if (!this.#bucket.spend(this.#state.now, COST_ORDER)) this.#refuse(wish, 'write-tokens')
+    else this.#amend(wish, order, verdict)
+  }
+
+  #submit(wish: Wish, approved: Approved<Intent>): void {
+    const { market } = approved
+    const expires = wish.take ? null : ((Math.ceil((this.#state.now + this.#risk.limits.orderAgeMax) / SECOND) * SECOND) as Timestamp)
+    const order = new Order(this.#orders++, market, approved.owner, approved.side, approved.price, approved.quantity, wish.take ? 'ioc' : 'gtc', !wish.take, expires, wish)
+    order.why = wish.why
+    order.value = wish.value
+    wish.order = order
+    wish.refusal = null
+    this.#risk.sent()
+    this.#state.ordersOpen++
+    this.#portfolio.expose(order, order.price, order.quantity)
+    this.#portfolio.holdingOf(market).orders++
+    this.#host.traded(market)
+    this.#command(wish.take ? this.#words.submitIoc : this.#words.submitGtc, { type: 'submit', order, price: order.price, quantity: order.quantity })
+  }
+
+  #amend(wish: Wish, order: Order, approved: Approved<Intent>): void {
+    wish.refusal = null
+    order.why = wish.why
+    order.value = wish.value
+    order.priceNext = approved.price
+    order.quantityNext = (order.filled + approved.quantity) as Quantity
+    this.#step(order, 'amend-sent')
+    this.#risk.sent()
+    const worst = order.side === BID ? Math.max(order.price, approved.price) : Math.min(order.price, approved.price)
+    this.#portfolio.expose(order, worst, Math.max(order.remaining, approved.quantity))
+    this.#command(this.#words.amend, { type: 'amend', order, price: approved.price, quantity: order.quantityNext })
+  }
+
+  #decrease(wish: Wish, order: Order): void {
+    wish.refusal = null
+    this.#step(order, 'amend-sent')
+    this.#command(this.#words.decrease, { type: 'decrease', order, price: order.price, quantity: wish.left as Quantity })
+  }
+
+  #cancel(wish: Wish, order: Order): void {
+    if (!this.#bucket.spend(this.#state.now, COST_CANCEL)) {
+      this.#wait(wish, this.#bucket.freeAt(this.#state.now, COST_CANCEL))
+      return
+    }
+    this.#step(order, 'cancel-sent')
+    this.#command(this.#words.cancel, { type: 'cancel', order, price: order.price, quantity: order.remaining })
+  }
+
+  #command(what: number, command: Command): void {
+    const { order } = command
+    const arrival = this.#venue.send(command)
+    this.#journal.push(
+      this.#state.now, JournalKind.COMMAND, this.#words.market(order.market), this.#words.owner(order.owner), order.id, order.side, command.price,
+      command.quantity, what, order.why, order.value, arrival, 0,
+    )
+  }
+
+  #refuse(wish: Wish, reason: Refusal): void {
+    this.#count(this.refusals, reason)
+    wish.refusedTimes++
+    if (wish.refusal !== reason || wish.refusedPrice !== wish.price) {
+      wish.refusal = reason
+      wish.refusedPrice = wish.price
+      this.#journal.push(
+        this.#state.now, JournalKind.REFUSAL, this.#words.market(wish.market), this.#words.owner(wish.owner), -1, wish.side, wish.price, wish.quantity,
+        this.#words.of(reason), wish.why, wish.value, wish.refusedTimes, 0,
+      )
+      wish.refusedTimes = 0
+    }
+    if (wish.take) return
+    if (reason === 'order-rate') this.#wait(wish, this.#risk.rateFreeAt)
+    else if (reason === 'write-tokens') this.#wait(wish, this.#bucket.freeAt(this.#state.now, COST_ORDER))
+  }
+
+  #wait(wish: Wish, until: number): void {
+    if (wish.retrying) return
+    wish.retrying = true
+    this.#host.retryAt(until, wish)
+  }
+
+  #note(order: Order, what: number, remaining: number, timeVenue: number): void {
+    this.#journal.push(
+      this.#state.now, JournalKind.ANSWER, this.#words.market(order.market), this.#words.owner(order.owner), order.id, order.side, order.price, remaining, what, -1, 0, timeVenue, 0,
+    )
+  }
+
+  #count(counts: Record<string, number>, reason: string): void {
+    counts[reason] = (counts[reason] ?? 0) + 1
+  }
+}
+
+/** Numbers of words in the journal, interned once. */
+export class Words {
+  readonly #journal: Journal
+  readonly quote: number
+  readonly take: number
+  readonly pull: number
+  readonly submitGtc: number
+  readonly submitIoc: number
+  readonly cancel: number
+  readonly amend: number
+  readonly decrease: number
+  readonly accepted: number
+  readonly amended: number
+  readonly decreased: number
+  readonly cancelRejected: number
+  readonly maker: number
+  readonly taker: number
+  readonly #owners: readonly number[]
+
+  /** `owners`: the strategies' names, each once. */
+  constructor(journal: Journal, owners: readonly string[]) {
+    this.#journal = journal
+    this.quote = this.of('quote')
+    this.take = this.of('take')
+    this.pull = this.of('pull')
+    this.submitGtc = this.of('submit-gtc')
+    this.submitIoc = this.of('submit-ioc')
+    this.cancel = this.of('cancel')
+    this.amend = this.of('amend')
+    this.decrease = this.of('decrease')
+    this.accepted = this.of('accepted')
+    this.amended = this.of('amended')
+    this.decreased = this.of('decreased')
+    this.cancelRejected = this.of('cancel-rejected')
+    this.maker = this.of('maker')
+    this.taker = this.of('taker')
+    this.#owners = owners.map((name) => this.of(name))
+  }
+  of(text: string): number {
+    return this.#journal.strings.intern(text)
+  }
+  rejected(reason: string): number {
+    return this.of(`rejected:${reason}`)
+  }
+  canceled(reason: string): number {
+    return this.of(`canceled:${reason}`)
+  }
+  market(market: Market): number {
+    if (market.name < 0) market.name = this.of(market.ticker)
+    return market.name
+  }
+  owner(owner: number): number {
+    return this.#owners[owner] ?? -1
+  }
+}
+
+function slotOf(owner: number, side: SideCode, take: boolean): number {
+  return owner * 4 + side * 2 + (take ? 1 : 0)
+}
+
+/** How much more the strategy itself allows on this side: its `positionMax` against its own position. */
+function roomFor(market: Market, owner: number, side: SideCode, positionMax: number): number {
+  if (positionMax === Infinity) return Infinity
+  const position = market.holding === null ? 0 : (market.holding.positions[owner] ?? 0)
+  return side === BID ? positionMax - position : positionMax + position
+}

@@ -1,0 +1,179 @@
+/**
+ * Risk: the only maker of an `Approved` wish, and the order manager accepts nothing else. Owns the limits (as data), their checks
+ * and the order in which they are reported; hides the brand. Invariant: every limit is on by default, and the first failing rule in
+ * `REFUSALS` order is the one reported.
+ */
+import { BID, PRICE_ONE, type Price, type Quantity, type SideCode } from './units.ts'
+import type { Market } from './market.ts'
+import { feeBound } from './fees.ts'
+import type { Order } from './order.ts'
+import { cashNeeded, Holding, type Portfolio } from './portfolio.ts'
+import type { Limits } from './session.ts'
+import { MINUTE, SECOND } from './units.ts'
+
+/** cash is the session's; order 100 contracts; position 1,000; worst loss $500 a market, $1,000 an exclusive event, $2,000 a session; … */
+export const LIMITS_DEFAULT: Limits = {
+  orderMax: 100 * 100,
+  positionMax: 1_000 * 100,
+  marketLossMax: 500 * 1_000_000,
+  eventLossMax: 1_000 * 1_000_000,
+  sessionLossMax: 2_000 * 1_000_000,
+  ordersOpenMax: 200,
+  ordersPerSecondMax: 10,
+  collar: 1_000,
+  silenceMax: 10 * SECOND,
+  orderAgeMax: 15 * MINUTE,
+}
+
+/** By precedence. */
+export const REFUSALS = [
+  'session-ending', 'warmup', 'halted', 'paused', 'reduce-only', 'market-closed', 'market-paused', 'unsynced', 'feed-silent', 'off-grid',
+  'no-reference', 'price-collar', 'order-size', 'strategy-position', 'position', 'self-cross', 'market-loss', 'event-loss', 'session-loss',
+  'cash', 'open-orders', 'order-rate', 'write-tokens',
+] as const
+export type Refusal = (typeof REFUSALS)[number]
+
+/** A wish with everything that a limit needs. `replaces`: the working order that an amend would change. */
+export type Intent = {
+  readonly market: Market
+  readonly owner: number
+  readonly side: SideCode
+  readonly price: Price
+  /** Remaining quantity wanted at the venue. */
+  readonly quantity: Quantity
+  readonly replaces: Order | null
+}
+
+declare const approved: unique symbol
+export type Approved<T> = T & { readonly [approved]: true }
+
+/** What the session knows beside the portfolio. */
+export type RiskState = {
+  now: number
+  /** Time of the last row. */
+  lastRow: number
+  mode: 'running' | 'warmup' | 'paused' | 'reduce' | 'halted' | 'ending'
+  ordersOpen: number
+}
+
+const FLAT = new Holding()
+
+export class Risk {
+  readonly limits: Limits
+  readonly #portfolio: Portfolio
+  readonly #state: RiskState
+  /** Times of the last orders, a ring as long as the limit. */
+  readonly #sent: Float64Array
+  #next = 0
+
+  constructor(limits: Limits, portfolio: Portfolio, state: RiskState) {
+    this.limits = limits
+    this.#portfolio = portfolio
+    this.#state = state
+    this.#sent = new Float64Array(Math.max(1, limits.ordersPerSecondMax)).fill(-Infinity)
+  }
+
+  /** Approves, or names the first rule that says no. */
+  approve(intent: Intent): Approved<Intent> | Refusal {
+    return this.#refusal(intent) ?? (intent as Approved<Intent>)
+  }
+
+  /** Counts an order or amend that was sent. */
+  sent(): void {
+    this.#sent[this.#next] = this.#state.now
+    this.#next = (this.#next + 1) % this.#sent.length
+  }
+  /** When the order rate allows the next one. */
+  get rateFreeAt(): number {
+    return (this.#sent[this.#next] as number) + SECOND
+  }
+
+  #refusal(intent: Intent): Refusal | null {
+    const { market, side, price, quantity, replaces } = intent
+    const { limits } = this
+    const state = this.#state
+    switch (state.mode) {
+      case 'ending':
+        return 'session-ending'
+      case 'warmup':
+        return 'warmup'
+      case 'halted':
+        return 'halted'
+      case 'paused':
+        return 'paused'
+      case 'reduce':
+      case 'running':
+        break
+    }
+    const h = market.holding ?? FLAT
+    if (state.mode === 'reduce') {
+      const closing = side === BID ? -h.position - h.bidQuantity : h.position - h.askQuantity
+      if (quantity > closing) return 'reduce-only'
+    }
+    if (market.status === 'inactive' || market.status === 'initialized') return 'market-paused'
+    if (market.status !== 'active') return 'market-closed'
+    if (!market.synced || market.fluxSince >= 0) return 'unsynced'
+    if (state.now - state.lastRow > limits.silenceMax) return 'feed-silent'
+    if ((market.grid.indexOf[price] ?? -1) < 0) return 'off-grid'
+    const collar = this.#collar(market, side, price)
+    if (collar !== null) return collar
+    if (quantity > limits.orderMax) return 'order-size'
+
+    const oldQuantity = replaces === null ? 0 : replaces.riskQuantity
+    const oldNotional = replaces === null ? 0 : replaces.riskNotional
+    const oldFee = replaces === null ? 0 : replaces.riskFee
+    // While an amend is on its way both old and new may be true: the worse of both counts.
+    const worstQuantity = Math.max(quantity, oldQuantity)
+    const worstNotional = Math.max((side === BID ? price : PRICE_ONE - price) * quantity, oldNotional)
+    const fee = feeBound(market.fee, price, worstQuantity, market.venueTime)
+    const bidQuantity = h.bidQuantity + (side === BID ? worstQuantity - oldQuantity : 0)
+    const askQuantity = h.askQuantity + (side === BID ? 0 : worstQuantity - oldQuantity)
+    if (side === BID ? h.position + bidQuantity > limits.positionMax : askQuantity - h.position > limits.positionMax) return 'position'
+    if (crossesOwn(market, side, price)) return 'self-cross'
+
+    const addNo = (side === BID ? worstNotional - oldNotional : 0) + fee - oldFee
+    const addYes = (side === BID ? 0 : worstNotional - oldNotional) + fee - oldFee
+    const no = this.#portfolio.lossIfNo(h) + addNo
+    const yes = this.#portfolio.lossIfYes(h) + addYes
+    const before = this.#portfolio.marketLoss(market)
+    const after = no > yes ? no : yes
+    // An order that lowers the worst loss is never refused for it: it is the way out.
+    if (after > limits.marketLossMax && after > before) return 'market-loss'
+    const eventBefore = market.event.loss
+    const eventAfter = this.#portfolio.eventLoss(market.event, market, no, yes)
+    if (market.event.exclusive && eventAfter > limits.eventLossMax && eventAfter > eventBefore) return 'event-loss'
+    const sessionAfter = this.#portfolio.loss - eventBefore + eventAfter
+    if (sessionAfter > limits.sessionLossMax && eventAfter > eventBefore) return 'session-loss'
+
+    const bidNotional = h.bidNotional + (side === BID ? worstNotional - oldNotional : 0)
+    const askNotional = h.askNotional + (side === BID ? 0 : worstNotional - oldNotional)
+    const needed = cashNeeded(h.position, bidQuantity, bidNotional, askQuantity, askNotional) + h.feeOpen + fee - oldFee - h.reserved
+    if (needed > 0 && needed > this.#portfolio.available) return 'cash'
+    if (replaces === null && state.ordersOpen >= limits.ordersOpenMax) return 'open-orders'
+    if (state.now < this.rateFreeAt) return 'order-rate'
+    return null
+  }
+
+  /** No more than the collar beyond the mid on the aggressive side (one-sided book: beyond its best; no book: the last trade). */
+  #collar(market: Market, side: SideCode, price: number): Refusal | null {
+    const book = market.book
+    let reference: number
+    if (book.twoSided) reference = (book.bid + book.ask) / 2
+    else if (book.hasBid) reference = book.bid
+    else if (book.hasAsk) reference = book.ask
+    else if (market.lastTrade >= 0) reference = market.lastTrade
+    else return 'no-reference'
+    return (side === BID ? price - reference : reference - price) > this.limits.collar ? 'price-collar' : null
+  }
+}
+
+/** Would it meet an order of ours, of any strategy, at its old or its new price? */
+function crossesOwn(market: Market, side: SideCode, price: number): boolean {
+  for (const wish of market.wishes) {
+    const order = wish?.order ?? null
+    if (order === null || order.side === side || order.over) continue
+    const other = order.priceNext ?? order.price
+    if (side === BID ? price >= Math.min(order.price, other) : price <= Math.max(order.price, other)) return true
+  }
+  return false
+}
