@@ -130,7 +130,8 @@ export class OrderManager {
       return
     }
     this.#state_(wish, price, wanted as Quantity, why, value)
-    this.#reconcile(wish)
+    // While it waits for rate or tokens the newest words count when the wait is over.
+    if (!wish.retrying) this.#reconcile(wish)
   }
 
   /** Wants to trade now, up to `limit`. */
@@ -204,10 +205,12 @@ export class OrderManager {
         break
       case 'amend-rejected':
         this.#count(this.rejections, answer.reason)
-        this.#step(order, 'rejected')
         order.priceNext = null
         order.quantityNext = null
+        // Filled whole at its old size while a larger one was on its way: then that was its last fill.
+        this.#step(order, order.filled >= order.quantity && !order.over ? 'fill-last' : 'rejected')
         if (!order.over) this.#portfolio.expose(order, order.price, order.remaining)
+        else if (wish.order === order) this.#over(order)
         this.#note(order, this.#words.rejected(answer.reason), order.remaining, answer.timeVenue)
         // The quote it should have become is not to be had; what rests is no longer wanted at its price.
         wish.active = false
