@@ -1,0 +1,155 @@
+/**
+ * The one door to DuckDB and Parquet. Owns connections, typed columns in and out, and zstd Parquet files; hides the package.
+ * Invariant: the same rows give the same bytes (one thread writes, row groups have a fixed size).
+ */
+import { DOUBLE, DuckDBDataChunk, DuckDBInstance, INTEGER, UTINYINT, VARCHAR, type DuckDBConnection, type DuckDBType } from '@duckdb/node-api'
+import { assert } from '../engine/assert.ts'
+
+export type ColumnType = 'double' | 'integer' | 'utinyint' | 'varchar'
+const TYPES: Record<ColumnType, DuckDBType> = { double: DOUBLE, integer: INTEGER, utinyint: UTINYINT, varchar: VARCHAR }
+const SQL_TYPES: Record<ColumnType, string> = { double: 'DOUBLE', integer: 'INTEGER', utinyint: 'UTINYINT', varchar: 'VARCHAR' }
+
+export type NumberColumn = Float64Array | Int32Array | Uint8Array | Uint16Array | Uint32Array
+/** Rows of one piece of a result: typed arrays to copy from at once (reused by nobody, valid until the next piece). */
+export type Piece = {
+  readonly rows: number
+  column(index: number): NumberColumn
+  /** Text at a row of a VARCHAR column, null for NULL. */
+  text(index: number, row: number): string | null
+}
+
+const CHUNK = 2048
+const ROW_GROUP = 122_880
+
+export function quote(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`
+}
+
+export class Database {
+  readonly #instance: DuckDBInstance
+  readonly #connection: DuckDBConnection
+
+  private constructor(instance: DuckDBInstance, connection: DuckDBConnection) {
+    this.#instance = instance
+    this.#connection = connection
+  }
+
+  /** An in-memory database. `memory` in MB. */
+  static async open(options: { readonly threads?: number; readonly memory?: number } = {}): Promise<Database> {
+    const instance = await DuckDBInstance.create(':memory:', {
+      threads: String(options.threads ?? 1),
+      memory_limit: `${options.memory ?? 512}MB`,
+      preserve_insertion_order: 'true',
+      autoinstall_known_extensions: 'false',
+      autoload_known_extensions: 'false',
+    })
+    return new Database(instance, await instance.connect())
+  }
+
+  close(): void {
+    this.#connection.closeSync()
+    this.#instance.closeSync()
+  }
+
+  async run(sql: string): Promise<void> {
+    await this.#connection.run(sql)
+  }
+
+  /** A small result as objects; BIGINT becomes number (checked to be safe). */
+  async rows(sql: string): Promise<Record<string, unknown>[]> {
+    const reader = await this.#connection.runAndReadAll(sql)
+    return reader.getRowObjects().map((row) => {
+      const out: Record<string, unknown> = {}
+      for (const [key, value] of Object.entries(row)) {
+        if (typeof value === 'bigint') {
+          const n = Number(value)
+          assert(Number.isSafeInteger(n), 'an integer read from a file fits a number')
+          out[key] = n
+        } else out[key] = value
+      }
+      return out
+    })
+  }
+
+  /** A large result, piece by piece, in order. */
+  async *pieces(sql: string): AsyncIterableIterator<Piece> {
+    const result = await this.#connection.stream(sql)
+    for (;;) {
+      const chunk = await result.fetchChunk()
+      if (chunk === null || chunk.rowCount === 0) return
+      yield {
+        rows: chunk.rowCount,
+        column: (index) => (chunk.getColumnVector(index) as unknown as { items: NumberColumn }).items,
+        text: (index, row) => chunk.getColumnVector(index).getItem(row) as string | null,
+      }
+    }
+  }
+
+  /** A table that is filled by columns. */
+  async table(name: string, columns: Readonly<Record<string, ColumnType>>): Promise<ColumnAppender> {
+    await this.run(`CREATE TABLE ${name} (${Object.entries(columns).map(([c, t]) => `${c} ${SQL_TYPES[t]}`).join(', ')})`)
+    return new ColumnAppender(this.#connection, name, Object.values(columns))
+  }
+
+  /** Writes a query to a zstd Parquet file. */
+  async copy(query: string, path: string): Promise<void> {
+    await this.run(`COPY (${query}) TO ${quote(path)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${ROW_GROUP})`)
+  }
+
+  /** Writes small rows of plain values (numbers, text, booleans, null) to Parquet. `types` are SQL types. */
+  async writeRows(path: string, types: Readonly<Record<string, string>>, rows: readonly Readonly<Record<string, unknown>>[]): Promise<void> {
+    const names = Object.keys(types)
+    await this.run(`CREATE OR REPLACE TABLE small_rows (${names.map((n) => `"${n}" ${types[n]}`).join(', ')})`)
+    const BATCH = 500
+    for (let i = 0; i < rows.length; i += BATCH) {
+      const values = rows.slice(i, i + BATCH).map((row) => `(${names.map((n) => literal(row[n])).join(', ')})`)
+      await this.run(`INSERT INTO small_rows VALUES ${values.join(', ')}`)
+    }
+    await this.copy('SELECT * FROM small_rows', path)
+    await this.run('DROP TABLE small_rows')
+  }
+}
+
+function literal(value: unknown): string {
+  if (value === null || value === undefined) return 'NULL'
+  if (typeof value === 'number') {
+    assert(Number.isFinite(value), 'a stored number is finite')
+    return String(value)
+  }
+  if (typeof value === 'boolean') return value ? 'true' : 'false'
+  return quote(String(value))
+}
+
+/** Appends rows given as typed columns to a table, a chunk at a time. */
+export class ColumnAppender {
+  readonly #connection: DuckDBConnection
+  readonly #name: string
+  readonly #types: readonly ColumnType[]
+
+  constructor(connection: DuckDBConnection, name: string, types: readonly ColumnType[]) {
+    this.#connection = connection
+    this.#name = name
+    this.#types = types
+  }
+
+  /** Rows `from` … `to` − 1 of every column, in the table's order. Text columns are arrays of string or null. */
+  async append(columns: readonly (NumberColumn | readonly (string | null)[])[], from: number, to: number): Promise<void> {
+    const appender = await this.#connection.createAppender(this.#name)
+    const types = this.#types.map((t) => TYPES[t])
+    for (let start = from; start < to; start += CHUNK) {
+      const rows = Math.min(CHUNK, to - start)
+      const chunk = DuckDBDataChunk.create(types, rows)
+      for (let c = 0; c < types.length; c++) {
+        const source = columns[c] as NumberColumn | readonly (string | null)[]
+        if (Array.isArray(source)) chunk.setColumnValues(c, (source as readonly (string | null)[]).slice(start, start + rows))
+        else {
+          const vector = chunk.getColumnVector(c) as unknown as { items: NumberColumn; flush(): void }
+          vector.items.set((source as NumberColumn).subarray(start, start + rows))
+          vector.flush()
+        }
+      }
+      appender.appendDataChunk(chunk)
+    }
+    appender.closeSync()
+  }
+}
