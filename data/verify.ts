@@ -1,0 +1,42 @@
+/** Verification: the files of a tape against its manifest. Owns the comparison; a finding names one file and what is wrong with it. */
+import { existsSync } from 'node:fs'
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Database, quote } from './parquet.ts'
+import { openTape } from './tape-reader.ts'
+import { describeFile } from './tape-writer.ts'
+
+export type Finding = { readonly path: string; readonly problem: string }
+
+/** Every file by size and SHA-256, rows and their order, and files that nobody knows. Empty: the tape is whole. */
+export async function verifyTape(dir: string): Promise<Finding[]> {
+  const { manifest } = await openTape(dir)
+  const findings: Finding[] = []
+  const db = await Database.open()
+  try {
+    let last = -1
+    for (const file of manifest.files) {
+      const now = await describeFile(dir, file.path, file.rows)
+      if (now.bytes !== file.bytes) findings.push({ path: file.path, problem: `has ${now.bytes} bytes, the manifest says ${file.bytes}` })
+      else if (now.sha256 !== file.sha256) findings.push({ path: file.path, problem: 'its SHA-256 is not that of the manifest: its content changed' })
+      else if (file.path.startsWith('messages/')) {
+        const [row] = await db.rows(
+          `SELECT count(*) AS n, min(time) AS first, max(time) AS latest, coalesce(sum(CASE WHEN time < before THEN 1 ELSE 0 END), 0)::BIGINT AS back
+           FROM (SELECT time, lag(time) OVER (ORDER BY file_row_number) AS before FROM read_parquet(${quote(join(dir, file.path))}, file_row_number = true))`,
+        )
+        if (row?.['n'] !== file.rows) findings.push({ path: file.path, problem: `has ${String(row?.['n'])} rows, the manifest says ${file.rows}` })
+        if (Number(row?.['back']) > 0 || Number(row?.['first']) < last) findings.push({ path: file.path, problem: 'its rows are not in the order of their time' })
+        last = Number(row?.['latest'])
+      }
+    }
+  } finally {
+    db.close()
+  }
+  const known = new Set(['manifest.json', ...manifest.files.map((f) => f.path)])
+  for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue
+    const path = join(entry.parentPath, entry.name).slice(join(dir, '.').length + 1)
+    if (!known.has(path) && existsSync(join(dir, path))) findings.push({ path, problem: 'is not in the manifest' })
+  }
+  return findings
+}
