@@ -4,7 +4,7 @@
  * the target path there is a whole tape or nothing.
  */
 import { createHash } from 'node:crypto'
-import { createReadStream, existsSync, readdirSync } from 'node:fs'
+import { appendFileSync, createReadStream, existsSync, readdirSync } from 'node:fs'
 import { mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { assert } from '../engine/assert.ts'
@@ -36,7 +36,7 @@ export const COVERAGE_TYPES: Readonly<Record<keyof CoverageRow, string>> = {
 export type TapeExtra = Pick<
   Manifest,
   'clock' | 'labels' | 'labelBasis' | 'gaps' | 'inFlux' | 'negativeLevels' | 'lastingCrosses' | 'quarantined' | 'origin' | 'remarks'
-> & { readonly markets: readonly MarketRow[]; readonly coverage: readonly CoverageRow[]; readonly quarantine?: string }
+> & { readonly markets: readonly MarketRow[]; readonly coverage: readonly CoverageRow[] }
 
 /** Latest known state of a market, kept so that a file can start with it. */
 type Kept = { catalog: CatalogDetail; bids: Map<number, number>; asks: Map<number, number>; synced: boolean; open: boolean; done: boolean; venueTime: number; hour: number }
@@ -123,6 +123,11 @@ export class TapeWriter {
     }
   }
 
+  /** Keeps a rejected piece of input: one line of JSON with its file, line and reason. */
+  quarantine(line: string): void {
+    appendFileSync(join(this.#partial, 'quarantine.ndjson'), line)
+  }
+
   /** Completes the tape and puts it in its place. */
   async finish(extra: TapeExtra): Promise<Manifest> {
     if (this.#rows === 0) {
@@ -138,8 +143,7 @@ export class TapeWriter {
     for (const file of [...this.#files, { path: 'markets.parquet', rows: extra.markets.length }, { path: 'coverage.parquet', rows: extra.coverage.length }]) {
       files.push(await describeFile(this.#partial, file.path, file.rows))
     }
-    if (extra.quarantine !== undefined && extra.quarantine !== '') {
-      await writeFile(join(this.#partial, 'quarantine.ndjson'), extra.quarantine)
+    if (existsSync(join(this.#partial, 'quarantine.ndjson'))) {
       files.push(await describeFile(this.#partial, 'quarantine.ndjson', extra.quarantined))
     }
     const byKind: Partial<Record<KindName, number>> = {}
@@ -147,7 +151,7 @@ export class TapeWriter {
       const count = this.#byKind.get(kind)
       if (count !== undefined) byKind[name] = count
     })
-    const { markets: marketRows, coverage: _coverage, quarantine: _quarantine, ...facts } = extra
+    const { markets: marketRows, coverage: _coverage, ...facts } = extra
     const manifest: Manifest = {
       schema: TAPE_SCHEMA, ...this.#identity, files, rows: this.#rows, byKind, markets: marketRows.length, from: this.#from, to: this.#to, lagMax: this.#lagMax, ...facts,
     }
