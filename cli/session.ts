@@ -1,0 +1,125 @@
+/**
+ * Running a session. Owns the mode table: backtest, paper and live differ in (feed, venue, clock) and nowhere else.
+ *
+ * | mode     | feed                        | venue                             | clock        |
+ * |----------|-----------------------------|-----------------------------------|--------------|
+ * | backtest | adapters/history (a tape)   | adapters/simulated (matching)     | the rows' own |
+ *
+ * Paper and live add their lines when their adapters exist.
+ */
+import { join } from 'node:path'
+import { HistoryFeed } from '../adapters/history/feed.ts'
+import { SimulatedVenue } from '../adapters/simulated/venue.ts'
+import { DataError } from '../data/errors.ts'
+import { Run, writeRun } from '../data/run.ts'
+import { describeFile } from '../data/tape-writer.ts'
+import { openTape, type Tape } from '../data/tape-reader.ts'
+import { Engine } from '../engine/engine.ts'
+import type { Delays, FillModelName, Limits, SessionHeader, SessionRecord, TapeFacts } from '../engine/session.ts'
+import { StrategyError } from '../engine/desk.ts'
+import type { Strategy } from '../engine/strategy.ts'
+import { VERSION } from './version.ts'
+
+export type BacktestOptions = {
+  readonly tape: string
+  readonly strategies: readonly Strategy[]
+  readonly markets: readonly string[] | null
+  readonly series: readonly string[] | null
+  readonly from: number | null
+  readonly to: number | null
+  readonly warmup: number
+  readonly fills: FillModelName
+  readonly delays: Delays
+  readonly seed: number
+  /** Money. */
+  readonly cash: number
+  readonly limits: Limits
+  readonly out: string | null
+  readonly batchRows?: number
+  readonly decode?: 'worker' | 'thread'
+  readonly progress?: (done: number, total: number, rows: number) => void
+  readonly interrupted?: () => boolean
+}
+export type BacktestResult = { readonly record: SessionRecord; readonly folder: string; readonly seconds: number; readonly failure: StrategyError | null }
+
+export async function backtest(options: BacktestOptions): Promise<BacktestResult> {
+  const started = performance.now()
+  const tape = await openTape(options.tape)
+  const facts = await factsOf(tape, options)
+  const header: SessionHeader = {
+    schema: 'tapeline.session/1',
+    mode: 'backtest',
+    version: VERSION,
+    node: process.version,
+    tape: facts,
+    strategies: options.strategies.map((s) => ({ name: s.name, parameters: s.parameters })),
+    cash: options.cash,
+    limits: options.limits,
+    fills: options.fills,
+    delays: options.delays,
+    rate: { perSecond: 100, capacity: 100 },
+    seed: options.seed,
+    selection: { markets: options.markets, series: options.series, from: options.from, to: options.to, warmup: options.warmup },
+  }
+  const feed = new HistoryFeed(tape, {
+    from: options.from, to: options.to, tickers: options.markets, series: options.series, decode: options.decode ?? 'worker',
+    ...(options.batchRows === undefined ? {} : { batchRows: options.batchRows }),
+  })
+  const run = new Run()
+  const engine = new Engine({ header, strategies: options.strategies, venue: new SimulatedVenue(options.fills, options.delays, facts.lagMax), sink: run })
+  let rows = 0
+  let failure: StrategyError | null = null
+  let reason = 'end of tape'
+  try {
+    for await (const batch of feed.batches()) {
+      engine.run(batch)
+      rows += batch.length
+      options.progress?.(rows, facts.rows, rows)
+      if (options.interrupted?.() === true) {
+        reason = 'interrupted'
+        break
+      }
+    }
+  } catch (error) {
+    if (!(error instanceof StrategyError)) throw error
+    failure = error
+    reason = error.message
+  }
+  const end = engine.finish(reason, reason === 'end of tape')
+  const record = run.record(header, end)
+  const folder = options.out ?? join('runs', `${options.strategies.map((s) => s.name).join('+')}-${facts.name}-${record.digest.slice(0, 8)}`)
+  await writeRun(folder, record)
+  return { record, folder, seconds: (performance.now() - started) / 1000, failure }
+}
+
+async function factsOf(tape: Tape, options: BacktestOptions): Promise<TapeFacts> {
+  const { manifest } = tape
+  const markets = await tape.markets()
+  const chosen = markets.filter((m) => (options.markets === null || options.markets.includes(m.ticker)) && (options.series === null || options.series.includes(m.series)))
+  const partial = chosen.filter((m) => m.partialBook)
+  if (partial.length > 0) {
+    throw new DataError(
+      'PARTIAL_BOOK',
+      `${partial[0]?.ticker} on ${tape.dir}${partial.length > 1 ? ` (and ${partial.length - 1} more)` : ''} has no full book (only changes or best prices were recorded), so no fill can be judged: choose other markets with --market`,
+    )
+  }
+  if (options.from !== null && options.from > manifest.to) throw new DataError('INPUT_INVALID', `--from lies after the end of the tape ${manifest.name} (${new Date(manifest.to / 1000).toISOString()}): choose an earlier time`)
+  if (options.to !== null && options.to < manifest.from) throw new DataError('INPUT_INVALID', `--to lies before the start of the tape ${manifest.name} (${new Date(manifest.from / 1000).toISOString()}): choose a later time`)
+  const tickers = new Set(chosen.map((m) => m.ticker))
+  const coverage = (await tape.coverage()).filter((c) => tickers.has(c.market))
+  const recorded = coverage.reduce((a, c) => a + c.recorded, 0)
+  return {
+    name: manifest.name,
+    manifest: (await describeFile(tape.dir, 'manifest.json', 0)).sha256,
+    source: manifest.source,
+    practice: manifest.practice,
+    rows: manifest.rows,
+    markets: chosen.length,
+    from: manifest.from,
+    to: manifest.to,
+    lagMax: manifest.lagMax,
+    gaps: coverage.reduce((a, c) => a + c.gaps, 0),
+    coverage: recorded === 0 ? null : coverage.reduce((a, c) => a + c.synced, 0) / recorded,
+    labels: manifest.labelBasis,
+  }
+}

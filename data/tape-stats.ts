@@ -1,0 +1,142 @@
+/** What a tape holds, in numbers. Owns the figures of `data stats`; hides the pass over the rows. Invariant: time-weighted figures count synced, uncrossed, two-sided time only. */
+import { Book } from '../engine/book.ts'
+import { gridOf } from '../engine/grid.ts'
+import { Flag, Kind, type CatalogDetail, type GridDetail, type LabelName, type SyncDetail } from '../engine/message.ts'
+import type { Tape } from './tape-reader.ts'
+
+export type MarketStats = {
+  readonly ticker: string
+  readonly rows: number
+  readonly deltas: number
+  readonly trades: number
+  readonly contracts: number
+  readonly venueContracts: number | null
+  /** Cents, time-weighted while two-sided. */
+  readonly spread: number | null
+  /** Contracts at the two best prices together, time-weighted. */
+  readonly touchDepth: number | null
+  readonly low: number | null
+  readonly high: number | null
+  readonly result: string | null
+}
+export type TapeStats = {
+  readonly name: string
+  readonly rows: number
+  readonly markets: number
+  readonly from: string
+  readonly to: string
+  readonly hours: number
+  /** Share of recorded market time in which the book was synced. */
+  readonly coverage: number | null
+  readonly gaps: number
+  readonly resyncs: number
+  readonly inFlux: number
+  readonly lastingCrosses: number
+  readonly negativeLevels: number
+  readonly quarantined: number
+  readonly audits: number
+  readonly auditsEqual: number
+  readonly byKind: Readonly<Record<string, number>>
+  readonly labels: readonly { readonly series: string; readonly label: LabelName; readonly inferred: boolean; readonly count: number; readonly contracts: number; readonly share: number }[]
+  readonly deltasPerTrade: number | null
+  readonly spread: number | null
+  readonly lagMilliseconds: { readonly p50: number; readonly p95: number; readonly p99: number; readonly max: number } | null
+  readonly clock: readonly { readonly connection: string; readonly offsetMilliseconds: number; readonly uncertaintyMilliseconds: number }[]
+  readonly perMarket: readonly MarketStats[]
+  readonly remarks: readonly string[]
+}
+
+type Seen = { book: Book; ticker: string; synced: boolean; at: number; time: number; spread: number; depth: number; low: number; high: number }
+
+export async function tapeStats(tape: Tape): Promise<TapeStats> {
+  const { manifest } = tape
+  const [rows, coverage] = [await tape.markets(), await tape.coverage()]
+  const seen = new Map<number, Seen>()
+  // Lags by whole milliseconds: enough for percentiles, and it does not grow.
+  const lags = new Map<number, number>()
+  let lagRows = 0
+  const weigh = (s: Seen, until: number): void => {
+    const span = until - s.at
+    s.at = until
+    const { book } = s
+    if (span <= 0 || !s.synced || !book.twoSided || book.crossed) return
+    s.time += span
+    s.spread += (book.ask - book.bid) * span
+    s.depth += (book.bidQuantity + book.askQuantity) * span
+    if (book.bid < s.low) s.low = book.bid
+    if (book.ask > s.high) s.high = book.ask
+  }
+  for await (const b of await tape.read({ decode: 'thread' })) {
+    for (let i = 0; i < b.length; i++) {
+      const kind = b.kind[i] as number
+      const time = b.time[i] as number
+      const market = b.market[i] as number
+      const flags = b.flags[i] as number
+      if (kind === Kind.CATALOG && !seen.has(market)) {
+        const detail = JSON.parse(b.details[b.detail[i] as number] ?? '') as CatalogDetail
+        seen.set(market, { book: new Book(gridOf(detail.grid)), ticker: detail.ticker, synced: false, at: time, time: 0, spread: 0, depth: 0, low: Infinity, high: -Infinity })
+        continue
+      }
+      const s = seen.get(market)
+      if (s === undefined) continue
+      if (kind === Kind.GRID) s.book.regrid(gridOf((JSON.parse(b.details[b.detail[i] as number] ?? '') as GridDetail).grid))
+      else if (kind === Kind.SYNC) {
+        weigh(s, time)
+        s.synced = (JSON.parse(b.details[b.detail[i] as number] ?? '') as SyncDetail).state === 'synced' && s.synced
+      } else if (kind === Kind.STATUS) weigh(s, time)
+      else if (kind === Kind.CLEAR && (flags & Flag.CHECKPOINT) === 0) {
+        weigh(s, time)
+        s.book.clear()
+        s.synced = true
+      } else if (kind === Kind.LEVEL && (flags & Flag.CHECKPOINT) === 0) s.book.set(b.side[i] as number, b.price[i] as number, b.quantity[i] as number)
+      else if (kind === Kind.DELTA) {
+        weigh(s, time)
+        if (s.synced) s.book.change(b.side[i] as number, b.price[i] as number, b.quantity[i] as number)
+        const lag = Math.floor((time - (b.timeVenue[i] as number)) / 1000)
+        lags.set(lag, (lags.get(lag) ?? 0) + 1)
+        lagRows++
+      }
+    }
+  }
+  const quantile = (q: number): number => {
+    let left = Math.ceil(q * lagRows)
+    for (const [lag, count] of [...lags].sort((a, b) => a[0] - b[0])) {
+      left -= count
+      if (left <= 0) return lag
+    }
+    return 0
+  }
+  const bySeen = new Map([...seen.values()].map((s) => [s.ticker, s]))
+  const recorded = coverage.reduce((a, c) => a + c.recorded, 0)
+  const sum = (f: (c: (typeof coverage)[number]) => number): number => coverage.reduce((a, c) => a + f(c), 0)
+  const totals = new Map<string, number>()
+  for (const l of manifest.labels) totals.set(l.series, (totals.get(l.series) ?? 0) + l.quantity)
+  const trades = rows.reduce((a, m) => a + m.trades, 0)
+  const labelled = manifest.labels.filter((l) => l.label === 'trade').reduce((a, l) => a + l.count, 0)
+  const deltas = manifest.byKind.delta ?? 0
+  const spreadTime = [...seen.values()].reduce((a, s) => a + s.time, 0)
+  return {
+    name: manifest.name, rows: manifest.rows, markets: manifest.markets, from: iso(manifest.from), to: iso(manifest.to), hours: (manifest.to - manifest.from) / 3_600_000_000,
+    coverage: recorded === 0 ? null : sum((c) => c.synced) / recorded, gaps: manifest.gaps, resyncs: sum((c) => c.resyncs), inFlux: manifest.inFlux, lastingCrosses: manifest.lastingCrosses,
+    negativeLevels: manifest.negativeLevels, quarantined: manifest.quarantined, audits: sum((c) => c.audits), auditsEqual: sum((c) => c.auditsEqual), byKind: manifest.byKind,
+    labels: manifest.labels.map((l) => ({ series: l.series, label: l.label, inferred: l.inferred, count: l.count, contracts: l.quantity / 100, share: l.quantity / (totals.get(l.series) ?? 1) })),
+    deltasPerTrade: Math.max(trades, labelled) === 0 ? null : deltas / Math.max(trades, labelled),
+    spread: spreadTime === 0 ? null : [...seen.values()].reduce((a, s) => a + s.spread, 0) / spreadTime / 100,
+    lagMilliseconds: lagRows === 0 ? null : { p50: quantile(0.5), p95: quantile(0.95), p99: quantile(0.99), max: manifest.lagMax / 1000 },
+    clock: manifest.clock.map((c) => ({ connection: c.connection, offsetMilliseconds: c.offset / 1000, uncertaintyMilliseconds: c.uncertainty / 1000 })),
+    perMarket: rows.map((m) => {
+      const s = bySeen.get(m.ticker)
+      const has = s !== undefined && s.time > 0
+      return {
+        ticker: m.ticker, rows: m.rows, deltas: m.deltas, trades: m.trades, contracts: m.tradedQuantity / 100, venueContracts: m.venueQuantity === null ? null : m.venueQuantity / 100,
+        spread: has ? s.spread / s.time / 100 : null, touchDepth: has ? s.depth / s.time / 100 : null, low: has ? s.low / 100 : null, high: has ? s.high / 100 : null, result: m.result,
+      }
+    }),
+    remarks: manifest.remarks,
+  }
+}
+
+export function iso(microseconds: number): string {
+  const milliseconds = Math.floor(microseconds / 1000)
+  return `${new Date(milliseconds).toISOString().slice(0, -1)}${String(microseconds - milliseconds * 1000).padStart(3, '0')}Z`
+}
