@@ -116,7 +116,7 @@ export class TapeWriter {
       const market = batch.market[i] as number
       const detail = batch.detail[i] as number
       const text = detail < 0 ? null : (batch.details[detail] as string)
-      if (kind < Kind.CATALOG && time - venue > this.#lagMax) this.#lagMax = time - venue
+      if ((kind === Kind.DELTA || kind === Kind.TRADE) && time - venue > this.#lagMax) this.#lagMax = time - venue
       this.#keep(market, kind, flags, batch.side[i] as number, batch.price[i] as number, batch.quantity[i] as number, venue, text)
       await this.#put(time, venue, market, kind, flags, batch.side[i] as number, batch.price[i] as number, batch.quantity[i] as number, text)
       this.#atBorder = (flags & Flag.LAST) !== 0

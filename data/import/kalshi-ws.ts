@@ -276,7 +276,8 @@ class Importer {
       }
     }
     const market = this.#market(ticker, frame.connection)
-    if (market.connection !== frame.connection) this.#reconnected(market, frame.connection)
+    const taken = market.connection !== frame.connection
+    if (taken) this.#reconnected(market, frame.connection)
     this.#sequence(frame, market)
     this.#pass(market)
     const bid = Math.max(0, ...levels.filter((l) => l.side === BID).map((l) => l.price))
@@ -285,7 +286,8 @@ class Importer {
       this.#unsync(market, 'crossed snapshot', 'lastingCrosses')
       return this.#refuse(frame, 'snapshot is crossed: were prices of the NO side recorded as YES prices (--yes-prices)?')
     }
-    const venue = Math.max(market.venueTime, 0) || this.#time
+    // A snapshot has no venue time: it is what the deltas before it led to, or, without any, what is true on receipt.
+    const venue = taken || market.venueTime === 0 ? this.#time : market.venueTime
     if (market.everSnapped && !market.synced) market.count('resyncs', this.#time)
     market.book.clear()
     market.fluxSince = -1

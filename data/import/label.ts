@@ -41,6 +41,7 @@ type Market = {
   instant: Row[]
   instantTime: number
   volume: Volume | null
+  volumeKnown: boolean
   /** Trades by the exchange's own volume and as labelled (Quantity), over the spans that could be compared. */
   venueQuantity: number
   inferredQuantity: number
@@ -60,12 +61,12 @@ export class Labeler {
   market(market: number, hasPrints: boolean, closeTime: number | null): void {
     const known = this.#markets.get(market)
     if (known === undefined) {
-      this.#markets.set(market, { hasPrints, closeTime, open: [], prints: [], instant: [], instantTime: -1, volume: null, venueQuantity: 0, inferredQuantity: 0 })
+      this.#markets.set(market, { hasPrints, closeTime, open: [], prints: [], instant: [], instantTime: -1, volume: null, volumeKnown: false, venueQuantity: 0, inferredQuantity: 0 })
     } else known.closeTime = closeTime
   }
   quantities(market: number): { readonly venue: number | null; readonly inferred: number } {
     const m = this.#markets.get(market)
-    return m === undefined || m.volume === null ? { venue: null, inferred: 0 } : { venue: m.venueQuantity, inferred: m.inferredQuantity }
+    return m === undefined || !m.volumeKnown ? { venue: null, inferred: 0 } : { venue: m.venueQuantity, inferred: m.inferredQuantity }
   }
 
   /** The next row, in tape order. */
@@ -87,6 +88,7 @@ export class Labeler {
     if (before !== null && now.timeVenue <= before.timeVenue) return
     m.volume = now
     if (before === null) return
+    m.volumeKnown = true
     const traded = now.volume - before.volume
     if (traded > 0) m.venueQuantity += traded
     if (m.hasPrints) return
