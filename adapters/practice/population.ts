@@ -122,11 +122,13 @@ export class PracticeMarket implements MatchSink {
 
   /** A maker moves an order with the value: −q at the old price, +q at the new, in one instant. */
   #move(): void {
-    const order = this.#pick((o) => o.account < MAKER_ACCOUNTS)
+    const near = this.#random.chance(1, 4)
+    // What stands at the touch is small: size is risk.
+    const order = this.#pick((o) => o.account < MAKER_ACCOUNTS && (!near || o.remaining <= 8_000))
     if (order === null) return this.#join()
     const { grid } = this.#matching
     const fair = grid.floorIndex(this.value)
-    const away = this.#random.chance(1, 4) ? 1 + this.#random.geometric(3) : this.#random.integer(2, 40)
+    const away = near ? 1 + this.#random.geometric(3) : this.#random.integer(2, 40)
     const index = this.#inside(order.side, order.side === BID ? fair + 1 - away : fair + away)
     if (index < 0 || index === order.index) return
     const { remaining, account, side } = order
@@ -198,6 +200,7 @@ export class PracticeMarket implements MatchSink {
     return bids * 2 < 6 ? BID : bids * 2 > 6 ? ASK : this.#random.chance(1, 2) ? BID : ASK
   }
   #size(away: number): number {
+    if (away <= 2) return this.#random.integer(1, 80) * 100
     const lot = this.#random.chance(1, 3) ? 100 : this.#random.chance(1, 2) ? this.#random.integer(1, 40) : this.#random.integer(40, 400)
     const whole = (lot + (away > 5 ? this.#random.integer(0, 900) : 0)) * 100
     return this.#random.chance(1, 12) ? whole + this.#random.integer(1, 99) : whole

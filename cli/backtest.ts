@@ -1,0 +1,130 @@
+/** `tapeline backtest`: recorded books in, a report out. */
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Argv, CommandModule } from 'yargs'
+import type { FillModelName } from '../engine/session.ts'
+import { dollars, formatMoney } from '../engine/units.ts'
+import { EXIT, failureOf, UsageError } from './exit.ts'
+import { count, present, progress, type Outcome } from './output.ts'
+
+export type BacktestArguments = {
+  tape: string
+  strategy: string
+  param: string[] | undefined
+  market: string[] | undefined
+  series: string[] | undefined
+  from: string | undefined
+  to: string | undefined
+  warmup: string | undefined
+  fills: FillModelName
+  delay: string | undefined
+  seed: number
+  cash: string
+  limits: string | undefined
+  out: string | undefined
+  json: boolean
+  quiet?: boolean
+}
+
+/** What `--json` carries. Dollars are decimal strings. */
+export type BacktestData = {
+  readonly run: string
+  readonly digest: string
+  readonly rows: number
+  readonly markets: number
+  readonly orders: number
+  readonly fills: number
+  readonly refusals: Readonly<Record<string, number>>
+  readonly netDollars: string
+  readonly feesDollars: string
+  readonly winRate: number | null
+  readonly sharpe: number | null
+  readonly fillRate: number | null
+  readonly drawdownDollars: string
+  readonly complete: boolean
+  readonly practice: boolean
+  readonly report: string
+  readonly seconds: number
+}
+
+export const backtestCommand: CommandModule<object, BacktestArguments> = {
+  command: 'backtest',
+  describe: 'Run a strategy over a tape and write a report',
+  builder: (y) => backtestOptions(y) as unknown as Argv<BacktestArguments>,
+  handler: (argv) => present('backtest', argv.json, () => runBacktest(argv)),
+}
+
+export function backtestOptions(y: Argv): Argv {
+  return y
+    .option('tape', { type: 'string', demandOption: true, requiresArg: true, describe: 'Folder of the tape' })
+    .option('strategy', { type: 'string', demandOption: true, requiresArg: true, describe: 'Name of the strategy' })
+    .option('param', { type: 'string', array: true, requiresArg: true, describe: 'Parameter of the strategy, k=v (repeat for more)' })
+    .option('market', { type: 'string', array: true, requiresArg: true, describe: 'Only these markets, by ticker' })
+    .option('series', { type: 'string', array: true, requiresArg: true, describe: 'Only markets of these series' })
+    .option('from', { type: 'string', requiresArg: true, describe: 'Start, UTC (2026-05-13 or 2026-05-13T13:45:00Z)' })
+    .option('to', { type: 'string', requiresArg: true, describe: 'End, UTC' })
+    .option('warmup', { type: 'string', requiresArg: true, describe: 'See and do not trade for this long (30s, 5m)' })
+    .option('fills', { choices: ['strict', 'queue', 'touch'] as const, default: 'queue', describe: 'Fill model of resting orders' })
+    .option('delay', { type: 'string', requiresArg: true, describe: 'place=100ms,cancel=100ms,amend=100ms,answer=50ms' })
+    .option('seed', { type: 'number', default: 1, requiresArg: true, describe: 'Seed of what is random in a model' })
+    .option('cash', { type: 'string', default: '10000', requiresArg: true, describe: 'Starting cash in dollars' })
+    .option('limits', { type: 'string', requiresArg: true, describe: 'JSON file of risk limits' })
+    .option('out', { type: 'string', requiresArg: true, describe: 'Folder of the run (default: runs/<strategy>-<tape>-<digest>)' })
+    .option('json', { type: 'boolean', default: false, describe: 'One JSON envelope on stdout and nothing else' })
+    .option('quiet', { type: 'boolean', default: false, describe: 'No progress' })
+    .example('$0 backtest --tape tapes/btc --strategy lean --param size=5', '')
+}
+
+export async function runBacktest(argv: BacktestArguments): Promise<Outcome<BacktestData>> {
+  const { makeStrategy, parseDelays, parseDuration, parseInstant, readLimits } = await import('./options.ts')
+  const cash = Number(argv.cash)
+  if (!(cash > 0)) throw new UsageError(`--cash ${argv.cash}: starting cash is a number of dollars above zero`)
+  if (!Number.isSafeInteger(argv.seed)) throw new UsageError('--seed: the seed is a whole number')
+  const strategy = makeStrategy(argv.strategy, argv.param ?? [])
+  const from = parseInstant(argv.from, '--from')
+  const to = parseInstant(argv.to, '--to')
+  if (from !== null && to !== null && to <= from) throw new UsageError(`--to ${argv.to} lies before --from ${argv.from}: give a later end`)
+  const { backtest } = await import('./session.ts')
+  let interrupted = false
+  const stop = (): void => {
+    if (interrupted) process.exit(EXIT.interrupted)
+    interrupted = true
+    process.stderr.write('\nstopping: what ran so far is kept (Ctrl-C again to quit at once)\n')
+  }
+  process.on('SIGINT', stop)
+  const bar = await progress('backtest', argv.json || (argv.quiet ?? false))
+  const started = performance.now()
+  let result: Awaited<ReturnType<typeof backtest>>
+  try {
+    result = await backtest({
+      tape: argv.tape, strategies: [strategy], markets: argv.market ?? null, series: argv.series ?? null, from, to, warmup: argv.warmup === undefined ? 0 : parseDuration(argv.warmup, '--warmup'),
+      fills: argv.fills, delays: parseDelays(argv.delay), seed: argv.seed, cash: dollars(cash), limits: readLimits(argv.limits), out: argv.out ?? null,
+      progress: (done, total) => bar.update(done, total, `${count(Math.round(done / ((performance.now() - started) / 1000)))} rows/s`),
+      interrupted: () => interrupted,
+    })
+  } finally {
+    bar.end()
+    process.off('SIGINT', stop)
+  }
+  const { record, folder, seconds, failure } = result
+  const { buildReport, metric } = await import('../reports/index.ts')
+  const report = buildReport(record)
+  const page = join(folder, 'report.html')
+  await writeFile(page, report.html)
+  await writeFile(join(folder, 'summary.json'), `${JSON.stringify(report.summary, null, 1)}\n`)
+  const { end } = record
+  const value = (id: string): number | null => metric(report.summary.metrics, id).value
+  const data: BacktestData = {
+    run: folder, digest: record.digest, rows: end.rows, markets: end.marketsSeen, orders: end.orders, fills: end.fills, refusals: end.refusals, netDollars: formatMoney(end.equity - record.header.cash),
+    feesDollars: formatMoney(end.fees), winRate: value('winRate'), sharpe: value('sharpe'), fillRate: value('fillRate'), drawdownDollars: formatMoney(end.drawdownMax), complete: end.complete,
+    practice: record.header.tape.practice, report: page, seconds: Number(seconds.toFixed(3)),
+  }
+  const exit = failure !== null ? EXIT.strategy : interrupted ? EXIT.interrupted : EXIT.ok
+  const error = failure !== null ? failureOf(failure) : interrupted ? { code: 'INTERRUPTED', message: `interrupted: the partial result is in ${folder}` } : undefined
+  const text = `${report.terminal(process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined)}
+Report   ${page}
+Run      ${folder} (${count(end.rows)} rows in ${seconds.toFixed(1)} s)
+Next     npx tapeline report open ${folder}
+`
+  return { data, warnings: argv.json ? report.summary.warnings : [], text, exit, ...(error === undefined ? {} : { error: { code: error.code, message: error.message } }) }
+}

@@ -1,0 +1,40 @@
+/** The command line. Owns the list of commands and what happens to wrong use; everything heavy is imported by the command that needs it. */
+import yargs from 'yargs'
+import { hideBin } from 'yargs/helpers'
+import { backtestCommand } from './backtest.ts'
+import { dataCommand } from './data.ts'
+import { demoCommand } from './demo.ts'
+import { EXIT, EXIT_TEXT } from './exit.ts'
+import { reportCommand } from './report.ts'
+import { VERSION } from './version.ts'
+
+process.on('SIGTERM', () => process.exit(EXIT.terminated))
+// A reader that went away (`| head`) is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(EXIT.ok)
+})
+
+await yargs(hideBin(process.argv))
+  .scriptName('tapeline')
+  .usage('$0 <command>\n\nBacktesting-first research and trading engine for Kalshi')
+  .command(demoCommand)
+  .command(backtestCommand)
+  .command(dataCommand)
+  .command(reportCommand)
+  .command('help <topic>', 'exit-codes: what the exit codes mean', (y) => y.positional('topic', { choices: ['exit-codes'] as const, demandOption: true }), () => {
+    process.stdout.write(`${EXIT_TEXT.map(([code, text]) => `${String(code).padStart(3)}  ${text}`).join('\n')}\n`)
+  })
+  .demandCommand(1, 'Give a command; `tapeline --help` lists them')
+  .recommendCommands()
+  .strict()
+  .version(VERSION)
+  .help()
+  .wrap(110)
+  .fail((message, error) => {
+    const text = message ?? error?.message ?? 'wrong use'
+    if (process.argv.includes('--json')) {
+      process.stdout.write(`${JSON.stringify({ schema: 'tapeline.error/1', ok: false, command: process.argv[2] ?? '', data: null, warnings: [], errors: [{ code: 'USAGE', message: text }] })}\n`)
+    } else process.stderr.write(`error: ${text.replaceAll('\n', ' ')} (see tapeline ${process.argv.slice(2).filter((a) => /^[a-z][a-z-]*$/.test(a)).slice(0, 1).join(' ')} --help)\n`)
+    process.exit(EXIT.usage)
+  })
+  .parseAsync()
