@@ -43,6 +43,8 @@ export type ImportSummary = {
   readonly remarks: readonly string[]
 }
 
+/** The last deltas of a market may arrive this long after its close time. */
+const CLOSE_GRACE = 2_000_000
 /** Still crossed after this: broken, not in flux. */
 const FLUX_MAX = 250_000
 
@@ -151,6 +153,7 @@ class Importer {
     const receive = receiveOf(frame)
     const offset = this.#known.offsets.get(frame.connection) ?? 0
     if (Number.isFinite(receive)) this.#time = Math.max(this.#time, receive - offset)
+    if (this.#time > this.#nextClose + CLOSE_GRACE) this.#closeDue()
     switch (frame.type) {
       case 'subscribed':
         return this.#subscribed(frame)
@@ -256,6 +259,7 @@ class Importer {
     })
     if (Number.isFinite(close) && market.closeTime !== close) {
       market.closeTime = close
+      this.#nextClose = -Infinity
       this.#labeler.market(market.number, this.#hasPrints(market), close)
       this.#rare(market, Kind.STATUS, this.#time, { status: market.status, closeTime: close })
     }
@@ -410,6 +414,7 @@ class Importer {
       this.#rare(market, Kind.STATUS, this.#time, { status: market.status })
     } else if (type === 'close_date_updated') {
       market.closeTime = seconds('close_ts') ?? market.closeTime
+      this.#nextClose = -Infinity
       this.#labeler.market(market.number, this.#hasPrints(market), market.closeTime)
       this.#rare(market, Kind.STATUS, this.#time, { status: market.status, closeTime: market.closeTime })
     } else if (type === 'price_level_structure_updated') {
@@ -476,6 +481,7 @@ class Importer {
     this.#markets.set(ticker, market)
     this.#seriesByNumber.set(number, market.series)
     this.#labeler.market(number, this.#hasPrints(market), market.closeTime)
+    this.#nextClose = Math.min(this.#nextClose, market.closeTime ?? Infinity)
     const detail: CatalogDetail = {
       ticker, event: market.event, series: market.series, title: market.title, exclusive: market.exclusive, strike: market.strike, openTime: market.openTime, closeTime: market.closeTime,
       status: market.status, grid: market.grid, fee: market.fee,
@@ -490,7 +496,7 @@ class Importer {
   /** Another connection took the market over: between the two nobody watched. */
   #reconnected(market: MarketState, connection: string): void {
     this.#labeler.interrupted(market.number)
-    if (market.synced) this.#unsync(market, 'recording interrupted', 'gaps')
+    if (market.synced) this.#unsync(market, 'recording interrupted', null)
     market.resume(this.#time)
     market.connection = connection
     this.#labeler.market(market.number, this.#hasPrints(market), market.closeTime)
@@ -514,8 +520,8 @@ class Importer {
     if (market !== null) s.markets.add(market)
   }
 
-  #unsync(market: MarketState, reason: string, counter: Counter): void {
-    market.count(counter, this.#time)
+  #unsync(market: MarketState, reason: string, counter: Counter | null): void {
+    if (counter !== null) market.count(counter, this.#time)
     market.fluxSince = -1
     if (!market.synced) return
     market.account(this.#time)
@@ -543,9 +549,18 @@ class Importer {
     market.account(this.#time)
     market.rows++
     market.hour(this.#time).rows++
-    // Silence after the close time is a close as well.
-    if (market.closeTime !== null && this.#time > market.closeTime + 2_000_000) this.#close(market, this.#time)
   }
+
+  /** Silence after the close time is a close as well, also for markets that nobody recorded any more. */
+  #closeDue(): void {
+    this.#nextClose = Infinity
+    for (const market of this.#markets.values()) {
+      if (market.closeTime === null || market.status !== 'active') continue
+      if (this.#time > market.closeTime + CLOSE_GRACE) this.#close(market, this.#time)
+      else this.#nextClose = Math.min(this.#nextClose, market.closeTime)
+    }
+  }
+  #nextClose = -Infinity
 
   #row(market: MarketState, kind: Kind, flags: number, side: number, price: number, quantity: number, venue: number, detail: string | null = null, atBest = false): void {
     this.#push({ time: Math.max(this.#time, venue), timeVenue: venue, market: market.number, kind, flags, side, price, quantity, detail, open: false, atBest })
