@@ -97,8 +97,19 @@ export async function runBacktest(argv: BacktestArguments): Promise<Outcome<Back
   let result: Awaited<ReturnType<typeof backtest>>
   try {
     result = await backtest({
-      tape: argv.tape, strategies: [strategy], markets: argv.market ?? null, series: argv.series ?? null, from, to, warmup: argv.warmup === undefined ? 0 : parseDuration(argv.warmup, '--warmup'),
-      fills: argv.fills, delays: parseDelays(argv.delay), seed: argv.seed, cash: dollars(cash), limits: readLimits(argv.limits), out: argv.out ?? null,
+      tape: argv.tape,
+      strategies: [strategy],
+      markets: argv.market ?? null,
+      series: argv.series ?? null,
+      from,
+      to,
+      warmup: argv.warmup === undefined ? 0 : parseDuration(argv.warmup, '--warmup'),
+      fills: argv.fills,
+      delays: parseDelays(argv.delay),
+      seed: argv.seed,
+      cash: dollars(cash),
+      limits: readLimits(argv.limits),
+      out: argv.out ?? null,
       progress: (done, total) => bar.update(done, total, `${count(Math.round(done / ((performance.now() - started) / 1000)))} rows/s`),
       interrupted: () => interrupted,
     })
@@ -115,16 +126,41 @@ export async function runBacktest(argv: BacktestArguments): Promise<Outcome<Back
   const { end } = record
   const value = (id: string): number | null => metric(report.summary.metrics, id).value
   const data: BacktestData = {
-    run: folder, digest: record.digest, rows: end.rows, markets: end.marketsSeen, orders: end.orders, fills: end.fills, refusals: end.refusals, netDollars: formatMoney(end.equity - record.header.cash),
-    feesDollars: formatMoney(end.fees), winRate: value('winRate'), sharpe: value('sharpe'), fillRate: value('fillRate'), drawdownDollars: formatMoney(end.drawdownMax), complete: end.complete,
-    practice: record.header.tape.practice, report: page, seconds: Number(seconds.toFixed(3)),
+    run: folder,
+    digest: record.digest,
+    rows: end.rows,
+    markets: end.marketsSeen,
+    orders: end.orders,
+    fills: end.fills,
+    refusals: end.refusals,
+    netDollars: formatMoney(end.equity - record.header.cash),
+    feesDollars: formatMoney(end.fees),
+    winRate: value('winRate'),
+    sharpe: value('sharpe'),
+    fillRate: value('fillRate'),
+    drawdownDollars: formatMoney(end.drawdownMax),
+    complete: end.complete,
+    practice: record.header.tape.practice,
+    report: page,
+    seconds: Number(seconds.toFixed(3)),
   }
   const exit = failure !== null ? EXIT.strategy : interrupted ? EXIT.interrupted : EXIT.ok
-  const error = failure !== null ? failureOf(failure) : interrupted ? { code: 'INTERRUPTED', message: `interrupted: the partial result is in ${folder}` } : undefined
+  const error =
+    failure !== null
+      ? failureOf(failure)
+      : interrupted
+        ? { code: 'INTERRUPTED', message: `interrupted: the partial result is in ${folder}` }
+        : undefined
   const text = `${report.terminal(process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined)}
 Report   ${page}
 Run      ${folder} (${count(end.rows)} rows in ${seconds.toFixed(1)} s)
 Next     npx tapeline report open ${folder}
 `
-  return { data, warnings: argv.json ? report.summary.warnings : [], text, exit, ...(error === undefined ? {} : { error: { code: error.code, message: error.message } }) }
+  return {
+    data,
+    warnings: argv.json ? report.summary.warnings : [],
+    text,
+    exit,
+    ...(error === undefined ? {} : { error: { code: error.code, message: error.message } }),
+  }
 }

@@ -6,7 +6,8 @@ import { EXIT, UsageError } from './exit.ts'
 import { count, present, progress, tableText } from './output.ts'
 
 type Json = { json: boolean }
-const withJson = (y: Argv): Argv => y.option('json', { type: 'boolean', default: false, describe: 'One JSON envelope on stdout and nothing else' })
+const withJson = (y: Argv): Argv =>
+  y.option('json', { type: 'boolean', default: false, describe: 'One JSON envelope on stdout and nothing else' })
 
 const importKalshi: CommandModule<object, Json & { path: string[]; tape: string; name?: string; yesPrices: boolean; replace: boolean }> = {
   command: 'kalshi-ws <path..>',
@@ -27,18 +28,31 @@ const importKalshi: CommandModule<object, Json & { path: string[]; tape: string;
       const started = performance.now()
       try {
         const s = await importKalshiWs(argv.path, argv.tape, {
-          ...(argv.name === undefined ? {} : { name: argv.name }), yesPrices: argv.yesPrices, replace: argv.replace, stopped: () => stopped,
+          ...(argv.name === undefined ? {} : { name: argv.name }),
+          yesPrices: argv.yesPrices,
+          replace: argv.replace,
+          stopped: () => stopped,
           progress: (done, total, rows) => bar.update(done, total, `${count(rows)} rows`),
         })
         bar.end()
         const seconds = (performance.now() - started) / 1000
         const text = `${count(s.rows)} rows, ${s.markets} markets → ${argv.tape} (${seconds.toFixed(1)} s)
-  rows         ${Object.entries(s.byKind).map(([k, n]) => `${k} ${count(n)}`).join(', ')}
-  decreases    ${Object.entries(s.byLabel).map(([k, n]) => `${k} ${count(n)}`).join(', ')}
+  rows         ${Object.entries(s.byKind)
+    .map(([k, n]) => `${k} ${count(n)}`)
+    .join(', ')}
+  decreases    ${Object.entries(s.byLabel)
+    .map(([k, n]) => `${k} ${count(n)}`)
+    .join(', ')}
   sequence     ${s.gaps} gaps, ${s.negativeLevels} negative levels, ${s.lastingCrosses} lasting crosses, ${s.inFlux} moments in flux
   audit        ${s.audits === 0 ? 'no ticker to compare with' : `best prices equal to the ticker's in ${count(s.auditsEqual)} of ${count(s.audits)} (${((s.auditsEqual / s.audits) * 100).toFixed(1)} %)`}
   clock        ${s.clock.length === 0 ? 'no venue times' : s.clock.map((c) => `${(c.offset / 1000).toFixed(1)} ± ${(c.uncertainty / 1000).toFixed(1)} ms`).join(', ')}
-  quarantined  ${s.quarantined === 0 ? 'nothing' : `${count(s.quarantined)}: ${Object.entries(s.quarantineReasons).map(([r, n]) => `${r} (${n})`).join('; ')} → ${join(argv.tape, 'quarantine.ndjson')}`}
+  quarantined  ${
+    s.quarantined === 0
+      ? 'nothing'
+      : `${count(s.quarantined)}: ${Object.entries(s.quarantineReasons)
+          .map(([r, n]) => `${r} (${n})`)
+          .join('; ')} → ${join(argv.tape, 'quarantine.ndjson')}`
+  }
 ${s.remarks.map((r) => `  note         ${r}`).join('\n')}
 
 Next  npx tapeline data stats ${argv.tape}
@@ -46,7 +60,8 @@ Next  npx tapeline data stats ${argv.tape}
         return { data: { ...s, tape: argv.tape, seconds: Number(seconds.toFixed(3)) }, text }
       } catch (error) {
         bar.end()
-        if (stopped) return { data: null, exit: EXIT.interrupted, error: { code: 'INTERRUPTED', message: 'interrupted: no tape was written' } }
+        if (stopped)
+          return { data: null, exit: EXIT.interrupted, error: { code: 'INTERRUPTED', message: 'interrupted: no tape was written' } }
         throw error
       } finally {
         process.off('SIGINT', stop)
@@ -57,7 +72,12 @@ Next  npx tapeline data stats ${argv.tape}
 const importResults: CommandModule<object, Json & { csv: string; tape: string }> = {
   command: 'results <csv>',
   describe: 'Outcomes of markets (ticker, result) into a tape that has none',
-  builder: (y) => withJson(y.positional('csv', { type: 'string', demandOption: true })).option('tape', { type: 'string', demandOption: true, requiresArg: true }) as never,
+  builder: (y) =>
+    withJson(y.positional('csv', { type: 'string', demandOption: true })).option('tape', {
+      type: 'string',
+      demandOption: true,
+      requiresArg: true,
+    }) as never,
   handler: (argv) =>
     present('data import', argv.json, async () => {
       const { importResults: run } = await import('../data/import/results.ts')
@@ -78,7 +98,10 @@ const importCommand: CommandModule = {
   handler: () => {},
 }
 
-const practice: CommandModule<object, Json & { seed: number; markets: number; days: number; rate: number; tape?: string; replace: boolean; rows?: number }> = {
+const practice: CommandModule<
+  object,
+  Json & { seed: number; markets: number; days: number; rate: number; tape?: string; replace: boolean; rows?: number }
+> = {
   command: 'practice',
   describe: 'Make a practice tape: a seeded population trading on the matching engine',
   builder: (y) =>
@@ -92,7 +115,12 @@ const practice: CommandModule<object, Json & { seed: number; markets: number; da
       .option('replace', { type: 'boolean', default: false }) as never,
   handler: (argv) =>
     present('data practice', argv.json, async () => {
-      for (const [name, value, least] of [['seed', argv.seed, 0], ['markets', argv.markets, 1], ['days', argv.days, 1], ['rate', argv.rate, 1]] as const) {
+      for (const [name, value, least] of [
+        ['seed', argv.seed, 0],
+        ['markets', argv.markets, 1],
+        ['days', argv.days, 1],
+        ['rate', argv.rate, 1],
+      ] as const) {
         if (!Number.isSafeInteger(value) || value < least) throw new UsageError(`--${name} ${value}: a whole number of ${least} or more`)
       }
       const { makePracticeTape } = await import('../adapters/practice/practice-tape.ts')
@@ -100,10 +128,18 @@ const practice: CommandModule<object, Json & { seed: number; markets: number; da
       const bar = await progress('practice', argv.json)
       try {
         const m = await makePracticeTape(tape, {
-          seed: argv.seed, markets: argv.markets, days: argv.days, rate: argv.rate, replace: argv.replace, ...(argv.rows === undefined ? {} : { rowsMax: argv.rows }),
+          seed: argv.seed,
+          markets: argv.markets,
+          days: argv.days,
+          rate: argv.rate,
+          replace: argv.replace,
+          ...(argv.rows === undefined ? {} : { rowsMax: argv.rows }),
           progress: (done, total, rows) => bar.update(done, total, `${count(rows)} rows`),
         })
-        return { data: { tape, rows: m.rows, byKind: m.byKind, markets: m.markets, practice: true }, text: `PRACTICE DATA\n${count(m.rows)} rows, ${m.markets} markets → ${tape}\n\nNext  npx tapeline backtest --tape ${tape} --strategy lean` }
+        return {
+          data: { tape, rows: m.rows, byKind: m.byKind, markets: m.markets, practice: true },
+          text: `PRACTICE DATA\n${count(m.rows)} rows, ${m.markets} markets → ${tape}\n\nNext  npx tapeline backtest --tape ${tape} --strategy lean`,
+        }
       } finally {
         bar.end()
       }
@@ -117,17 +153,49 @@ const list: CommandModule<object, Json & { dir: string }> = {
   handler: (argv) =>
     present('data list', argv.json, async () => {
       const { openTape } = await import('../data/tape-reader.ts')
-      const folders = existsSync(join(argv.dir, 'manifest.json')) ? [argv.dir] : existsSync(argv.dir) ? readdirSync(argv.dir).map((d) => join(argv.dir, d)).filter((d) => existsSync(join(d, 'manifest.json'))) : []
+      const folders = existsSync(join(argv.dir, 'manifest.json'))
+        ? [argv.dir]
+        : existsSync(argv.dir)
+          ? readdirSync(argv.dir)
+              .map((d) => join(argv.dir, d))
+              .filter((d) => existsSync(join(d, 'manifest.json')))
+          : []
       const tapes = []
       for (const folder of folders) {
         const { manifest: m } = await openTape(folder)
         const bytes = m.files.reduce((a, f) => a + f.bytes, 0)
-        tapes.push({ tape: folder, source: m.source, practice: m.practice, rows: m.rows, markets: m.markets, from: new Date(m.from / 1000).toISOString(), to: new Date(m.to / 1000).toISOString(), gaps: m.gaps, labels: m.labelBasis, bytes })
+        tapes.push({
+          tape: folder,
+          source: m.source,
+          practice: m.practice,
+          rows: m.rows,
+          markets: m.markets,
+          from: new Date(m.from / 1000).toISOString(),
+          to: new Date(m.to / 1000).toISOString(),
+          gaps: m.gaps,
+          labels: m.labelBasis,
+          bytes,
+        })
       }
       return {
         data: tapes,
-        text: tapes.length === 0 ? `no tape in ${argv.dir}: make one with \`npx tapeline data practice\` or \`npx tapeline data import kalshi-ws <path> --tape <dir>\``
-          : tableText(['tape', 'source', 'rows', 'markets', 'from (UTC)', 'to (UTC)', 'gaps', 'trades', 'MB'], tapes.map((t) => [t.tape, t.source, count(t.rows), count(t.markets), t.from.slice(0, 16), t.to.slice(0, 16), String(t.gaps), t.labels, (t.bytes / 1e6).toFixed(1)])),
+        text:
+          tapes.length === 0
+            ? `no tape in ${argv.dir}: make one with \`npx tapeline data practice\` or \`npx tapeline data import kalshi-ws <path> --tape <dir>\``
+            : tableText(
+                ['tape', 'source', 'rows', 'markets', 'from (UTC)', 'to (UTC)', 'gaps', 'trades', 'MB'],
+                tapes.map((t) => [
+                  t.tape,
+                  t.source,
+                  count(t.rows),
+                  count(t.markets),
+                  t.from.slice(0, 16),
+                  t.to.slice(0, 16),
+                  String(t.gaps),
+                  t.labels,
+                  (t.bytes / 1e6).toFixed(1),
+                ]),
+              ),
       }
     }),
 }
@@ -141,7 +209,11 @@ const verify: CommandModule<object, Json & { tape: string }> = {
       const { verifyTape } = await import('../data/verify.ts')
       const findings = await verifyTape(argv.tape)
       if (findings.length === 0) return { data: { tape: argv.tape, findings }, text: `${argv.tape} is whole` }
-      return { data: { tape: argv.tape, findings }, exit: EXIT.data, error: { code: 'TAPE_DAMAGED', message: findings.map((f) => `${join(argv.tape, f.path)} ${f.problem}`).join('; ') } }
+      return {
+        data: { tape: argv.tape, findings },
+        exit: EXIT.data,
+        error: { code: 'TAPE_DAMAGED', message: findings.map((f) => `${join(argv.tape, f.path)} ${f.problem}`).join('; ') },
+      }
     }),
 }
 
@@ -164,17 +236,46 @@ const stats: CommandModule<object, Json & { tape: string }> = {
         text: `${s.name}: ${count(s.rows)} rows, ${count(s.markets)} markets, ${s.from} to ${s.to}
   in sync       ${s.coverage === null ? 'n/a' : `${(s.coverage * 100).toFixed(3)} % of recorded time`}; ${s.gaps} gaps, ${s.resyncs} resyncs, ${s.inFlux} in flux, ${s.lastingCrosses} lasting crosses, ${s.negativeLevels} negative levels, ${s.quarantined} quarantined
   audit         ${s.audits === 0 ? 'n/a (no ticker)' : `${count(s.auditsEqual)} of ${count(s.audits)} tickers had our best prices (${((s.auditsEqual / s.audits) * 100).toFixed(1)} %)`}
-  rows          ${Object.entries(s.byKind).map(([k, v]) => `${k} ${count(v)}`).join(', ')}
+  rows          ${Object.entries(s.byKind)
+    .map(([k, v]) => `${k} ${count(v)}`)
+    .join(', ')}
   spread        ${n(s.spread)} ¢ (time-weighted, two-sided time)
   deltas/trade  ${n(s.deltasPerTrade, 1)}
   volume        ${venue === 0 ? 'n/a (the exchange states none)' : `${count(Math.round(ours))} contracts in trades, ${count(Math.round(venue))} by the exchange (${((ours / venue) * 100).toFixed(1)} %)`}
   lag           ${s.lagMilliseconds === null ? 'n/a' : `p50 ${s.lagMilliseconds.p50} ms, p95 ${s.lagMilliseconds.p95} ms, p99 ${s.lagMilliseconds.p99} ms, max ${s.lagMilliseconds.max.toFixed(0)} ms`}
 
 Decreases
-${tableText(['series', 'label', 'how', 'count', 'contracts', 'share'], s.labels.map((l) => [l.series, l.label, l.inferred ? 'inferred' : 'known', count(l.count), count(Math.round(l.contracts)), `${(l.share * 100).toFixed(2)}%`]))}
+${tableText(
+  ['series', 'label', 'how', 'count', 'contracts', 'share'],
+  s.labels.map((l) => [
+    l.series,
+    l.label,
+    l.inferred ? 'inferred' : 'known',
+    count(l.count),
+    count(Math.round(l.contracts)),
+    `${(l.share * 100).toFixed(2)}%`,
+  ]),
+)}
 
 Markets
-${tableText(['market', 'rows', 'deltas', 'trades', 'contracts', 'exchange', 'spread ¢', 'depth', 'low ¢', 'high ¢', 'result'], s.perMarket.slice(0, 40).map((m) => [m.ticker, count(m.rows), count(m.deltas), count(m.trades), m.contracts.toFixed(0), m.venueContracts === null ? 'n/a' : m.venueContracts.toFixed(0), n(m.spread), n(m.touchDepth, 0), n(m.low, 1), n(m.high, 1), m.result ?? 'unknown']))}
+${tableText(
+  ['market', 'rows', 'deltas', 'trades', 'contracts', 'exchange', 'spread ¢', 'depth', 'low ¢', 'high ¢', 'result'],
+  s.perMarket
+    .slice(0, 40)
+    .map((m) => [
+      m.ticker,
+      count(m.rows),
+      count(m.deltas),
+      count(m.trades),
+      m.contracts.toFixed(0),
+      m.venueContracts === null ? 'n/a' : m.venueContracts.toFixed(0),
+      n(m.spread),
+      n(m.touchDepth, 0),
+      n(m.low, 1),
+      n(m.high, 1),
+      m.result ?? 'unknown',
+    ]),
+)}
 ${s.perMarket.length > 40 ? `… ${s.perMarket.length - 40} more (--json has all)\n` : ''}${s.remarks.map((r) => `note: ${r}`).join('\n')}
 `,
       }
@@ -198,7 +299,13 @@ const book: CommandModule<object, Json & { market: string; tape: string; at?: st
       const cents = (p: number): string => `${(p / 100).toFixed(1)}¢`
       const rows = Array.from({ length: Math.max(b.bids.length, b.asks.length) }, (_, i) => {
         const [bid, ask] = [b.bids[i], b.asks[i]]
-        return [bid === undefined ? '' : count(bid.quantity / 100), bid === undefined ? '' : cents(bid.price), ask === undefined ? '' : cents(ask.price), ask === undefined ? '' : count(ask.quantity / 100), ask === undefined ? '' : cents(10_000 - ask.price)]
+        return [
+          bid === undefined ? '' : count(bid.quantity / 100),
+          bid === undefined ? '' : cents(bid.price),
+          ask === undefined ? '' : cents(ask.price),
+          ask === undefined ? '' : count(ask.quantity / 100),
+          ask === undefined ? '' : cents(10_000 - ask.price),
+        ]
       })
       const [bid, ask] = [b.bids[0], b.asks[0]]
       return {
@@ -214,6 +321,15 @@ ${bid !== undefined && ask !== undefined ? `spread ${cents(ask.price - bid.price
 export const dataCommand: CommandModule = {
   command: 'data',
   describe: 'Make, import and inspect tapes',
-  builder: (y) => y.command(importCommand).command(practice).command(list).command(verify).command(stats).command(book).demandCommand(1, 'Give one of: import, practice, list, verify, stats, book').strict(),
+  builder: (y) =>
+    y
+      .command(importCommand)
+      .command(practice)
+      .command(list)
+      .command(verify)
+      .command(stats)
+      .command(book)
+      .demandCommand(1, 'Give one of: import, practice, list, verify, stats, book')
+      .strict(),
   handler: () => {},
 }

@@ -19,7 +19,13 @@ export const demoCommand: CommandModule<object, { json: boolean }> = {
         say(`Making a practice tape in ${TAPE} (seed 7, 48 markets, 2 days) …`)
         const { makePracticeTape } = await import('../adapters/practice/practice-tape.ts')
         const bar = await progress('practice', json)
-        await makePracticeTape(TAPE, { seed: 7, markets: 48, days: 2, rate: 20, progress: (done, total, rows) => bar.update(done, total, `${count(rows)} rows`) })
+        await makePracticeTape(TAPE, {
+          seed: 7,
+          markets: 48,
+          days: 2,
+          rate: 20,
+          progress: (done, total, rows) => bar.update(done, total, `${count(rows)} rows`),
+        })
         bar.end()
       } else say(`Using the practice tape in ${TAPE}`)
       const { manifest } = await openTape(TAPE)
@@ -27,16 +33,39 @@ export const demoCommand: CommandModule<object, { json: boolean }> = {
       for (const strategy of ['lean', 'mean-reversion']) {
         say(`Backtesting ${strategy} over ${count(manifest.rows)} rows …`)
         const outcome = await runBacktest({
-          tape: TAPE, strategy, param: undefined, market: undefined, series: undefined, from: undefined, to: undefined, warmup: undefined, fills: 'queue', delay: undefined, seed: 1, cash: '10000',
-          limits: undefined, out: undefined, json: true,
+          tape: TAPE,
+          strategy,
+          param: undefined,
+          market: undefined,
+          series: undefined,
+          from: undefined,
+          to: undefined,
+          warmup: undefined,
+          fills: 'queue',
+          delay: undefined,
+          seed: 1,
+          cash: '10000',
+          limits: undefined,
+          out: undefined,
+          json: true,
         })
-        if (outcome.exit !== undefined && outcome.exit !== EXIT.ok) return { data: null, exit: outcome.exit, ...(outcome.error === undefined ? {} : { error: outcome.error }) }
+        if (outcome.exit !== undefined && outcome.exit !== EXIT.ok)
+          return { data: null, exit: outcome.exit, ...(outcome.error === undefined ? {} : { error: outcome.error }) }
         results.push({ strategy, ...outcome.data })
       }
       const share = (x: number | null): string => (x === null ? 'n/a' : `${(x * 100).toFixed(1)}%`)
       const table = tableText(
         ['strategy', 'net $', 'fees $', 'win rate', 'fill rate', 'orders', 'fills', 'drawdown $'],
-        results.map((r) => [r.strategy, Number(r.netDollars).toFixed(2), Number(r.feesDollars).toFixed(2), share(r.winRate), share(r.fillRate), count(r.orders), count(r.fills), Number(r.drawdownDollars).toFixed(2)]),
+        results.map((r) => [
+          r.strategy,
+          Number(r.netDollars).toFixed(2),
+          Number(r.feesDollars).toFixed(2),
+          share(r.winRate),
+          share(r.fillRate),
+          count(r.orders),
+          count(r.fills),
+          Number(r.drawdownDollars).toFixed(2),
+        ]),
       )
       const first = results[0]
       return {

@@ -4,7 +4,19 @@ import { StrategyError } from '../engine/desk.ts'
 import { DataError } from '../data/errors.ts'
 
 export const EXIT = {
-  ok: 0, bug: 1, usage: 2, config: 3, data: 4, gate: 5, credentials: 6, exchange: 7, risk: 8, mismatch: 9, strategy: 10, interrupted: 130, terminated: 143,
+  ok: 0,
+  bug: 1,
+  usage: 2,
+  config: 3,
+  data: 4,
+  gate: 5,
+  credentials: 6,
+  exchange: 7,
+  risk: 8,
+  mismatch: 9,
+  strategy: 10,
+  interrupted: 130,
+  terminated: 143,
 } as const
 
 export const EXIT_TEXT: readonly (readonly [number, string])[] = [
@@ -41,8 +53,17 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof UsageError) return { exit: error.exit, code: error.code, message: error.message }
   if (error instanceof DataError) return { exit: EXIT.data, code: error.code, message: error.message }
   if (error instanceof StrategyError) return { exit: EXIT.strategy, code: error.code, message: error.message }
-  if (error instanceof AssertionError) return { exit: EXIT.bug, code: error.code, message: `${error.message}. This is a bug in Tapeline or a damaged tape: run \`tapeline data verify\` first, then report it` }
-  if (error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EACCES' || error.code === 'EROFS' || error.code === 'ENOTDIR')) {
+  if (error instanceof AssertionError)
+    return {
+      exit: EXIT.bug,
+      code: error.code,
+      message: `${error.message}. This is a bug in Tapeline or a damaged tape: run \`tapeline data verify\` first, then report it`,
+    }
+  if (
+    error instanceof Error &&
+    'code' in error &&
+    (error.code === 'ENOSPC' || error.code === 'EACCES' || error.code === 'EROFS' || error.code === 'ENOTDIR')
+  ) {
     return { exit: EXIT.data, code: 'DISK', message: `${error.message}: free some space or choose a folder that can be written` }
   }
   return { exit: EXIT.bug, code: 'BUG', message: error instanceof Error ? error.message : String(error) }
@@ -65,7 +86,8 @@ function edits(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, i) => i)
   for (let i = 1; i <= a.length; i++) {
     const next = [i]
-    for (let j = 1; j <= b.length; j++) next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)))
+    for (let j = 1; j <= b.length; j++)
+      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)))
     row = next
   }
   return row[b.length] ?? 0

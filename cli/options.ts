@@ -27,7 +27,9 @@ export function parseDelays(text: string | undefined): Delays {
     const [name = '', value = ''] = part.split('=').map((x) => x.trim())
     if (!(name in DELAYS_DEFAULT)) {
       const near = suggest(name, Object.keys(DELAYS_DEFAULT))
-      throw new UsageError(`--delay ${part}: there is no delay ${name}${near === null ? '' : ` (did you mean ${near}?)`}; write place=50ms,cancel=50ms,amend=50ms,answer=30ms`)
+      throw new UsageError(
+        `--delay ${part}: there is no delay ${name}${near === null ? '' : ` (did you mean ${near}?)`}; write place=50ms,cancel=50ms,amend=50ms,answer=30ms`,
+      )
     }
     const d = parseDuration(value, `--delay ${name}`)
     if (d <= 0) throw new UsageError(`--delay ${part}: a delay is above zero, nothing reaches an exchange in no time`)
@@ -71,7 +73,11 @@ export function readLimits(path: string | undefined): Limits {
   if (!parsed.success) {
     const issue = parsed.error.issues[0]
     const where = issue?.path.join('.') ?? ''
-    throw new UsageError(`${path}${where === '' ? '' : ` ${where}`}: ${issue?.message ?? 'invalid'}; known limits: ${Object.keys(LimitsFile.shape).join(', ')}`, EXIT.config, 'CONFIG')
+    throw new UsageError(
+      `${path}${where === '' ? '' : ` ${where}`}: ${issue?.message ?? 'invalid'}; known limits: ${Object.keys(LimitsFile.shape).join(', ')}`,
+      EXIT.config,
+      'CONFIG',
+    )
   }
   const f = parsed.data
   const d = LIMITS_DEFAULT
@@ -94,7 +100,9 @@ export function makeStrategy(name: string, parameters: readonly string[]): Strat
   const factory = strategies[name]
   if (factory === undefined) {
     const near = suggest(name, Object.keys(strategies))
-    throw new UsageError(`--strategy ${name}: there is no such strategy${near === null ? '' : ` (did you mean ${near}?)`}; there are ${Object.keys(strategies).join(', ')}`)
+    throw new UsageError(
+      `--strategy ${name}: there is no such strategy${near === null ? '' : ` (did you mean ${near}?)`}; there are ${Object.keys(strategies).join(', ')}`,
+    )
   }
   const defaults = factory().parameters
   const chosen: Record<string, Parameter> = {}
@@ -105,7 +113,13 @@ export function makeStrategy(name: string, parameters: readonly string[]): Strat
     const standard = defaults[key]
     if (standard === undefined) {
       const near = suggest(key, Object.keys(defaults))
-      throw new UsageError(`--param ${text}: ${name} has no parameter ${key}${near === null ? '' : ` (did you mean ${near}?)`}; it has ${Object.entries(defaults).map(([k, v]) => `${k}=${v}`).join(', ')}`)
+      throw new UsageError(
+        `--param ${text}: ${name} has no parameter ${key}${near === null ? '' : ` (did you mean ${near}?)`}; it has ${Object.entries(
+          defaults,
+        )
+          .map(([k, v]) => `${k}=${v}`)
+          .join(', ')}`,
+      )
     }
     if (cut < 0 || value === '') throw new UsageError(`--param ${text}: write ${key}=value, as in ${key}=${standard}`)
     if (typeof standard === 'number') {

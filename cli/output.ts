@@ -1,14 +1,22 @@
 /** What a command prints. Owns the JSON envelope, tables and progress; results go to stdout, everything else to stderr. */
 import { EXIT, failureOf } from './exit.ts'
 
-export type Outcome<T> = { readonly data: T; readonly warnings?: readonly string[]; readonly text?: string; readonly exit?: number; readonly error?: { readonly code: string; readonly message: string } }
+export type Outcome<T> = {
+  readonly data: T
+  readonly warnings?: readonly string[]
+  readonly text?: string
+  readonly exit?: number
+  readonly error?: { readonly code: string; readonly message: string }
+}
 
 /** Runs a command's body and prints its outcome once: an envelope with `--json`, text without. Sets the exit code. */
 export async function present<T>(command: string, json: boolean, body: () => Promise<Outcome<T>>): Promise<void> {
   try {
     const { data, warnings = [], text, exit = EXIT.ok, error } = await body()
     if (json) {
-      process.stdout.write(`${JSON.stringify({ schema: `tapeline.${command.replaceAll(' ', '-')}/1`, ok: exit === EXIT.ok, command, data, warnings, errors: error === undefined ? [] : [error] })}\n`)
+      process.stdout.write(
+        `${JSON.stringify({ schema: `tapeline.${command.replaceAll(' ', '-')}/1`, ok: exit === EXIT.ok, command, data, warnings, errors: error === undefined ? [] : [error] })}\n`,
+      )
     } else {
       if (text !== undefined) process.stdout.write(text.endsWith('\n') ? text : `${text}\n`)
       for (const w of warnings) process.stderr.write(`warning: ${w}\n`)
@@ -22,7 +30,8 @@ export async function present<T>(command: string, json: boolean, body: () => Pro
         `${JSON.stringify({ schema: `tapeline.${command.replaceAll(' ', '-')}/1`, ok: false, command, data: null, warnings: [], errors: [{ code: failure.code, message: failure.message }] })}\n`,
       )
     } else process.stderr.write(`error: ${failure.message}\n`)
-    if (failure.exit === EXIT.bug && caught instanceof Error && process.env['TAPELINE_DEBUG'] !== undefined) process.stderr.write(`${caught.stack ?? ''}\n`)
+    if (failure.exit === EXIT.bug && caught instanceof Error && process.env['TAPELINE_DEBUG'] !== undefined)
+      process.stderr.write(`${caught.stack ?? ''}\n`)
     process.exitCode = failure.exit
   }
 }
@@ -31,7 +40,11 @@ export async function present<T>(command: string, json: boolean, body: () => Pro
 export function tableText(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = header.map((h, c) => Math.max(h.length, ...rows.map((r) => (r[c] ?? '').length)))
   const numeric = header.map((_, c) => rows.length > 0 && rows.every((r) => /^[-+$−]?[\d.,]*%?$|^$|^n\/a$/.test((r[c] ?? '').trim())))
-  const line = (cells: readonly string[]): string => cells.map((x, c) => (numeric[c] === true ? x.padStart(widths[c] ?? 0) : x.padEnd(widths[c] ?? 0))).join('  ').trimEnd()
+  const line = (cells: readonly string[]): string =>
+    cells
+      .map((x, c) => (numeric[c] === true ? x.padStart(widths[c] ?? 0) : x.padEnd(widths[c] ?? 0)))
+      .join('  ')
+      .trimEnd()
   return [line(header), line(widths.map((w) => '─'.repeat(w))), ...rows.map(line)].join('\n')
 }
 
@@ -41,7 +54,15 @@ export type Progress = { update(done: number, total: number, note: string): void
 export async function progress(label: string, quiet: boolean): Promise<Progress> {
   if (quiet || !process.stderr.isTTY) return { update() {}, end() {} }
   const { SingleBar, Presets } = await import('cli-progress')
-  const bar = new SingleBar({ format: `${label} {bar} {percentage}% · {note} · {eta_formatted} left`, stream: process.stderr, hideCursor: true, clearOnComplete: true }, Presets.shades_classic)
+  const bar = new SingleBar(
+    {
+      format: `${label} {bar} {percentage}% · {note} · {eta_formatted} left`,
+      stream: process.stderr,
+      hideCursor: true,
+      clearOnComplete: true,
+    },
+    Presets.shades_classic,
+  )
   let started = false
   return {
     update(done, total, note) {

@@ -13,7 +13,10 @@ type Arguments = { run: string; json: boolean }
 const build: CommandModule<object, Arguments> = {
   command: 'build <run>',
   describe: 'Write the report of a run again',
-  builder: (y) => y.positional('run', { type: 'string', demandOption: true, describe: 'Folder of the run' }).option('json', { type: 'boolean', default: false }) as never,
+  builder: (y) =>
+    y
+      .positional('run', { type: 'string', demandOption: true, describe: 'Folder of the run' })
+      .option('json', { type: 'boolean', default: false }) as never,
   handler: ({ run, json }) =>
     present('report build', json, async () => {
       const { readRun } = await import('../data/run.ts')
@@ -22,20 +25,28 @@ const build: CommandModule<object, Arguments> = {
       const page = join(run, 'report.html')
       await writeFile(page, report.html)
       await writeFile(join(run, 'summary.json'), `${JSON.stringify(report.summary, null, 1)}\n`)
-      return { data: { run, report: page, digest: report.summary.digest }, text: `${report.terminal(process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined)}\nReport   ${page}\n` }
+      return {
+        data: { run, report: page, digest: report.summary.digest },
+        text: `${report.terminal(process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined)}\nReport   ${page}\n`,
+      }
     }),
 }
 
 const open: CommandModule<object, Arguments> = {
   command: 'open <run>',
   describe: 'Open the report of a run in the browser',
-  builder: (y) => y.positional('run', { type: 'string', demandOption: true, describe: 'Folder of the run' }).option('json', { type: 'boolean', default: false }) as never,
+  builder: (y) =>
+    y
+      .positional('run', { type: 'string', demandOption: true, describe: 'Folder of the run' })
+      .option('json', { type: 'boolean', default: false }) as never,
   handler: ({ run, json }) =>
     present('report open', json, async () => {
       const page = resolve(run, 'report.html')
-      if (!existsSync(page)) throw new DataError('NOT_A_RUN', `${join(run, 'report.html')} does not exist: write it with \`tapeline report build ${run}\``)
+      if (!existsSync(page))
+        throw new DataError('NOT_A_RUN', `${join(run, 'report.html')} does not exist: write it with \`tapeline report build ${run}\``)
       const address = pathToFileURL(page).href
-      const [program, ...more] = process.platform === 'darwin' ? ['open'] : process.platform === 'win32' ? ['cmd', '/c', 'start', ''] : ['xdg-open']
+      const [program, ...more] =
+        process.platform === 'darwin' ? ['open'] : process.platform === 'win32' ? ['cmd', '/c', 'start', ''] : ['xdg-open']
       const opened = await new Promise<boolean>((done) => {
         const child = spawn(program as string, [...more, address], { stdio: 'ignore', detached: true })
         child.on('error', () => done(false))

@@ -40,7 +40,12 @@ export type BacktestOptions = {
   readonly progress?: (done: number, total: number, rows: number) => void
   readonly interrupted?: () => boolean
 }
-export type BacktestResult = { readonly record: SessionRecord; readonly folder: string; readonly seconds: number; readonly failure: StrategyError | null }
+export type BacktestResult = {
+  readonly record: SessionRecord
+  readonly folder: string
+  readonly seconds: number
+  readonly failure: StrategyError | null
+}
 
 export async function backtest(options: BacktestOptions): Promise<BacktestResult> {
   const started = performance.now()
@@ -62,11 +67,20 @@ export async function backtest(options: BacktestOptions): Promise<BacktestResult
     selection: { markets: options.markets, series: options.series, from: options.from, to: options.to, warmup: options.warmup },
   }
   const feed = new HistoryFeed(tape, {
-    from: options.from, to: options.to, tickers: options.markets, series: options.series, decode: options.decode ?? 'worker',
+    from: options.from,
+    to: options.to,
+    tickers: options.markets,
+    series: options.series,
+    decode: options.decode ?? 'worker',
     ...(options.batchRows === undefined ? {} : { batchRows: options.batchRows }),
   })
   const run = new Run()
-  const engine = new Engine({ header, strategies: options.strategies, venue: new SimulatedVenue(options.fills, options.delays, facts.lagMax), sink: run })
+  const engine = new Engine({
+    header,
+    strategies: options.strategies,
+    venue: new SimulatedVenue(options.fills, options.delays, facts.lagMax),
+    sink: run,
+  })
   let rows = 0
   let failure: StrategyError | null = null
   let reason = 'end of tape'
@@ -87,7 +101,8 @@ export async function backtest(options: BacktestOptions): Promise<BacktestResult
   }
   const end = engine.finish(reason, reason === 'end of tape')
   const record = run.record(header, end)
-  const folder = options.out ?? join('runs', `${options.strategies.map((s) => s.name).join('+')}-${facts.name}-${record.digest.slice(0, 8)}`)
+  const folder =
+    options.out ?? join('runs', `${options.strategies.map((s) => s.name).join('+')}-${facts.name}-${record.digest.slice(0, 8)}`)
   await writeRun(folder, record)
   return { record, folder, seconds: (performance.now() - started) / 1000, failure }
 }
@@ -95,7 +110,10 @@ export async function backtest(options: BacktestOptions): Promise<BacktestResult
 async function factsOf(tape: Tape, options: BacktestOptions): Promise<TapeFacts> {
   const { manifest } = tape
   const markets = await tape.markets()
-  const chosen = markets.filter((m) => (options.markets === null || options.markets.includes(m.ticker)) && (options.series === null || options.series.includes(m.series)))
+  const chosen = markets.filter(
+    (m) =>
+      (options.markets === null || options.markets.includes(m.ticker)) && (options.series === null || options.series.includes(m.series)),
+  )
   const partial = chosen.filter((m) => m.partialBook)
   if (partial.length > 0) {
     throw new DataError(
@@ -103,8 +121,16 @@ async function factsOf(tape: Tape, options: BacktestOptions): Promise<TapeFacts>
       `${partial[0]?.ticker} on ${tape.dir}${partial.length > 1 ? ` (and ${partial.length - 1} more)` : ''} has no full book (only changes or best prices were recorded), so no fill can be judged: choose other markets with --market`,
     )
   }
-  if (options.from !== null && options.from > manifest.to) throw new DataError('INPUT_INVALID', `--from lies after the end of the tape ${manifest.name} (${new Date(manifest.to / 1000).toISOString()}): choose an earlier time`)
-  if (options.to !== null && options.to < manifest.from) throw new DataError('INPUT_INVALID', `--to lies before the start of the tape ${manifest.name} (${new Date(manifest.from / 1000).toISOString()}): choose a later time`)
+  if (options.from !== null && options.from > manifest.to)
+    throw new DataError(
+      'INPUT_INVALID',
+      `--from lies after the end of the tape ${manifest.name} (${new Date(manifest.to / 1000).toISOString()}): choose an earlier time`,
+    )
+  if (options.to !== null && options.to < manifest.from)
+    throw new DataError(
+      'INPUT_INVALID',
+      `--to lies before the start of the tape ${manifest.name} (${new Date(manifest.from / 1000).toISOString()}): choose a later time`,
+    )
   const tickers = new Set(chosen.map((m) => m.ticker))
   const coverage = (await tape.coverage()).filter((c) => tickers.has(c.market))
   const recorded = coverage.reduce((a, c) => a + c.recorded, 0)
@@ -119,6 +145,7 @@ async function factsOf(tape: Tape, options: BacktestOptions): Promise<TapeFacts>
     to: manifest.to,
     lagMax: manifest.lagMax,
     gaps: coverage.reduce((a, c) => a + c.gaps, 0),
+    inFlux: coverage.reduce((a, c) => a + c.inFlux, 0),
     coverage: recorded === 0 ? null : coverage.reduce((a, c) => a + c.synced, 0) / recorded,
     labels: manifest.labelBasis,
   }

@@ -21,9 +21,14 @@ await yargs(hideBin(process.argv))
   .command(backtestCommand)
   .command(dataCommand)
   .command(reportCommand)
-  .command('help <topic>', 'exit-codes: what the exit codes mean', (y) => y.positional('topic', { choices: ['exit-codes'] as const, demandOption: true }), () => {
-    process.stdout.write(`${EXIT_TEXT.map(([code, text]) => `${String(code).padStart(3)}  ${text}`).join('\n')}\n`)
-  })
+  .command(
+    'help <topic>',
+    'exit-codes: what the exit codes mean',
+    (y) => y.positional('topic', { choices: ['exit-codes'] as const, demandOption: true }),
+    () => {
+      process.stdout.write(`${EXIT_TEXT.map(([code, text]) => `${String(code).padStart(3)}  ${text}`).join('\n')}\n`)
+    },
+  )
   .demandCommand(1, 'Give a command; `tapeline --help` lists them')
   .recommendCommands()
   .strict()
@@ -33,8 +38,17 @@ await yargs(hideBin(process.argv))
   .fail((message, error) => {
     const text = message ?? error?.message ?? 'wrong use'
     if (process.argv.includes('--json')) {
-      process.stdout.write(`${JSON.stringify({ schema: 'tapeline.error/1', ok: false, command: process.argv[2] ?? '', data: null, warnings: [], errors: [{ code: 'USAGE', message: text }] })}\n`)
-    } else process.stderr.write(`error: ${text.replaceAll('\n', ' ')} (see tapeline ${process.argv.slice(2).filter((a) => /^[a-z][a-z-]*$/.test(a)).slice(0, 1).join(' ')} --help)\n`)
+      process.stdout.write(
+        `${JSON.stringify({ schema: 'tapeline.error/1', ok: false, command: process.argv[2] ?? '', data: null, warnings: [], errors: [{ code: 'USAGE', message: text }] })}\n`,
+      )
+    } else
+      process.stderr.write(
+        `error: ${text.replaceAll('\n', ' ')} (see tapeline ${process.argv
+          .slice(2)
+          .filter((a) => /^[a-z][a-z-]*$/.test(a))
+          .slice(0, 1)
+          .join(' ')} --help)\n`,
+      )
     process.exit(EXIT.usage)
   })
   .parseAsync()

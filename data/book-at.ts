@@ -1,7 +1,15 @@
 /** The book of one market at a moment, as a trader reads it. Owns the replay up to that moment; hides the rows. Invariant: nothing after the moment is looked at. */
 import { Book } from '../engine/book.ts'
 import { gridOf } from '../engine/grid.ts'
-import { Flag, Kind, type CatalogDetail, type GridDetail, type MarketStatus, type StatusDetail, type SyncDetail } from '../engine/message.ts'
+import {
+  Flag,
+  Kind,
+  type CatalogDetail,
+  type GridDetail,
+  type MarketStatus,
+  type StatusDetail,
+  type SyncDetail,
+} from '../engine/message.ts'
 import { ASK, BID, type SideCode } from '../engine/units.ts'
 import { DataError } from './errors.ts'
 import type { Tape } from './tape-reader.ts'
@@ -22,7 +30,10 @@ export type BookAt = {
 export async function bookAt(tape: Tape, ticker: string, time: number | null, depth: number): Promise<BookAt> {
   const at = time ?? tape.manifest.to
   if (at < tape.manifest.from || at > tape.manifest.to + 86_400_000_000) {
-    throw new DataError('INPUT_INVALID', `${new Date(at / 1000).toISOString()} is not on the tape ${tape.manifest.name}, which runs from ${new Date(tape.manifest.from / 1000).toISOString()} to ${new Date(tape.manifest.to / 1000).toISOString()}`)
+    throw new DataError(
+      'INPUT_INVALID',
+      `${new Date(at / 1000).toISOString()} is not on the tape ${tape.manifest.name}, which runs from ${new Date(tape.manifest.from / 1000).toISOString()} to ${new Date(tape.manifest.to / 1000).toISOString()}`,
+    )
   }
   let book: Book | null = null
   let status: MarketStatus = 'initialized'

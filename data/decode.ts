@@ -49,7 +49,10 @@ function allocate(rows: number): Buffers {
 }
 
 /** Columns in order. `reuse` offers buffers that came back, or null. */
-export async function* decode(request: DecodeRequest, reuse: () => Buffers | null | Promise<Buffers | null>): AsyncIterableIterator<Columns> {
+export async function* decode(
+  request: DecodeRequest,
+  reuse: () => Buffers | null | Promise<Buffers | null>,
+): AsyncIterableIterator<Columns> {
   const db = await Database.open({ threads: 1, memory: 256 })
   const rows = request.batchRows
   let views = viewsOf((await reuse()) ?? allocate(rows))
@@ -77,7 +80,11 @@ export async function* decode(request: DecodeRequest, reuse: () => Buffers | nul
           views.quantity.set(piece.column(7).subarray(start, end), length)
           for (let k = 0; k < n; k++) {
             const t = time[start + k] as number
-            if (t < last) throw new DataError('TAPE_DAMAGED', 'the rows of the tape are not in the order of their time: the tape is damaged, import it again')
+            if (t < last)
+              throw new DataError(
+                'TAPE_DAMAGED',
+                'the rows of the tape are not in the order of their time: the tape is damaged, import it again',
+              )
             last = t
             if ((kind[start + k] as number) >= Kind.CATALOG) {
               const text = piece.text(DETAIL_COLUMN, start + k)
@@ -99,7 +106,11 @@ export async function* decode(request: DecodeRequest, reuse: () => Buffers | nul
     if (length > 0) yield full()
   } catch (error) {
     if (error instanceof DataError) throw error
-    throw new DataError('TAPE_DAMAGED', `a file of the tape cannot be read (${error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)}): \`tapeline data verify\` names it`, error)
+    throw new DataError(
+      'TAPE_DAMAGED',
+      `a file of the tape cannot be read (${error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)}): \`tapeline data verify\` names it`,
+      error,
+    )
   } finally {
     db.close()
   }

@@ -1,8 +1,18 @@
 /** Errors of data: files, tapes, imports. Owns the codes; a message is one sentence that says what, where and how to fix. */
 
 export type DataErrorCode =
-  | 'NOT_A_TAPE' | 'TAPE_EXISTS' | 'TAPE_SCHEMA' | 'TAPE_DAMAGED' | 'TAPE_EMPTY' | 'FILE_MISSING' | 'FILE_UNREADABLE' | 'INPUT_INVALID' | 'MARKET_UNKNOWN'
-  | 'NOT_A_RUN' | 'PARTIAL_BOOK' | 'DISK'
+  | 'NOT_A_TAPE'
+  | 'TAPE_EXISTS'
+  | 'TAPE_SCHEMA'
+  | 'TAPE_DAMAGED'
+  | 'TAPE_EMPTY'
+  | 'FILE_MISSING'
+  | 'FILE_UNREADABLE'
+  | 'INPUT_INVALID'
+  | 'MARKET_UNKNOWN'
+  | 'NOT_A_RUN'
+  | 'PARTIAL_BOOK'
+  | 'DISK'
 
 /** Bad or missing data. `code` is stable. */
 export class DataError extends Error {

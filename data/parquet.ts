@@ -2,7 +2,16 @@
  * The one door to DuckDB and Parquet. Owns connections, typed columns in and out, and zstd Parquet files; hides the package.
  * Invariant: the same rows give the same bytes (one thread writes, row groups have a fixed size).
  */
-import { DOUBLE, DuckDBDataChunk, DuckDBInstance, INTEGER, UTINYINT, VARCHAR, type DuckDBConnection, type DuckDBType } from '@duckdb/node-api'
+import {
+  DOUBLE,
+  DuckDBDataChunk,
+  DuckDBInstance,
+  INTEGER,
+  UTINYINT,
+  VARCHAR,
+  type DuckDBConnection,
+  type DuckDBType,
+} from '@duckdb/node-api'
 import { assert } from '../engine/assert.ts'
 
 export type ColumnType = 'double' | 'integer' | 'utinyint' | 'varchar'
@@ -87,7 +96,11 @@ export class Database {
 
   /** A table that is filled by columns. */
   async table(name: string, columns: Readonly<Record<string, ColumnType>>): Promise<ColumnAppender> {
-    await this.run(`CREATE TABLE ${name} (${Object.entries(columns).map(([c, t]) => `${c} ${SQL_TYPES[t]}`).join(', ')})`)
+    await this.run(
+      `CREATE TABLE ${name} (${Object.entries(columns)
+        .map(([c, t]) => `${c} ${SQL_TYPES[t]}`)
+        .join(', ')})`,
+    )
     return new ColumnAppender(this.#connection, name, Object.values(columns))
   }
 
@@ -97,7 +110,11 @@ export class Database {
   }
 
   /** Writes small rows of plain values (numbers, text, booleans, null) to Parquet. `types` are SQL types. */
-  async writeRows(path: string, types: Readonly<Record<string, string>>, rows: readonly Readonly<Record<string, unknown>>[]): Promise<void> {
+  async writeRows(
+    path: string,
+    types: Readonly<Record<string, string>>,
+    rows: readonly Readonly<Record<string, unknown>>[],
+  ): Promise<void> {
     const names = Object.keys(types)
     await this.run(`CREATE OR REPLACE TABLE small_rows (${names.map((n) => `"${n}" ${types[n]}`).join(', ')})`)
     const BATCH = 500
@@ -117,7 +134,8 @@ function literal(value: unknown): string {
     return String(value)
   }
   if (typeof value === 'boolean') return value ? 'true' : 'false'
-  return quote(String(value))
+  assert(typeof value === 'string', 'a stored value is a number, a truth value or text')
+  return quote(value)
 }
 
 /** Appends rows given as typed columns to a table, a chunk at a time. */

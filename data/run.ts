@@ -9,7 +9,15 @@ import { existsSync } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createJournalTable, JOURNAL_KIND_NAMES, type JournalSink, type JournalTable, type Strings } from '../engine/journal.ts'
-import { createEquityTable, createMarkoutTable, createTouchTable, type EquityTable, type MarkoutTable, type SampleSink, type TouchTable } from '../engine/samples.ts'
+import {
+  createEquityTable,
+  createMarkoutTable,
+  createTouchTable,
+  type EquityTable,
+  type MarkoutTable,
+  type SampleSink,
+  type TouchTable,
+} from '../engine/samples.ts'
 import type { SessionEnd, SessionHeader, SessionRecord } from '../engine/session.ts'
 import { DataError } from './errors.ts'
 import { Database, quote, type ColumnType, type NumberColumn } from './parquet.ts'
@@ -112,17 +120,43 @@ const small = { type: 'utinyint', sql: 'UTINYINT' } as const
 const int = { type: 'integer', sql: 'INTEGER' } as const
 const word = { type: 'integer', text: true, sql: 'VARCHAR' } as const
 const JOURNAL: Layout = {
-  time: whole, kind: small, market: word, owner: word, order: whole, side: small, price: int, quantity: whole, what: word, why: word, value: real, a: whole, b: whole,
+  time: whole,
+  kind: small,
+  market: word,
+  owner: word,
+  order: whole,
+  side: small,
+  price: int,
+  quantity: whole,
+  what: word,
+  why: word,
+  value: real,
+  a: whole,
+  b: whole,
 }
 const TOUCHES: Layout = { time: whole, market: word, bid: int, bidQuantity: whole, ask: int, askQuantity: whole }
-const EQUITY: Layout = { time: whole, cash: whole, locked: whole, liquidation: whole, mid: whole, low: whole, high: whole, fees: whole, drawdown: whole, exposure: whole }
+const EQUITY: Layout = {
+  time: whole,
+  cash: whole,
+  locked: whole,
+  liquidation: whole,
+  mid: whole,
+  low: whole,
+  high: whole,
+  fees: whole,
+  drawdown: whole,
+  exposure: whole,
+}
 const MARKOUTS: Layout = { fill: whole, horizon: whole, mid2: int, settled: small }
 
 /** Writes a run folder. */
 export async function writeRun(dir: string, record: SessionRecord): Promise<void> {
   await mkdir(dir, { recursive: true })
   await writeFile(join(dir, 'session.json'), `${JSON.stringify(record.header, null, 1)}\n`)
-  await writeFile(join(dir, 'end.json'), `${JSON.stringify({ digest: record.digest, end: record.end, strings: record.strings }, null, 1)}\n`)
+  await writeFile(
+    join(dir, 'end.json'),
+    `${JSON.stringify({ digest: record.digest, end: record.end, strings: record.strings }, null, 1)}\n`,
+  )
   const db = await Database.open({ threads: 1, memory: 1024 })
   try {
     const words = await db.table('words', { number: 'integer', word: 'varchar' })
@@ -141,7 +175,11 @@ export async function writeRun(dir: string, record: SessionRecord): Promise<void
 async function table(db: Database, dir: string, name: string, layout: Layout, rows: Table): Promise<void> {
   const columns = Object.keys(layout)
   const staging = await db.table(name, Object.fromEntries(columns.map((c) => [`"${c}"`, (layout[c] as Layout[string]).type])))
-  await staging.append(columns.map((c) => rows[c] as NumberColumn), 0, rows.length)
+  await staging.append(
+    columns.map((c) => rows[c] as NumberColumn),
+    0,
+    rows.length,
+  )
   const select = columns.map((c) => {
     const { text, sql } = layout[c] as Layout[string]
     if (name === 'journal' && c === 'kind') return `getvariable('kinds')[kind + 1] AS kind`
@@ -154,10 +192,18 @@ async function table(db: Database, dir: string, name: string, layout: Layout, ro
 /** Reads a run folder back. Throws DataError when it is none. */
 export async function readRun(dir: string): Promise<SessionRecord> {
   for (const file of ['session.json', 'end.json', 'journal.parquet', 'touches.parquet', 'equity.parquet', 'markouts.parquet']) {
-    if (!existsSync(join(dir, file))) throw new DataError('NOT_A_RUN', `${dir} is not a finished run (no ${file} in it): give the folder that \`tapeline backtest\` printed`)
+    if (!existsSync(join(dir, file)))
+      throw new DataError(
+        'NOT_A_RUN',
+        `${dir} is not a finished run (no ${file} in it): give the folder that \`tapeline backtest\` printed`,
+      )
   }
   const header = JSON.parse(await readFile(join(dir, 'session.json'), 'utf8')) as SessionHeader
-  const { digest, end, strings } = JSON.parse(await readFile(join(dir, 'end.json'), 'utf8')) as { digest: string; end: SessionEnd; strings: string[] }
+  const { digest, end, strings } = JSON.parse(await readFile(join(dir, 'end.json'), 'utf8')) as {
+    digest: string
+    end: SessionEnd
+    strings: string[]
+  }
   const db = await Database.open({ threads: 1, memory: 1024 })
   try {
     await db.run(`CREATE TYPE word AS ENUM (${['', ...new Set(strings.filter((s) => s !== ''))].map(quote).join(', ')})`)
@@ -179,7 +225,8 @@ export async function readRun(dir: string): Promise<SessionRecord> {
         columns.forEach((c, i) => {
           const column = piece.column(i)
           const out = target[c] as NumberColumn
-          if ((layout[c] as Layout[string]).text === true) for (let k = 0; k < piece.rows; k++) out[at + k] = words[column[k] as number] as number
+          if ((layout[c] as Layout[string]).text === true)
+            for (let k = 0; k < piece.rows; k++) out[at + k] = words[column[k] as number] as number
           else out.set(column.subarray(0, piece.rows), at)
         })
         at += piece.rows

@@ -41,7 +41,10 @@ export type Tape = {
 export async function openTape(dir: string): Promise<Tape> {
   const path = join(dir, 'manifest.json')
   if (!existsSync(path)) {
-    throw new DataError('NOT_A_TAPE', `${dir} is not a tape (no manifest.json in it): make one with \`tapeline data import\` or \`tapeline data practice\``)
+    throw new DataError(
+      'NOT_A_TAPE',
+      `${dir} is not a tape (no manifest.json in it): make one with \`tapeline data import\` or \`tapeline data practice\``,
+    )
   }
   let manifest: Manifest
   try {
@@ -49,18 +52,30 @@ export async function openTape(dir: string): Promise<Tape> {
   } catch (error) {
     throw new DataError('TAPE_DAMAGED', `${path} is not readable JSON: the tape is damaged, import it again`, error)
   }
-  if (manifest.schema !== TAPE_SCHEMA) {
-    throw new DataError('TAPE_SCHEMA', `${path} has schema ${String(manifest.schema)}, this program reads ${TAPE_SCHEMA}: import the tape again with this version`)
+  const schema: string = manifest.schema
+  if (schema !== TAPE_SCHEMA) {
+    throw new DataError(
+      'TAPE_SCHEMA',
+      `${path} has schema ${schema}, this program reads ${TAPE_SCHEMA}: import the tape again with this version`,
+    )
   }
   for (const file of manifest.files) {
-    if (!existsSync(join(dir, file.path))) throw new DataError('FILE_MISSING', `${join(dir, file.path)} is named in the manifest and is not there: the tape is damaged, import it again`)
+    if (!existsSync(join(dir, file.path)))
+      throw new DataError(
+        'FILE_MISSING',
+        `${join(dir, file.path)} is named in the manifest and is not there: the tape is damaged, import it again`,
+      )
   }
   const table = async (file: string): Promise<Record<string, unknown>[]> => {
     const db = await Database.open()
     try {
       return await db.rows(`SELECT * FROM read_parquet(${quote(join(dir, file))})`)
     } catch (error) {
-      throw new DataError('TAPE_DAMAGED', `${join(dir, file)} cannot be read: \`tapeline data verify ${dir}\` says which file is damaged`, error)
+      throw new DataError(
+        'TAPE_DAMAGED',
+        `${join(dir, file)} cannot be read: \`tapeline data verify ${dir}\` says which file is damaged`,
+        error,
+      )
     } finally {
       db.close()
     }
@@ -79,13 +94,17 @@ async function read(dir: string, manifest: Manifest, options: ReadOptions, marke
   const all = rows.map((r) => r.ticker)
   const { tickers = null, series = null } = options
   if (tickers !== null) {
-    for (const ticker of tickers) if (!all.includes(ticker)) throw new DataError('MARKET_UNKNOWN', `market ${ticker} is not on the tape ${dir}${nearest(ticker, all)}`)
+    for (const ticker of tickers)
+      if (!all.includes(ticker)) throw new DataError('MARKET_UNKNOWN', `market ${ticker} is not on the tape ${dir}${nearest(ticker, all)}`)
   }
   if (series !== null) {
     const known = [...new Set(rows.map((r) => r.series))]
-    for (const s of series) if (!known.includes(s)) throw new DataError('MARKET_UNKNOWN', `series ${s} is not on the tape ${dir}${nearest(s, known)}`)
+    for (const s of series)
+      if (!known.includes(s)) throw new DataError('MARKET_UNKNOWN', `series ${s} is not on the tape ${dir}${nearest(s, known)}`)
   }
-  const chosen = rows.filter((r) => (tickers === null || tickers.includes(r.ticker)) && (series === null || series.includes(r.series))).map((r) => r.ticker)
+  const chosen = rows
+    .filter((r) => (tickers === null || tickers.includes(r.ticker)) && (series === null || series.includes(r.series)))
+    .map((r) => r.ticker)
   const request: DecodeRequest = {
     files: manifest.files.filter((f) => f.path.startsWith('messages/')).map((f) => join(dir, f.path)),
     tickers: all,
@@ -100,7 +119,9 @@ async function read(dir: string, manifest: Manifest, options: ReadOptions, marke
 
 function nearest(name: string, known: readonly string[]): string {
   const start = known.filter((k) => k.startsWith(name.slice(0, 6)) || k.includes(name)).slice(0, 3)
-  return start.length > 0 ? ` (it has ${start.join(', ')}${known.length > start.length ? ', …' : ''})` : ` (it has ${known.slice(0, 3).join(', ')}${known.length > 3 ? ', …' : ''})`
+  return start.length > 0
+    ? ` (it has ${start.join(', ')}${known.length > start.length ? ', …' : ''})`
+    : ` (it has ${known.slice(0, 3).join(', ')}${known.length > 3 ? ', …' : ''})`
 }
 
 async function* fromThread(request: DecodeRequest): AsyncIterator<Batch> & AsyncIterable<Batch> {

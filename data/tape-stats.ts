@@ -37,7 +37,14 @@ export type TapeStats = {
   readonly audits: number
   readonly auditsEqual: number
   readonly byKind: Readonly<Record<string, number>>
-  readonly labels: readonly { readonly series: string; readonly label: LabelName; readonly inferred: boolean; readonly count: number; readonly contracts: number; readonly share: number }[]
+  readonly labels: readonly {
+    readonly series: string
+    readonly label: LabelName
+    readonly inferred: boolean
+    readonly count: number
+    readonly contracts: number
+    readonly share: number
+  }[]
   readonly deltasPerTrade: number | null
   readonly spread: number | null
   readonly lagMilliseconds: { readonly p50: number; readonly p95: number; readonly p99: number; readonly max: number } | null
@@ -46,7 +53,17 @@ export type TapeStats = {
   readonly remarks: readonly string[]
 }
 
-type Seen = { book: Book; ticker: string; synced: boolean; at: number; time: number; spread: number; depth: number; low: number; high: number }
+type Seen = {
+  book: Book
+  ticker: string
+  synced: boolean
+  at: number
+  time: number
+  spread: number
+  depth: number
+  low: number
+  high: number
+}
 
 export async function tapeStats(tape: Tape): Promise<TapeStats> {
   const { manifest } = tape
@@ -74,7 +91,17 @@ export async function tapeStats(tape: Tape): Promise<TapeStats> {
       const flags = b.flags[i] as number
       if (kind === Kind.CATALOG && !seen.has(market)) {
         const detail = JSON.parse(b.details[b.detail[i] as number] ?? '') as CatalogDetail
-        seen.set(market, { book: new Book(gridOf(detail.grid)), ticker: detail.ticker, synced: false, at: time, time: 0, spread: 0, depth: 0, low: Infinity, high: -Infinity })
+        seen.set(market, {
+          book: new Book(gridOf(detail.grid)),
+          ticker: detail.ticker,
+          synced: false,
+          at: time,
+          time: 0,
+          spread: 0,
+          depth: 0,
+          low: Infinity,
+          high: -Infinity,
+        })
         continue
       }
       const s = seen.get(market)
@@ -88,7 +115,8 @@ export async function tapeStats(tape: Tape): Promise<TapeStats> {
         weigh(s, time)
         s.book.clear()
         s.synced = true
-      } else if (kind === Kind.LEVEL && (flags & Flag.CHECKPOINT) === 0) s.book.set(b.side[i] as number, b.price[i] as number, b.quantity[i] as number)
+      } else if (kind === Kind.LEVEL && (flags & Flag.CHECKPOINT) === 0)
+        s.book.set(b.side[i] as number, b.price[i] as number, b.quantity[i] as number)
       else if (kind === Kind.DELTA) {
         weigh(s, time)
         if (s.synced) s.book.change(b.side[i] as number, b.price[i] as number, b.quantity[i] as number)
@@ -116,20 +144,53 @@ export async function tapeStats(tape: Tape): Promise<TapeStats> {
   const deltas = manifest.byKind.delta ?? 0
   const spreadTime = [...seen.values()].reduce((a, s) => a + s.time, 0)
   return {
-    name: manifest.name, rows: manifest.rows, markets: manifest.markets, from: iso(manifest.from), to: iso(manifest.to), hours: (manifest.to - manifest.from) / 3_600_000_000,
-    coverage: recorded === 0 ? null : sum((c) => c.synced) / recorded, gaps: manifest.gaps, resyncs: sum((c) => c.resyncs), inFlux: manifest.inFlux, lastingCrosses: manifest.lastingCrosses,
-    negativeLevels: manifest.negativeLevels, quarantined: manifest.quarantined, audits: sum((c) => c.audits), auditsEqual: sum((c) => c.auditsEqual), byKind: manifest.byKind,
-    labels: manifest.labels.map((l) => ({ series: l.series, label: l.label, inferred: l.inferred, count: l.count, contracts: l.quantity / 100, share: l.quantity / (totals.get(l.series) ?? 1) })),
+    name: manifest.name,
+    rows: manifest.rows,
+    markets: manifest.markets,
+    from: iso(manifest.from),
+    to: iso(manifest.to),
+    hours: (manifest.to - manifest.from) / 3_600_000_000,
+    coverage: recorded === 0 ? null : sum((c) => c.synced) / recorded,
+    gaps: manifest.gaps,
+    resyncs: sum((c) => c.resyncs),
+    inFlux: manifest.inFlux,
+    lastingCrosses: manifest.lastingCrosses,
+    negativeLevels: manifest.negativeLevels,
+    quarantined: manifest.quarantined,
+    audits: sum((c) => c.audits),
+    auditsEqual: sum((c) => c.auditsEqual),
+    byKind: manifest.byKind,
+    labels: manifest.labels.map((l) => ({
+      series: l.series,
+      label: l.label,
+      inferred: l.inferred,
+      count: l.count,
+      contracts: l.quantity / 100,
+      share: l.quantity / (totals.get(l.series) ?? 1),
+    })),
     deltasPerTrade: Math.max(trades, labelled) === 0 ? null : deltas / Math.max(trades, labelled),
     spread: spreadTime === 0 ? null : [...seen.values()].reduce((a, s) => a + s.spread, 0) / spreadTime / 100,
     lagMilliseconds: lagRows === 0 ? null : { p50: quantile(0.5), p95: quantile(0.95), p99: quantile(0.99), max: manifest.lagMax / 1000 },
-    clock: manifest.clock.map((c) => ({ connection: c.connection, offsetMilliseconds: c.offset / 1000, uncertaintyMilliseconds: c.uncertainty / 1000 })),
+    clock: manifest.clock.map((c) => ({
+      connection: c.connection,
+      offsetMilliseconds: c.offset / 1000,
+      uncertaintyMilliseconds: c.uncertainty / 1000,
+    })),
     perMarket: rows.map((m) => {
       const s = bySeen.get(m.ticker)
       const has = s !== undefined && s.time > 0
       return {
-        ticker: m.ticker, rows: m.rows, deltas: m.deltas, trades: m.trades, contracts: m.tradedQuantity / 100, venueContracts: m.venueQuantity === null ? null : m.venueQuantity / 100,
-        spread: has ? s.spread / s.time / 100 : null, touchDepth: has ? s.depth / s.time / 100 : null, low: has ? s.low / 100 : null, high: has ? s.high / 100 : null, result: m.result,
+        ticker: m.ticker,
+        rows: m.rows,
+        deltas: m.deltas,
+        trades: m.trades,
+        contracts: m.tradedQuantity / 100,
+        venueContracts: m.venueQuantity === null ? null : m.venueQuantity / 100,
+        spread: has ? s.spread / s.time / 100 : null,
+        touchDepth: has ? s.depth / s.time / 100 : null,
+        low: has ? s.low / 100 : null,
+        high: has ? s.high / 100 : null,
+        result: m.result,
       }
     }),
     remarks: manifest.remarks,

@@ -8,7 +8,20 @@ import { appendFileSync, createReadStream, existsSync, readdirSync } from 'node:
 import { mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { assert } from '../engine/assert.ts'
-import { createBatch, Flag, Kind, KIND_NAMES, pushRow, type Batch, type CatalogDetail, type KindName, type StatusDetail, type SyncDetail, type FeeDetail, type GridDetail } from '../engine/message.ts'
+import {
+  createBatch,
+  Flag,
+  Kind,
+  KIND_NAMES,
+  pushRow,
+  type Batch,
+  type CatalogDetail,
+  type KindName,
+  type StatusDetail,
+  type SyncDetail,
+  type FeeDetail,
+  type GridDetail,
+} from '../engine/message.ts'
 import { DAY, HOUR } from '../engine/units.ts'
 import { DataError } from './errors.ts'
 import { Database, type ColumnAppender } from './parquet.ts'
@@ -19,17 +32,57 @@ const FILE_ROWS = 1_000_000
 const STAGE_ROWS = 65_536
 
 const STAGING = {
-  time: 'double', time_venue: 'double', market: 'integer', kind: 'utinyint', flags: 'utinyint', side: 'utinyint', price: 'integer', quantity: 'double', detail: 'integer',
+  time: 'double',
+  time_venue: 'double',
+  market: 'integer',
+  kind: 'utinyint',
+  flags: 'utinyint',
+  side: 'utinyint',
+  price: 'integer',
+  quantity: 'double',
+  detail: 'integer',
 } as const
 
 export const MARKET_TYPES: Readonly<Record<keyof MarketRow, string>> = {
-  ticker: 'VARCHAR', event: 'VARCHAR', series: 'VARCHAR', title: 'VARCHAR', exclusive: 'BOOLEAN', strike: 'VARCHAR', openTime: 'BIGINT', closeTime: 'BIGINT', grid: 'VARCHAR',
-  gridBasis: 'VARCHAR', fee: 'VARCHAR', feeBasis: 'VARCHAR', result: 'VARCHAR', settlementValue: 'INTEGER', determinedTime: 'BIGINT', settledTime: 'BIGINT', rows: 'BIGINT',
-  deltas: 'BIGINT', trades: 'BIGINT', tradedQuantity: 'BIGINT', venueQuantity: 'BIGINT', partialBook: 'BOOLEAN', firstTime: 'BIGINT', lastTime: 'BIGINT',
+  ticker: 'VARCHAR',
+  event: 'VARCHAR',
+  series: 'VARCHAR',
+  title: 'VARCHAR',
+  exclusive: 'BOOLEAN',
+  strike: 'VARCHAR',
+  openTime: 'BIGINT',
+  closeTime: 'BIGINT',
+  grid: 'VARCHAR',
+  gridBasis: 'VARCHAR',
+  fee: 'VARCHAR',
+  feeBasis: 'VARCHAR',
+  result: 'VARCHAR',
+  settlementValue: 'INTEGER',
+  determinedTime: 'BIGINT',
+  settledTime: 'BIGINT',
+  rows: 'BIGINT',
+  deltas: 'BIGINT',
+  trades: 'BIGINT',
+  tradedQuantity: 'BIGINT',
+  venueQuantity: 'BIGINT',
+  partialBook: 'BOOLEAN',
+  firstTime: 'BIGINT',
+  lastTime: 'BIGINT',
 }
 export const COVERAGE_TYPES: Readonly<Record<keyof CoverageRow, string>> = {
-  market: 'VARCHAR', hour: 'BIGINT', rows: 'BIGINT', recorded: 'BIGINT', synced: 'BIGINT', gaps: 'BIGINT', resyncs: 'BIGINT', inFlux: 'BIGINT', negativeLevels: 'BIGINT',
-  lastingCrosses: 'BIGINT', audits: 'BIGINT', auditsEqual: 'BIGINT', partialBook: 'BOOLEAN',
+  market: 'VARCHAR',
+  hour: 'BIGINT',
+  rows: 'BIGINT',
+  recorded: 'BIGINT',
+  synced: 'BIGINT',
+  gaps: 'BIGINT',
+  resyncs: 'BIGINT',
+  inFlux: 'BIGINT',
+  negativeLevels: 'BIGINT',
+  lastingCrosses: 'BIGINT',
+  audits: 'BIGINT',
+  auditsEqual: 'BIGINT',
+  partialBook: 'BOOLEAN',
 }
 
 /** What only the maker of a tape knows; the writer adds the rest of the manifest. */
@@ -39,7 +92,16 @@ export type TapeExtra = Pick<
 > & { readonly markets: readonly MarketRow[]; readonly coverage: readonly CoverageRow[] }
 
 /** Latest known state of a market, kept so that a file can start with it. */
-type Kept = { catalog: CatalogDetail; bids: Map<number, number>; asks: Map<number, number>; synced: boolean; open: boolean; done: boolean; venueTime: number; hour: number }
+type Kept = {
+  catalog: CatalogDetail
+  bids: Map<number, number>
+  asks: Map<number, number>
+  synced: boolean
+  open: boolean
+  done: boolean
+  venueTime: number
+  hour: number
+}
 
 export class TapeWriter {
   readonly #target: string
@@ -66,7 +128,14 @@ export class TapeWriter {
   #lagMax = 0
   #atBorder = true
 
-  private constructor(target: string, partial: string, identity: Pick<Manifest, 'name' | 'source' | 'practice'>, replace: boolean, database: Database, appender: ColumnAppender) {
+  private constructor(
+    target: string,
+    partial: string,
+    identity: Pick<Manifest, 'name' | 'source' | 'practice'>,
+    replace: boolean,
+    database: Database,
+    appender: ColumnAppender,
+  ) {
     this.#target = target
     this.#partial = partial
     this.#identity = identity
@@ -78,7 +147,12 @@ export class TapeWriter {
   /** Starts a tape that will stand at `dir`. Refuses a folder that is there already, unless told to replace it. */
   static async create(
     dir: string,
-    { name = basename(dir), source, practice = false, replace = false }: { readonly name?: string; readonly source: string; readonly practice?: boolean; readonly replace?: boolean },
+    {
+      name = basename(dir),
+      source,
+      practice = false,
+      replace = false,
+    }: { readonly name?: string; readonly source: string; readonly practice?: boolean; readonly replace?: boolean },
   ): Promise<TapeWriter> {
     if (!replace && existsSync(dir) && readdirSync(dir).length > 0) {
       throw new DataError('TAPE_EXISTS', `${dir} exists and is not empty: choose another folder, or remove it first`)
@@ -118,7 +192,17 @@ export class TapeWriter {
       const text = detail < 0 ? null : (batch.details[detail] as string)
       if ((kind === Kind.DELTA || kind === Kind.TRADE) && time - venue > this.#lagMax) this.#lagMax = time - venue
       this.#keep(market, kind, flags, batch.side[i] as number, batch.price[i] as number, batch.quantity[i] as number, venue, text)
-      await this.#put(time, venue, market, kind, flags, batch.side[i] as number, batch.price[i] as number, batch.quantity[i] as number, text)
+      await this.#put(
+        time,
+        venue,
+        market,
+        kind,
+        flags,
+        batch.side[i] as number,
+        batch.price[i] as number,
+        batch.quantity[i] as number,
+        text,
+      )
       this.#atBorder = (flags & Flag.LAST) !== 0
     }
   }
@@ -140,7 +224,11 @@ export class TapeWriter {
     await this.#database.writeRows(join(this.#partial, 'coverage.parquet'), COVERAGE_TYPES, extra.coverage)
     this.#database.close()
     const files: ManifestFile[] = []
-    for (const file of [...this.#files, { path: 'markets.parquet', rows: extra.markets.length }, { path: 'coverage.parquet', rows: extra.coverage.length }]) {
+    for (const file of [
+      ...this.#files,
+      { path: 'markets.parquet', rows: extra.markets.length },
+      { path: 'coverage.parquet', rows: extra.coverage.length },
+    ]) {
       files.push(await describeFile(this.#partial, file.path, file.rows))
     }
     if (existsSync(join(this.#partial, 'quarantine.ndjson'))) {
@@ -153,7 +241,16 @@ export class TapeWriter {
     })
     const { markets: marketRows, coverage: _coverage, ...facts } = extra
     const manifest: Manifest = {
-      schema: TAPE_SCHEMA, ...this.#identity, files, rows: this.#rows, byKind, markets: marketRows.length, from: this.#from, to: this.#to, lagMax: this.#lagMax, ...facts,
+      schema: TAPE_SCHEMA,
+      ...this.#identity,
+      files,
+      rows: this.#rows,
+      byKind,
+      markets: marketRows.length,
+      from: this.#from,
+      to: this.#to,
+      lagMax: this.#lagMax,
+      ...facts,
     }
     await writeFile(join(this.#partial, 'manifest.json'), `${JSON.stringify(manifest, null, 1)}\n`)
     await syncFolder(this.#partial, manifest)
@@ -171,7 +268,17 @@ export class TapeWriter {
 
   // ---------------------------------------------------------------------------------------------- inside
 
-  async #put(time: number, venue: number, market: number, kind: number, flags: number, side: number, price: number, quantity: number, text: string | null): Promise<void> {
+  async #put(
+    time: number,
+    venue: number,
+    market: number,
+    kind: number,
+    flags: number,
+    side: number,
+    price: number,
+    quantity: number,
+    text: string | null,
+  ): Promise<void> {
     const s = this.#stage
     if (s.length === STAGE_ROWS) await this.#flushStage()
     let detail: number | null = null
@@ -238,21 +345,52 @@ export class TapeWriter {
       if (!kept.synced || kept.catalog.status !== 'active' || crossed(kept)) continue
       let left = kept.bids.size + kept.asks.size
       await this.#put(time, kept.venueTime, m, Kind.CLEAR, Flag.CHECKPOINT | (left === 0 ? Flag.LAST : 0), 0, 0, 0, null)
-      for (const [side, levels] of [[0, kept.bids], [1, kept.asks]] as const) {
+      for (const [side, levels] of [
+        [0, kept.bids],
+        [1, kept.asks],
+      ] as const) {
         for (const price of [...levels.keys()].sort((a, b) => a - b)) {
           left--
-          await this.#put(time, kept.venueTime, m, Kind.LEVEL, Flag.CHECKPOINT | (left === 0 ? Flag.LAST : 0), side, price, levels.get(price) as number, null)
+          await this.#put(
+            time,
+            kept.venueTime,
+            m,
+            Kind.LEVEL,
+            Flag.CHECKPOINT | (left === 0 ? Flag.LAST : 0),
+            side,
+            price,
+            levels.get(price) as number,
+            null,
+          )
         }
       }
     }
   }
 
   /** Follows the row, so that a later file can start with the state it leads to. */
-  #keep(market: number, kind: number, flags: number, side: number, price: number, quantity: number, venue: number, text: string | null): void {
+  #keep(
+    market: number,
+    kind: number,
+    flags: number,
+    side: number,
+    price: number,
+    quantity: number,
+    venue: number,
+    text: string | null,
+  ): void {
     if (market < 0) return
     if (kind === Kind.CATALOG) {
       const catalog = JSON.parse(text ?? '') as CatalogDetail
-      this.#kept[market] ??= { catalog, bids: new Map(), asks: new Map(), synced: false, open: false, done: false, venueTime: venue, hour: -1 }
+      this.#kept[market] ??= {
+        catalog,
+        bids: new Map(),
+        asks: new Map(),
+        synced: false,
+        open: false,
+        done: false,
+        venueTime: venue,
+        hour: -1,
+      }
       return
     }
     const kept = this.#kept[market]
@@ -279,7 +417,11 @@ export class TapeWriter {
       }
       case Kind.STATUS: {
         const detail = JSON.parse(text ?? '') as StatusDetail
-        kept.catalog = { ...kept.catalog, status: detail.status, ...(detail.closeTime === undefined ? {} : { closeTime: detail.closeTime }) }
+        kept.catalog = {
+          ...kept.catalog,
+          status: detail.status,
+          ...(detail.closeTime === undefined ? {} : { closeTime: detail.closeTime }),
+        }
         return
       }
       case Kind.GRID:

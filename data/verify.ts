@@ -18,14 +18,17 @@ export async function verifyTape(dir: string): Promise<Finding[]> {
     for (const file of manifest.files) {
       const now = await describeFile(dir, file.path, file.rows)
       if (now.bytes !== file.bytes) findings.push({ path: file.path, problem: `has ${now.bytes} bytes, the manifest says ${file.bytes}` })
-      else if (now.sha256 !== file.sha256) findings.push({ path: file.path, problem: 'its SHA-256 is not that of the manifest: its content changed' })
+      else if (now.sha256 !== file.sha256)
+        findings.push({ path: file.path, problem: 'its SHA-256 is not that of the manifest: its content changed' })
       else if (file.path.startsWith('messages/')) {
         const [row] = await db.rows(
           `SELECT count(*) AS n, min(time) AS first, max(time) AS latest, coalesce(sum(CASE WHEN time < before THEN 1 ELSE 0 END), 0)::BIGINT AS back
            FROM (SELECT time, lag(time) OVER (ORDER BY file_row_number) AS before FROM read_parquet(${quote(join(dir, file.path))}, file_row_number = true))`,
         )
-        if (row?.['n'] !== file.rows) findings.push({ path: file.path, problem: `has ${String(row?.['n'])} rows, the manifest says ${file.rows}` })
-        if (Number(row?.['back']) > 0 || Number(row?.['first']) < last) findings.push({ path: file.path, problem: 'its rows are not in the order of their time' })
+        if (row?.['n'] !== file.rows)
+          findings.push({ path: file.path, problem: `has ${String(row?.['n'])} rows, the manifest says ${file.rows}` })
+        if (Number(row?.['back']) > 0 || Number(row?.['first']) < last)
+          findings.push({ path: file.path, problem: 'its rows are not in the order of their time' })
         last = Number(row?.['latest'])
       }
     }

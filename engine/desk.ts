@@ -5,7 +5,8 @@
  */
 import { JournalKind, type Journal } from './journal.ts'
 import type { Market, Markets } from './market.ts'
-import type { OrderManager, Words } from './order-manager.ts'
+import type { OrderManager } from './order-manager.ts'
+import type { Words } from './words.ts'
 import type { Portfolio } from './portfolio.ts'
 import type { BookView, Desk, MarketView, Quote, Take } from './strategy.ts'
 import { ASK, BID, PRICE_ONE, sideCode, type Price, type Quantity, type Side, type SideCode, type Timestamp } from './units.ts'
@@ -58,7 +59,11 @@ export class MarketBook implements BookView {
   step(price: number, ticks: number): Price {
     const { grid } = this.market
     const index = grid.indexOf[price] ?? -1
-    if (index < 0) throw new StrategyError('STRATEGY_PRICE', `step(${price}, …) for ${this.market.ticker}: ${price} is not a price of its grid; use desk.snap first`)
+    if (index < 0)
+      throw new StrategyError(
+        'STRATEGY_PRICE',
+        `step(${price}, …) for ${this.market.ticker}: ${price} is not a price of its grid; use desk.snap first`,
+      )
     return grid.priceAt(Math.min(grid.size - 1, Math.max(0, index + ticks)))
   }
 }
@@ -127,13 +132,27 @@ export class StrategyDesk implements Desk {
   quote(market: MarketView, quote: Quote): void {
     const side = this.#side(market, quote.side)
     this.#host.manager.quote(
-      market as Market, this.#owner, side, this.#price(market, quote.price), this.#size(market, quote.size), this.#max(market, quote.positionMax), quote.why, quote.value ?? 0,
+      market as Market,
+      this.#owner,
+      side,
+      this.#price(market, quote.price),
+      this.#size(market, quote.size),
+      this.#max(market, quote.positionMax),
+      quote.why,
+      quote.value ?? 0,
     )
   }
   take(market: MarketView, take: Take): void {
     const side = this.#side(market, take.side)
     this.#host.manager.take(
-      market as Market, this.#owner, side, this.#price(market, take.limit), this.#size(market, take.size), this.#max(market, take.positionMax), take.why, take.value ?? 0,
+      market as Market,
+      this.#owner,
+      side,
+      this.#price(market, take.limit),
+      this.#size(market, take.size),
+      this.#max(market, take.positionMax),
+      take.why,
+      take.value ?? 0,
     )
   }
   pull(market: MarketView, side?: Side): void {
@@ -141,35 +160,62 @@ export class StrategyDesk implements Desk {
     if (side !== 'bid') this.#host.manager.pull(market as Market, this.#owner, ASK)
   }
   forecast(market: MarketView, probability: number): void {
-    if (!(probability >= 0 && probability <= 1)) throw this.#error('STRATEGY_FORECAST', `forecast() for ${market.ticker} was given ${probability}: a probability lies between 0 and 1`)
+    if (!(probability >= 0 && probability <= 1))
+      throw this.#error('STRATEGY_FORECAST', `forecast() for ${market.ticker} was given ${probability}: a probability lies between 0 and 1`)
     const { journal, words, now } = this.#host
-    journal.push(now, JournalKind.FORECAST, words.market(market as Market), words.owner(this.#owner), -1, 0, -1, 0, words.of('forecast'), -1, probability, 0, 0)
+    journal.push(
+      now,
+      JournalKind.FORECAST,
+      words.market(market as Market),
+      words.owner(this.#owner),
+      -1,
+      0,
+      -1,
+      0,
+      words.of('forecast'),
+      -1,
+      probability,
+      0,
+      0,
+    )
   }
   wake(at: number): void {
-    if (!Number.isFinite(at)) throw this.#error('STRATEGY_WAKE', `wake() was given ${at}: it takes a time in µs, such as desk.now + 1_000_000`)
+    if (!Number.isFinite(at))
+      throw this.#error('STRATEGY_WAKE', `wake() was given ${at}: it takes a time in µs, such as desk.now + 1_000_000`)
     this.#host.wakeAt(Math.ceil(at), this.#owner)
   }
 
   #side(market: MarketView, side: Side): SideCode {
-    if (side !== 'bid' && side !== 'ask') throw this.#error('STRATEGY_SIDE', `a wish for ${market.ticker} has side ${String(side)}: it is 'bid' (buy YES) or 'ask' (sell YES)`)
+    if (side !== 'bid' && side !== 'ask')
+      throw this.#error('STRATEGY_SIDE', `a wish for ${market.ticker} has side ${String(side)}: it is 'bid' (buy YES) or 'ask' (sell YES)`)
     return sideCode(side)
   }
   #price(market: MarketView, price: number): Price {
     if (!Number.isInteger(price) || price <= 0 || price >= PRICE_ONE) {
-      throw this.#error('STRATEGY_PRICE', `a wish for ${market.ticker} has price ${price}: it is a whole number of 1/10,000 dollars between 1 and 9,999; desk.snap makes one from a float`)
+      throw this.#error(
+        'STRATEGY_PRICE',
+        `a wish for ${market.ticker} has price ${price}: it is a whole number of 1/10,000 dollars between 1 and 9,999; desk.snap makes one from a float`,
+      )
     }
     return price as Price
   }
   #size(market: MarketView, size: number): Quantity {
     const units = Math.round(size * 100)
     if (!Number.isSafeInteger(units) || units < 0 || Math.abs(size * 100 - units) > 1e-6) {
-      throw this.#error('STRATEGY_SIZE', `a wish for ${market.ticker} has size ${size}: it is a number of contracts, zero or more, in steps of 0.01`)
+      throw this.#error(
+        'STRATEGY_SIZE',
+        `a wish for ${market.ticker} has size ${size}: it is a number of contracts, zero or more, in steps of 0.01`,
+      )
     }
     return units as Quantity
   }
   #max(market: MarketView, positionMax: number | undefined): number {
     if (positionMax === undefined) return Infinity
-    if (!(positionMax >= 0)) throw this.#error('STRATEGY_SIZE', `a wish for ${market.ticker} has positionMax ${positionMax}: it is a number of contracts, zero or more`)
+    if (!(positionMax >= 0))
+      throw this.#error(
+        'STRATEGY_SIZE',
+        `a wish for ${market.ticker} has positionMax ${positionMax}: it is a number of contracts, zero or more`,
+      )
     return Math.round(positionMax * 100)
   }
   #error(code: string, message: string): StrategyError {

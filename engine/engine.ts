@@ -12,11 +12,25 @@ import { gridOf } from './grid.ts'
 import { Journal, JournalKind, Strings, type JournalSink } from './journal.ts'
 import { Markets, type Market } from './market.ts'
 import {
-  Flag, Kind, labelOf, Label,
-  type Batch, type CatalogDetail, type DeterminedDetail, type ExternalDetail, type FeeDetail, type GridDetail, type OperatorDetail, type StatusDetail, type SyncDetail,
+  Flag,
+  Kind,
+  labelOf,
+  Label,
+  type Batch,
+  type CatalogDetail,
+  type DeterminedDetail,
+  type ExternalDetail,
+  type FeeDetail,
+  type GridDetail,
+  type OperatorDetail,
+  type StatusDetail,
+  type SyncDetail,
 } from './message.ts'
 import type { Answer, Order } from './order.ts'
-import { OrderManager, TokenBucket, Words, type ManagerHost, type Wish } from './order-manager.ts'
+import { OrderManager, type ManagerHost } from './order-manager.ts'
+import { TokenBucket } from './token-bucket.ts'
+import type { Wish } from './wish.ts'
+import { Words } from './words.ts'
 import { Portfolio } from './portfolio.ts'
 import { EventQueue, Phase, PHASE_HANDLERS } from './queue.ts'
 import { Risk, type RiskState } from './risk.ts'
@@ -42,7 +56,14 @@ type Due =
   | { readonly type: 'sample'; readonly markout: Markout }
 
 type Notice =
-  | { readonly type: 'trade'; readonly market: Market; readonly side: SideCode; readonly price: number; readonly quantity: number; readonly timeVenue: number }
+  | {
+      readonly type: 'trade'
+      readonly market: Market
+      readonly side: SideCode
+      readonly price: number
+      readonly quantity: number
+      readonly timeVenue: number
+    }
   | { readonly type: 'fill'; readonly order: Order; readonly answer: Extract<Answer, { type: 'fill' }> }
   | { readonly type: 'status'; readonly market: Market }
   | { readonly type: 'settlement'; readonly market: Market; readonly positions: readonly number[] }
@@ -99,7 +120,9 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     const risk = new Risk(header.limits, this.portfolio, this.#state)
     const bucket = new TokenBucket(header.rate.perSecond, header.rate.capacity)
     this.manager = new OrderManager(venue, risk, this.portfolio, this.#state, this.journal, bucket, this, this.words)
-    this.#sampler = new Sampler(this.#samples, this.portfolio, this.words, (time, markout) => this.#queue.push(Math.max(time, this.#now), Phase.TIMER, { type: 'sample', markout }))
+    this.#sampler = new Sampler(this.#samples, this.portfolio, this.words, (time, markout) =>
+      this.#queue.push(Math.max(time, this.#now), Phase.TIMER, { type: 'sample', markout }),
+    )
     this.#desks = strategies.map((s, owner) => new StrategyDesk(this, owner, s.name))
     this.#listensToTrades = strategies.some((s) => s.onTrade !== undefined)
     venue.connect(this)
@@ -111,7 +134,17 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
 
   /** Takes the next rows, in order. */
   run(batch: Batch): void {
-    const { length, time, timeVenue, market: marketColumn, kind: kinds, flags: flagColumn, side: sides, price: prices, quantity: quantities } = batch
+    const {
+      length,
+      time,
+      timeVenue,
+      market: marketColumn,
+      kind: kinds,
+      flags: flagColumn,
+      side: sides,
+      price: prices,
+      quantity: quantities,
+    } = batch
     const tape = this.#venue.onTape
     for (let i = 0; i < length; i++) {
       const t = time[i] as number
@@ -142,7 +175,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
         if (watched && quantity < 0) tape.displayed(market, side, price, market.book.at(side, price))
       } else if (kind === Kind.TRADE) {
         market.lastTrade = price
-        if (watched && market.synced && (flags & Flag.EXECUTION) !== 0) tape.execution(market, side === BID ? ASK : BID, price, quantity, tv)
+        if (watched && market.synced && (flags & Flag.EXECUTION) !== 0)
+          tape.execution(market, side === BID ? ASK : BID, price, quantity, tv)
         if (this.#listensToTrades) this.#notices.push({ type: 'trade', market, side, price, quantity, timeVenue: tv })
         continue
       } else if (kind === Kind.CLEAR || kind === Kind.LEVEL) {
@@ -183,7 +217,21 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     }
     for (const market of this.markets.alive) if (market.holding !== null) this.portfolio.mark(market)
     this.#sampler.finish(this.#now, this.markets.alive)
-    this.journal.push(this.#now, JournalKind.STATE, -1, -1, -1, 0, -1, 0, this.words.of(`session:${complete ? 'complete' : 'partial'}`), this.words.of(reason), 0, 0, 0)
+    this.journal.push(
+      this.#now,
+      JournalKind.STATE,
+      -1,
+      -1,
+      -1,
+      0,
+      -1,
+      0,
+      this.words.of(`session:${complete ? 'complete' : 'partial'}`),
+      this.words.of(reason),
+      0,
+      0,
+      0,
+    )
     this.journal.flush()
     this.#samples.flush()
     for (const market of this.markets.alive) if (market.holding !== null) this.#ended.push(marketEnd(market, this.portfolio))
@@ -241,7 +289,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     const { from, warmup } = this.#header.selection
     this.#warmupUntil = (from !== null && from > time ? from : time) + warmup
     if (time >= this.#warmupUntil) this.#state.mode = 'running'
-    for (let owner = 0; owner < this.#strategies.length; owner++) this.#call(owner, 'onStart', () => this.#strategies[owner]?.onStart?.(this.#desk(owner)))
+    for (let owner = 0; owner < this.#strategies.length; owner++)
+      this.#call(owner, 'onStart', () => this.#strategies[owner]?.onStart?.(this.#desk(owner)))
   }
 
   /** Messages never tie: the clock is at least one step past the last message. */
@@ -258,7 +307,11 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   #drain(): void {
     const queue = this.#queue
     for (let round = 0; ; round++) {
-      if (round > ROUNDS_MAX) throw new StrategyError('STRATEGY_LOOP', 'The session answers itself without end in one instant: a strategy wakes itself at desk.now, or repeats a wish that is refused at once')
+      if (round > ROUNDS_MAX)
+        throw new StrategyError(
+          'STRATEGY_LOOP',
+          'The session answers itself without end in one instant: a strategy wakes itself at desk.now, or repeats a wish that is refused at once',
+        )
       if (queue.time <= this.#now && queue.phase < PHASE_HANDLERS) this.#due(queue.pop())
       else if (this.#notices.length > 0 || this.#dirty.length > 0) this.#handlers()
       else if (queue.time <= this.#now) this.#due(queue.pop())
@@ -277,7 +330,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
         this.#maybeRetire(due.answer.order.market)
         break
       case 'wake':
-        if (this.#state.mode !== 'ending') this.#call(due.owner, 'onWake', () => this.#strategies[due.owner]?.onWake?.(this.#desk(due.owner)))
+        if (this.#state.mode !== 'ending')
+          this.#call(due.owner, 'onWake', () => this.#strategies[due.owner]?.onWake?.(this.#desk(due.owner)))
         break
       case 'retry':
         this.manager.retry(due.wish)
@@ -346,7 +400,13 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
         case 'trade':
           this.#call(owner, 'onTrade', () =>
             s.onTrade?.(
-              { market: notice.market, side: notice.side === BID ? 'bid' : 'ask', price: notice.price as Price, size: notice.quantity / 100, timeVenue: notice.timeVenue as Timestamp },
+              {
+                market: notice.market,
+                side: notice.side === BID ? 'bid' : 'ask',
+                price: notice.price as Price,
+                size: notice.quantity / 100,
+                timeVenue: notice.timeVenue as Timestamp,
+              },
               desk,
             ),
           )
@@ -356,8 +416,12 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
           this.#call(owner, 'onFill', () =>
             s.onFill?.(
               {
-                market: notice.order.market, side: notice.order.side === BID ? 'bid' : 'ask', price: notice.answer.price,
-                size: notice.answer.quantity / 100, maker: notice.answer.maker, fee: notice.answer.fee / 1e6,
+                market: notice.order.market,
+                side: notice.order.side === BID ? 'bid' : 'ask',
+                price: notice.answer.price,
+                size: notice.answer.quantity / 100,
+                maker: notice.answer.maker,
+                fee: notice.answer.fee / 1e6,
               },
               desk,
             ),
@@ -369,14 +433,27 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
         case 'settlement':
           this.#call(owner, 'onSettlement', () =>
             s.onSettlement?.(
-              { market: notice.market, result: notice.market.result ?? '', value: notice.market.settlementValue as Price, position: (notice.positions[owner] ?? 0) / 100 },
+              {
+                market: notice.market,
+                result: notice.market.result ?? '',
+                value: notice.market.settlementValue as Price,
+                position: (notice.positions[owner] ?? 0) / 100,
+              },
               desk,
             ),
           )
           break
         case 'external':
           this.#call(owner, 'onExternal', () =>
-            s.onExternal?.({ series: notice.detail.series, value: notice.detail.value, revision: notice.detail.revision, timeVenue: notice.timeVenue as Timestamp }, desk),
+            s.onExternal?.(
+              {
+                series: notice.detail.series,
+                value: notice.detail.value,
+                revision: notice.detail.revision,
+                timeVenue: notice.timeVenue as Timestamp,
+              },
+              desk,
+            ),
           )
           break
         default:
@@ -396,7 +473,11 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   #blame(error: unknown, owner: number, handler: string): unknown {
     if (error instanceof AssertionError || error instanceof StrategyError) return error
     const name = this.#strategies[owner]?.name ?? ''
-    return new StrategyError('STRATEGY_THREW', `Strategy ${name} threw in ${handler}: ${error instanceof Error ? error.message : String(error)}`, error)
+    return new StrategyError(
+      'STRATEGY_THREW',
+      `Strategy ${name} threw in ${handler}: ${error instanceof Error ? error.message : String(error)}`,
+      error,
+    )
   }
 
   // ------------------------------------------------------------------------------------------------ rows
@@ -484,7 +565,19 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       this.portfolio.mark(market)
       this.portfolio.recount(market)
       this.journal.push(
-        this.#now, JournalKind.SETTLEMENT, this.words.market(market), -1, -1, 0, detail.value, h.position, this.words.of(detail.result), -1, 0, 0, this.portfolio.profit(market),
+        this.#now,
+        JournalKind.SETTLEMENT,
+        this.words.market(market),
+        -1,
+        -1,
+        0,
+        detail.value,
+        h.position,
+        this.words.of(detail.result),
+        -1,
+        0,
+        0,
+        this.portfolio.profit(market),
       )
       this.#sampler.equity(this.#now)
     }
@@ -502,7 +595,19 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     const position = h.position
     const paid = this.portfolio.pay(market)
     this.journal.push(
-      this.#now, JournalKind.SETTLEMENT, this.words.market(market), -1, -1, 0, market.settlementValue, position, this.words.of('paid'), -1, 0, paid, this.portfolio.profit(market),
+      this.#now,
+      JournalKind.SETTLEMENT,
+      this.words.market(market),
+      -1,
+      -1,
+      0,
+      market.settlementValue,
+      position,
+      this.words.of('paid'),
+      -1,
+      0,
+      paid,
+      this.portfolio.profit(market),
     )
     this.#sampler.equity(this.#now)
   }
@@ -522,8 +627,23 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   }
 
   #operate(detail: OperatorDetail): void {
-    this.journal.push(this.#now, JournalKind.STATE, -1, -1, -1, 0, -1, 0, this.words.of(`session:${detail.command}`), this.words.of(detail.reason), 0, 0, 0)
-    this.#operatorMode = detail.command === 'resume' ? 'running' : detail.command === 'pause' ? 'paused' : detail.command === 'halt' ? 'halted' : 'reduce'
+    this.journal.push(
+      this.#now,
+      JournalKind.STATE,
+      -1,
+      -1,
+      -1,
+      0,
+      -1,
+      0,
+      this.words.of(`session:${detail.command}`),
+      this.words.of(detail.reason),
+      0,
+      0,
+      0,
+    )
+    this.#operatorMode =
+      detail.command === 'resume' ? 'running' : detail.command === 'pause' ? 'paused' : detail.command === 'halt' ? 'halted' : 'reduce'
     if (this.#state.mode !== 'warmup') this.#setMode(this.#operatorMode)
     if (detail.command === 'halt') this.manager.pullAll(this.markets.alive)
   }

@@ -45,7 +45,15 @@ export type FeeAccount = { gathered: number }
  * Whole fee of one fill, Money. `side` is ours: a buy pays price × quantity, a sell receives it; the dollar that backs a short is a whole
  * number of cents for any quantity, so it does not touch the rounding.
  */
-export function fillFee(fee: FeeDetail, maker: boolean, side: SideCode, price: number, quantity: number, time: number, account: FeeAccount): Money {
+export function fillFee(
+  fee: FeeDetail,
+  maker: boolean,
+  side: SideCode,
+  price: number,
+  quantity: number,
+  time: number,
+  account: FeeAccount,
+): Money {
   const trade = tradeFee(fee, maker, price, quantity)
   const grid = balanceGrid(time)
   const revenue = side === BID ? -price * quantity : price * quantity

@@ -22,8 +22,13 @@ export class PriceGrid {
     const on = new Uint8Array(PRICE_ONE + 1)
     for (const band of bands) {
       assert(
-        Number.isInteger(band.start) && Number.isInteger(band.end) && Number.isInteger(band.step) && band.step > 0 &&
-          band.start >= 0 && band.end <= PRICE_ONE && band.start < band.end,
+        Number.isInteger(band.start) &&
+          Number.isInteger(band.end) &&
+          Number.isInteger(band.step) &&
+          band.step > 0 &&
+          band.start >= 0 &&
+          band.end <= PRICE_ONE &&
+          band.start < band.end,
         'a grid band runs from start to a higher end between 0 and one dollar in positive steps',
       )
       for (let p = band.start; p <= band.end; p += band.step) on[p] = 1

@@ -7,7 +7,7 @@ import { assert } from './assert.ts'
 import { Book } from './book.ts'
 import { gridOf, type PriceGrid } from './grid.ts'
 import type { CatalogDetail, FeeDetail, MarketStatus } from './message.ts'
-import type { Wish } from './order-manager.ts'
+import type { Wish } from './wish.ts'
 import type { Holding } from './portfolio.ts'
 import type { Timestamp } from './units.ts'
 

@@ -24,8 +24,7 @@ export type TimeInForce = 'gtc' | 'ioc' | 'fok'
 export type SelfTradePrevention = 'taker' | 'maker'
 export type FillModel = 'strict' | 'queue' | 'touch'
 
-export type CancelReason =
-  | 'user' | 'ioc' | 'self-trade' | 'expired' | 'closed' | 'reactivated' | 'reduce-only' | 'grid' | 'session'
+export type CancelReason = 'user' | 'ioc' | 'self-trade' | 'expired' | 'closed' | 'reactivated' | 'reduce-only' | 'grid' | 'session'
 export type PlaceRejection = 'post-only-cross' | 'fok-volume' | 'reduce-only-needs-ioc' | 'reduce-only-no-position' | 'off-grid' | 'size'
 
 /** An order at the venue. Created by the caller, owned by its matching while it rests. */
@@ -49,7 +48,15 @@ export class VenueOrder {
   next: VenueOrder | null = null
   previous: VenueOrder | null = null
 
-  constructor(id: number, account: number, side: SideCode, price: Price, quantity: Quantity, postOnly = false, prevention: SelfTradePrevention = 'taker') {
+  constructor(
+    id: number,
+    account: number,
+    side: SideCode,
+    price: Price,
+    quantity: Quantity,
+    postOnly = false,
+    prevention: SelfTradePrevention = 'taker',
+  ) {
     this.id = id
     this.account = account
     this.side = side

@@ -39,7 +39,21 @@ export const Kind = {
 } as const
 export type Kind = (typeof Kind)[keyof typeof Kind]
 export const KIND_NAMES = [
-  'clear', 'level', 'delta', 'trade', 'quote', 'candle', 'catalog', 'grid', 'status', 'fee', 'determined', 'settled', 'sync', 'external', 'operator',
+  'clear',
+  'level',
+  'delta',
+  'trade',
+  'quote',
+  'candle',
+  'catalog',
+  'grid',
+  'status',
+  'fee',
+  'determined',
+  'settled',
+  'sync',
+  'external',
+  'operator',
 ] as const
 export type KindName = (typeof KIND_NAMES)[number]
 

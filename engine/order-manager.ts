@@ -11,66 +11,10 @@ import { nextState, Order, type Answer, type Command, type OrderEvent } from './
 import type { Portfolio } from './portfolio.ts'
 import type { Approved, Intent, Refusal, Risk, RiskState } from './risk.ts'
 import { BID, SECOND, type Price, type Quantity, type SideCode, type Timestamp } from './units.ts'
+import type { TokenBucket } from './token-bucket.ts'
 import type { Venue } from './venue.ts'
-
-/** What one strategy wants on one side of one market: resting (`take` false) or now. */
-export class Wish {
-  readonly market: Market
-  readonly owner: number
-  readonly side: SideCode
-  readonly take: boolean
-  active = false
-  price = 0 as Price
-  /** As stated, and what of it is still wanted. */
-  quantity = 0 as Quantity
-  left = 0
-  order: Order | null = null
-  why = -1
-  value = 0
-  /** Why the last attempt was refused, and how often since it was last written down. */
-  refusal: Refusal | null = null
-  refusedPrice = 0
-  refusedTimes = 0
-  retrying = false
-
-  constructor(market: Market, owner: number, side: SideCode, take: boolean) {
-    this.market = market
-    this.owner = owner
-    this.side = side
-    this.take = take
-  }
-}
-
-/** Write tokens of the account's tier (api.md §2): a bucket that refills continuously. Millionths of a token, so that a µs adds a whole number. */
-export class TokenBucket {
-  readonly #perMicrosecond: number
-  readonly #capacity: number
-  #level: number
-  #time = 0
-
-  constructor(perSecond: number, capacity: number) {
-    this.#perMicrosecond = perSecond
-    this.#capacity = capacity * 1e6
-    this.#level = this.#capacity
-  }
-  /** Takes `cost` tokens when they are there. */
-  spend(now: number, cost: number): boolean {
-    this.#refill(now)
-    if (this.#level < cost * 1e6) return false
-    this.#level -= cost * 1e6
-    return true
-  }
-  /** When `cost` tokens will be there. */
-  freeAt(now: number, cost: number): number {
-    this.#refill(now)
-    const missing = cost * 1e6 - this.#level
-    return missing <= 0 ? now : now + Math.ceil(missing / this.#perMicrosecond)
-  }
-  #refill(now: number): void {
-    this.#level = Math.min(this.#capacity, this.#level + (now - this.#time) * this.#perMicrosecond)
-    this.#time = now
-  }
-}
+import { Wish } from './wish.ts'
+import type { Words } from './words.ts'
 
 const COST_ORDER = 10
 const COST_CANCEL = 2
@@ -99,7 +43,16 @@ export class OrderManager {
   readonly refusals: Record<string, number> = {}
   readonly rejections: Record<string, number> = {}
 
-  constructor(venue: Venue, risk: Risk, portfolio: Portfolio, state: RiskState, journal: Journal, bucket: TokenBucket, host: ManagerHost, words: Words) {
+  constructor(
+    venue: Venue,
+    risk: Risk,
+    portfolio: Portfolio,
+    state: RiskState,
+    journal: Journal,
+    bucket: TokenBucket,
+    host: ManagerHost,
+    words: Words,
+  ) {
     this.#venue = venue
     this.#risk = risk
     this.#portfolio = portfolio
@@ -116,7 +69,16 @@ export class OrderManager {
   }
 
   /** Wants `quantity` resting at `price`. The same words again change nothing while the wish lives. */
-  quote(market: Market, owner: number, side: SideCode, price: Price, quantity: Quantity, positionMax: number, why: string, value: number): void {
+  quote(
+    market: Market,
+    owner: number,
+    side: SideCode,
+    price: Price,
+    quantity: Quantity,
+    positionMax: number,
+    why: string,
+    value: number,
+  ): void {
     const wish = this.#wish(market, owner, side, false)
     const room = roomFor(market, owner, side, positionMax)
     const wanted = quantity < room ? quantity : room
@@ -135,7 +97,16 @@ export class OrderManager {
   }
 
   /** Wants to trade now, up to `limit`. */
-  take(market: Market, owner: number, side: SideCode, limit: Price, quantity: Quantity, positionMax: number, why: string, value: number): void {
+  take(
+    market: Market,
+    owner: number,
+    side: SideCode,
+    limit: Price,
+    quantity: Quantity,
+    positionMax: number,
+    why: string,
+    value: number,
+  ): void {
     const wish = this.#wish(market, owner, side, true)
     if (wish.order !== null) return
     const room = roomFor(market, owner, side, positionMax)
@@ -253,8 +224,19 @@ export class OrderManager {
     this.fills++
     this.#portfolio.fill(order.market, order.owner, order.side, answer.price, quantity, answer.fee)
     this.#journal.push(
-      this.#state.now, JournalKind.FILL, this.#words.market(order.market), this.#words.owner(order.owner), order.id, order.side, answer.price, quantity,
-      answer.maker ? this.#words.maker : this.#words.taker, order.why, order.value, answer.fee, answer.timeVenue,
+      this.#state.now,
+      JournalKind.FILL,
+      this.#words.market(order.market),
+      this.#words.owner(order.owner),
+      order.id,
+      order.side,
+      answer.price,
+      quantity,
+      answer.maker ? this.#words.maker : this.#words.taker,
+      order.why,
+      order.value,
+      answer.fee,
+      answer.timeVenue,
     )
     const wish = order.wish
     wish.left = Math.max(0, wish.left - quantity)
@@ -301,8 +283,19 @@ export class OrderManager {
     wish.value = value
     this.signals++
     this.#journal.push(
-      this.#state.now, JournalKind.SIGNAL, this.#words.market(wish.market), this.#words.owner(wish.owner), -1, wish.side, price, quantity,
-      wish.take ? this.#words.take : this.#words.quote, wish.why, value, 0, 0,
+      this.#state.now,
+      JournalKind.SIGNAL,
+      this.#words.market(wish.market),
+      this.#words.owner(wish.owner),
+      -1,
+      wish.side,
+      price,
+      quantity,
+      wish.take ? this.#words.take : this.#words.quote,
+      wish.why,
+      value,
+      0,
+      0,
     )
   }
 
@@ -311,7 +304,19 @@ export class OrderManager {
     wish.left = 0
     this.signals++
     this.#journal.push(
-      this.#state.now, JournalKind.SIGNAL, this.#words.market(wish.market), this.#words.owner(wish.owner), -1, wish.side, wish.price, 0, this.#words.pull, -1, 0, 0, 0,
+      this.#state.now,
+      JournalKind.SIGNAL,
+      this.#words.market(wish.market),
+      this.#words.owner(wish.owner),
+      -1,
+      wish.side,
+      wish.price,
+      0,
+      this.#words.pull,
+      -1,
+      0,
+      0,
+      0,
     )
     this.#reconcile(wish)
   }
@@ -321,7 +326,14 @@ export class OrderManager {
     const order = wish.order
     if (order === null) {
       if (!wish.active || wish.left <= 0) return
-      const intent: Intent = { market: wish.market, owner: wish.owner, side: wish.side, price: wish.price, quantity: wish.left as Quantity, replaces: null }
+      const intent: Intent = {
+        market: wish.market,
+        owner: wish.owner,
+        side: wish.side,
+        price: wish.price,
+        quantity: wish.left as Quantity,
+        replaces: null,
+      }
       const verdict = this.#risk.approve(intent)
       if (typeof verdict === 'string') this.#refuse(wish, verdict)
       else if (!this.#bucket.spend(this.#state.now, COST_ORDER)) this.#refuse(wish, 'write-tokens')
@@ -339,7 +351,14 @@ export class OrderManager {
       else this.#decrease(wish, order)
       return
     }
-    const intent: Intent = { market: wish.market, owner: wish.owner, side: wish.side, price: wish.price, quantity: wish.left as Quantity, replaces: order }
+    const intent: Intent = {
+      market: wish.market,
+      owner: wish.owner,
+      side: wish.side,
+      price: wish.price,
+      quantity: wish.left as Quantity,
+      replaces: order,
+    }
     const verdict = this.#risk.approve(intent)
     if (typeof verdict === 'string') {
       this.#refuse(wish, verdict)
@@ -352,7 +371,18 @@ export class OrderManager {
   #submit(wish: Wish, approved: Approved<Intent>): void {
     const { market } = approved
     const expires = wish.take ? null : ((Math.ceil((this.#state.now + this.#risk.limits.orderAgeMax) / SECOND) * SECOND) as Timestamp)
-    const order = new Order(this.#orders++, market, approved.owner, approved.side, approved.price, approved.quantity, wish.take ? 'ioc' : 'gtc', !wish.take, expires, wish)
+    const order = new Order(
+      this.#orders++,
+      market,
+      approved.owner,
+      approved.side,
+      approved.price,
+      approved.quantity,
+      wish.take ? 'ioc' : 'gtc',
+      !wish.take,
+      expires,
+      wish,
+    )
     order.why = wish.why
     order.value = wish.value
     wish.order = order
@@ -362,7 +392,12 @@ export class OrderManager {
     this.#portfolio.expose(order, order.price, order.quantity)
     this.#portfolio.holdingOf(market).orders++
     this.#host.traded(market)
-    this.#command(wish.take ? this.#words.submitIoc : this.#words.submitGtc, { type: 'submit', order, price: order.price, quantity: order.quantity })
+    this.#command(wish.take ? this.#words.submitIoc : this.#words.submitGtc, {
+      type: 'submit',
+      order,
+      price: order.price,
+      quantity: order.quantity,
+    })
   }
 
   #amend(wish: Wish, order: Order, approved: Approved<Intent>): void {
@@ -397,8 +432,19 @@ export class OrderManager {
     const { order } = command
     const arrival = this.#venue.send(command)
     this.#journal.push(
-      this.#state.now, JournalKind.COMMAND, this.#words.market(order.market), this.#words.owner(order.owner), order.id, order.side, command.price,
-      command.quantity, what, order.why, order.value, arrival, 0,
+      this.#state.now,
+      JournalKind.COMMAND,
+      this.#words.market(order.market),
+      this.#words.owner(order.owner),
+      order.id,
+      order.side,
+      command.price,
+      command.quantity,
+      what,
+      order.why,
+      order.value,
+      arrival,
+      0,
     )
   }
 
@@ -409,8 +455,19 @@ export class OrderManager {
       wish.refusal = reason
       wish.refusedPrice = wish.price
       this.#journal.push(
-        this.#state.now, JournalKind.REFUSAL, this.#words.market(wish.market), this.#words.owner(wish.owner), -1, wish.side, wish.price, wish.quantity,
-        this.#words.of(reason), wish.why, wish.value, wish.refusedTimes, 0,
+        this.#state.now,
+        JournalKind.REFUSAL,
+        this.#words.market(wish.market),
+        this.#words.owner(wish.owner),
+        -1,
+        wish.side,
+        wish.price,
+        wish.quantity,
+        this.#words.of(reason),
+        wish.why,
+        wish.value,
+        wish.refusedTimes,
+        0,
       )
       wish.refusedTimes = 0
     }
@@ -427,68 +484,24 @@ export class OrderManager {
 
   #note(order: Order, what: number, remaining: number, timeVenue: number): void {
     this.#journal.push(
-      this.#state.now, JournalKind.ANSWER, this.#words.market(order.market), this.#words.owner(order.owner), order.id, order.side, order.price, remaining, what, -1, 0, timeVenue, 0,
+      this.#state.now,
+      JournalKind.ANSWER,
+      this.#words.market(order.market),
+      this.#words.owner(order.owner),
+      order.id,
+      order.side,
+      order.price,
+      remaining,
+      what,
+      -1,
+      0,
+      timeVenue,
+      0,
     )
   }
 
   #count(counts: Record<string, number>, reason: string): void {
     counts[reason] = (counts[reason] ?? 0) + 1
-  }
-}
-
-/** Numbers of words in the journal, interned once. */
-export class Words {
-  readonly #journal: Journal
-  readonly quote: number
-  readonly take: number
-  readonly pull: number
-  readonly submitGtc: number
-  readonly submitIoc: number
-  readonly cancel: number
-  readonly amend: number
-  readonly decrease: number
-  readonly accepted: number
-  readonly amended: number
-  readonly decreased: number
-  readonly cancelRejected: number
-  readonly maker: number
-  readonly taker: number
-  readonly #owners: readonly number[]
-
-  /** `owners`: the strategies' names, each once. */
-  constructor(journal: Journal, owners: readonly string[]) {
-    this.#journal = journal
-    this.quote = this.of('quote')
-    this.take = this.of('take')
-    this.pull = this.of('pull')
-    this.submitGtc = this.of('submit-gtc')
-    this.submitIoc = this.of('submit-ioc')
-    this.cancel = this.of('cancel')
-    this.amend = this.of('amend')
-    this.decrease = this.of('decrease')
-    this.accepted = this.of('accepted')
-    this.amended = this.of('amended')
-    this.decreased = this.of('decreased')
-    this.cancelRejected = this.of('cancel-rejected')
-    this.maker = this.of('maker')
-    this.taker = this.of('taker')
-    this.#owners = owners.map((name) => this.of(name))
-  }
-  of(text: string): number {
-    return this.#journal.strings.intern(text)
-  }
-  rejected(reason: string): number {
-    return this.of(`rejected:${reason}`)
-  }
-  canceled(reason: string): number {
-    return this.of(`canceled:${reason}`)
-  }
-  market(market: Market): number {
-    if (market.name < 0) market.name = this.of(market.ticker)
-    return market.name
-  }
-  owner(owner: number): number {
-    return this.#owners[owner] ?? -1
   }
 }
 

@@ -5,21 +5,63 @@
 import { AssertionError } from './assert.ts'
 import type { Market } from './market.ts'
 import type { TimeInForce } from './matching.ts'
-import type { Wish } from './order-manager.ts'
+import type { Wish } from './wish.ts'
 import type { Price, Quantity, SideCode, Timestamp } from './units.ts'
 
 export type OrderState = 'sent' | 'working' | 'amending' | 'canceling' | 'unknown' | 'absent' | 'rejected' | 'canceled' | 'filled'
-export type OrderEvent = 'accepted' | 'rejected' | 'fill' | 'fill-last' | 'canceled' | 'cancel-rejected' | 'no-answer' | 'absent-proved' | 'amend-sent' | 'cancel-sent'
+export type OrderEvent =
+  | 'accepted'
+  | 'rejected'
+  | 'fill'
+  | 'fill-last'
+  | 'canceled'
+  | 'cancel-rejected'
+  | 'no-answer'
+  | 'absent-proved'
+  | 'amend-sent'
+  | 'cancel-sent'
 
 /** `=`: unchanged. `book`: the fill is booked, counted and shown although the order had ended. `adopt`: booked, and the market is halted. */
 type Step = OrderState | '=' | 'book' | 'adopt'
 
 const TABLE: Readonly<Record<OrderState, Partial<Record<OrderEvent, Step>>>> = {
   sent: { accepted: 'working', rejected: 'rejected', fill: 'working', 'fill-last': 'filled', canceled: 'canceled', 'no-answer': 'unknown' },
-  working: { accepted: 'working', fill: 'working', 'fill-last': 'filled', canceled: 'canceled', 'no-answer': 'unknown', 'amend-sent': 'amending', 'cancel-sent': 'canceling' },
-  amending: { accepted: 'working', rejected: 'working', fill: 'amending', 'fill-last': 'filled', canceled: 'canceled', 'no-answer': 'unknown' },
-  canceling: { accepted: 'canceling', rejected: 'rejected', fill: 'canceling', 'fill-last': 'filled', canceled: 'canceled', 'cancel-rejected': 'working', 'no-answer': 'unknown' },
-  unknown: { accepted: 'working', rejected: 'rejected', fill: 'working', 'fill-last': 'filled', canceled: 'canceled', 'no-answer': 'unknown', 'absent-proved': 'absent', 'cancel-rejected': 'unknown' },
+  working: {
+    accepted: 'working',
+    fill: 'working',
+    'fill-last': 'filled',
+    canceled: 'canceled',
+    'no-answer': 'unknown',
+    'amend-sent': 'amending',
+    'cancel-sent': 'canceling',
+  },
+  amending: {
+    accepted: 'working',
+    rejected: 'working',
+    fill: 'amending',
+    'fill-last': 'filled',
+    canceled: 'canceled',
+    'no-answer': 'unknown',
+  },
+  canceling: {
+    accepted: 'canceling',
+    rejected: 'rejected',
+    fill: 'canceling',
+    'fill-last': 'filled',
+    canceled: 'canceled',
+    'cancel-rejected': 'working',
+    'no-answer': 'unknown',
+  },
+  unknown: {
+    accepted: 'working',
+    rejected: 'rejected',
+    fill: 'working',
+    'fill-last': 'filled',
+    canceled: 'canceled',
+    'no-answer': 'unknown',
+    'absent-proved': 'absent',
+    'cancel-rejected': 'unknown',
+  },
   absent: { accepted: 'adopt', fill: 'adopt', 'fill-last': 'adopt', canceled: '=', 'cancel-rejected': '=' },
   rejected: { accepted: 'adopt', fill: 'adopt', 'fill-last': 'adopt', 'cancel-rejected': '=' },
   canceled: { fill: 'book', 'fill-last': 'book', canceled: '=', 'cancel-rejected': '=', rejected: '=' },
@@ -105,7 +147,12 @@ export type Command = {
 /** What comes back. */
 export type Answer =
   | { readonly type: 'accepted' | 'amended' | 'decreased'; readonly order: Order; readonly timeVenue: number; readonly remaining: number }
-  | { readonly type: 'rejected' | 'cancel-rejected' | 'amend-rejected'; readonly order: Order; readonly timeVenue: number; readonly reason: string }
+  | {
+      readonly type: 'rejected' | 'cancel-rejected' | 'amend-rejected'
+      readonly order: Order
+      readonly timeVenue: number
+      readonly reason: string
+    }
   | { readonly type: 'canceled'; readonly order: Order; readonly timeVenue: number; readonly reason: string }
   | {
       readonly type: 'fill'

@@ -27,9 +27,29 @@ export const LIMITS_DEFAULT: Limits = {
 
 /** By precedence. */
 export const REFUSALS = [
-  'session-ending', 'warmup', 'halted', 'paused', 'reduce-only', 'market-closed', 'market-paused', 'unsynced', 'feed-silent', 'off-grid',
-  'no-reference', 'price-collar', 'order-size', 'strategy-position', 'position', 'self-cross', 'market-loss', 'event-loss', 'session-loss',
-  'cash', 'open-orders', 'order-rate', 'write-tokens',
+  'session-ending',
+  'warmup',
+  'halted',
+  'paused',
+  'reduce-only',
+  'market-closed',
+  'market-paused',
+  'unsynced',
+  'feed-silent',
+  'off-grid',
+  'no-reference',
+  'price-collar',
+  'order-size',
+  'strategy-position',
+  'position',
+  'self-cross',
+  'market-loss',
+  'event-loss',
+  'session-loss',
+  'cash',
+  'open-orders',
+  'order-rate',
+  'write-tokens',
 ] as const
 export type Refusal = (typeof REFUSALS)[number]
 

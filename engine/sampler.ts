@@ -5,7 +5,7 @@
  */
 import type { Market } from './market.ts'
 import type { Answer } from './order.ts'
-import type { Words } from './order-manager.ts'
+import type { Words } from './words.ts'
 import type { Portfolio } from './portfolio.ts'
 import { MARKOUT_HORIZONS, type Samples } from './samples.ts'
 import { SECOND } from './units.ts'
@@ -84,7 +84,13 @@ export class Sampler {
     const ask = book.hasAsk ? book.ask : -1
     const bidQuantity = book.bidQuantity
     const askQuantity = book.askQuantity
-    if (bid === market.touchBid && ask === market.touchAsk && bidQuantity === market.touchBidQuantity && askQuantity === market.touchAskQuantity) return
+    if (
+      bid === market.touchBid &&
+      ask === market.touchAsk &&
+      bidQuantity === market.touchBidQuantity &&
+      askQuantity === market.touchAskQuantity
+    )
+      return
     market.touchTime = now
     market.touchBid = bid
     market.touchAsk = ask

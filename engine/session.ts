@@ -36,6 +36,8 @@ export type TapeFacts = {
   /** µs: the longest corrected lag of the feed in the tape. */
   readonly lagMax: number
   readonly gaps: number
+  /** Moments in which a book was crossed or locked inside one venue instant. */
+  readonly inFlux: number
   /** Share of recorded market time in which the book was synced, 0 … 1; `null` when unknown. */
   readonly coverage: number | null
   readonly labels: 'paired with prints' | 'inferred' | 'mixed' | 'true' | 'none'

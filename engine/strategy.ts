@@ -39,7 +39,13 @@ export interface BookView {
   step(price: number, ticks: number): Price
 }
 
-export type TradeView = { readonly market: MarketView; readonly side: Side; readonly price: Price; readonly size: number; readonly timeVenue: Timestamp }
+export type TradeView = {
+  readonly market: MarketView
+  readonly side: Side
+  readonly price: Price
+  readonly size: number
+  readonly timeVenue: Timestamp
+}
 export type FillView = {
   readonly market: MarketView
   readonly side: Side

@@ -17,11 +17,20 @@ type Point = { x: Date; y: number }
 
 function svg(options: Plot.PlotOptions): string {
   const node = Plot.plot({
-    document: document as unknown as Document, width: WIDTH, height: 240, marginLeft: 64, marginRight: 16, marginBottom: 34,
-    style: { background: 'none', color: 'var(--ink)', fontFamily: 'inherit', fontSize: '12px', overflow: 'visible' }, ...options,
+    document: document as unknown as Document,
+    width: WIDTH,
+    height: 240,
+    marginLeft: 64,
+    marginRight: 16,
+    marginBottom: 34,
+    style: { background: 'none', color: 'var(--ink)', fontFamily: 'inherit', fontSize: '12px', overflow: 'visible' },
+    ...options,
   } as Plot.PlotOptions)
   // One width for the file, any width on the screen. Class names are counted by the library over the process; a report needs them the same every time.
-  return (node as unknown as { outerHTML: string }).outerHTML.replaceAll(/plot-[0-9a-f]+/g, 'plot').replace(/<style>[\s\S]*?<\/style>/g, '').replace('<svg ', '<svg role="img" ')
+  return (node as unknown as { outerHTML: string }).outerHTML
+    .replaceAll(/plot-[0-9a-f]+/g, 'plot')
+    .replace(/<style>[\s\S]*?<\/style>/g, '')
+    .replace('<svg ', '<svg role="img" ')
 }
 
 /** M4: of each of `COLUMNS` equal spans the first, lowest, highest and last value. */
@@ -50,7 +59,13 @@ export function thin(times: Float64Array, values: Float64Array, length: number):
   return points
 }
 
-const dollarsTick = (x: number): string => `${x < 0 ? '−' : ''}$${Math.abs(x).toLocaleString('en-US', { maximumFractionDigits: Math.abs(x) < 10 ? 2 : 0 })}`
+const dollarsTick = (x: number): string =>
+  `${x < 0 ? '−' : ''}$${Math.abs(x).toLocaleString('en-US', { maximumFractionDigits: Math.abs(x) < 10 ? 2 : 0 })}`
+
+/** From the first row of the session to the last sample: two charts that stand below each other share it. */
+function spanOf(times: Float64Array, length: number, first: number | null): Date[] {
+  return [new Date((first ?? times[0] ?? 0) / 1000), new Date((times[length - 1] ?? first ?? 0) / 1000)]
+}
 
 export function equityChart({ equity, header, end }: SessionRecord): string {
   const n = equity.length
@@ -63,16 +78,24 @@ export function equityChart({ equity, header, end }: SessionRecord): string {
   const start = { x: new Date((end.firstTime ?? 0) / 1000), y: 0 }
   return svg({
     ariaLabel: 'Net and gross profit over time',
-    x: { type: 'utc', label: null }, y: { label: 'P&L, $', tickFormat: dollarsTick, grid: true, nice: true },
+    x: { type: 'utc', label: null, domain: spanOf(equity.time, n, end.firstTime) },
+    y: { label: 'P&L, $', tickFormat: dollarsTick, grid: true, nice: true },
     marks: [
       Plot.ruleY([0], { stroke: 'var(--faint)' }),
-      Plot.line([start, ...thin(equity.time, gross, n)], { x: 'x', y: 'y', stroke: 'var(--c2)', strokeWidth: 1.2, strokeDasharray: '4 3', curve: 'step-after' }),
+      Plot.line([start, ...thin(equity.time, gross, n)], {
+        x: 'x',
+        y: 'y',
+        stroke: 'var(--c2)',
+        strokeWidth: 1.2,
+        strokeDasharray: '4 3',
+        curve: 'step-after',
+      }),
       Plot.line([start, ...thin(equity.time, net, n)], { x: 'x', y: 'y', stroke: 'var(--c1)', strokeWidth: 1.8, curve: 'step-after' }),
     ],
   })
 }
 
-export function drawdownChart({ equity, header }: SessionRecord): string {
+export function drawdownChart({ equity, header, end }: SessionRecord): string {
   const n = equity.length
   const down = new Float64Array(n)
   let peak = header.cash
@@ -83,8 +106,10 @@ export function drawdownChart({ equity, header }: SessionRecord): string {
     peak = Math.max(peak, equity.high[i] as number)
   }
   return svg({
-    ariaLabel: 'Drawdown over time', height: 130,
-    x: { type: 'utc', label: null }, y: { label: 'drawdown, $', tickFormat: dollarsTick, grid: true, nice: true, ticks: 4 },
+    ariaLabel: 'Drawdown over time',
+    height: 130,
+    x: { type: 'utc', label: null, domain: spanOf(equity.time, n, end.firstTime) },
+    y: { label: 'drawdown, $', tickFormat: dollarsTick, grid: true, nice: true, ticks: 4 },
     marks: [
       Plot.areaY(thin(equity.time, down, n), { x: 'x', y: 'y', fill: 'var(--bad)', fillOpacity: 0.25, curve: 'step-after' }),
       Plot.line(thin(equity.time, down, n), { x: 'x', y: 'y', stroke: 'var(--bad)', strokeWidth: 1.2, curve: 'step-after' }),
@@ -97,19 +122,40 @@ export function marketBars({ end }: SessionRecord): string {
   const shown = traded.length <= 24 ? traded : [...traded.slice(0, 12), ...traded.slice(-12)]
   const rows = shown.map((m) => ({ market: m.ticker, pnl: m.pnl / 1e6 }))
   return svg({
-    ariaLabel: 'Profit by market', height: 40 + 22 * rows.length, marginLeft: 250, marginRight: 70,
-    x: { label: 'net P&L, $', tickFormat: dollarsTick, grid: true, nice: true }, y: { label: null, domain: rows.map((r) => r.market) },
+    ariaLabel: 'Profit by market',
+    height: 40 + 22 * rows.length,
+    marginLeft: 250,
+    marginRight: 70,
+    x: { label: 'net P&L, $', tickFormat: dollarsTick, grid: true, nice: true },
+    y: { label: null, domain: rows.map((r) => r.market) },
     marks: [
       Plot.barX(rows, { x: 'pnl', y: 'market', fill: (d: { pnl: number }) => (d.pnl >= 0 ? 'var(--good)' : 'var(--bad)') }),
       Plot.ruleX([0], { stroke: 'var(--ink)' }),
-      Plot.text(rows, { x: 'pnl', y: 'market', text: (d: { pnl: number }) => `${d.pnl >= 0 ? '+' : '−'}$${Math.abs(d.pnl).toFixed(2)}`, textAnchor: 'start', dx: 4, fill: 'var(--ink)', filter: (d: { pnl: number }) => d.pnl >= 0 }),
-      Plot.text(rows, { x: () => 0, y: 'market', text: (d: { pnl: number }) => `−$${Math.abs(d.pnl).toFixed(2)}`, textAnchor: 'start', dx: 4, fill: 'var(--ink)', filter: (d: { pnl: number }) => d.pnl < 0 }),
+      Plot.text(rows, {
+        x: 'pnl',
+        y: 'market',
+        text: (d: { pnl: number }) => `${d.pnl >= 0 ? '+' : '−'}$${Math.abs(d.pnl).toFixed(2)}`,
+        textAnchor: 'start',
+        dx: 4,
+        fill: 'var(--ink)',
+        filter: (d: { pnl: number }) => d.pnl >= 0,
+      }),
+      Plot.text(rows, {
+        x: () => 0,
+        y: 'market',
+        text: (d: { pnl: number }) => `−$${Math.abs(d.pnl).toFixed(2)}`,
+        textAnchor: 'start',
+        dx: 4,
+        fill: 'var(--ink)',
+        filter: (d: { pnl: number }) => d.pnl < 0,
+      }),
     ],
   })
 }
 
 export function markoutChart(points: readonly MarkoutPoint[]): string {
-  const name = (us: number): string => (us === 0 ? '0' : us < 1e6 ? `${us / 1e6} s` : us < 60e6 ? `${us / 1e6} s` : us < 3600e6 ? `${us / 60e6} min` : `${us / 3600e6} h`)
+  const name = (us: number): string =>
+    us === 0 ? '0' : us < 1e6 ? `${us / 1e6} s` : us < 60e6 ? `${us / 1e6} s` : us < 3600e6 ? `${us / 60e6} min` : `${us / 3600e6} h`
   const rows = points.flatMap((p) => [
     { x: name(p.horizon), y: p.cents, series: 'all' },
     ...(p.maker === null ? [] : [{ x: name(p.horizon), y: p.maker, series: 'maker' }]),
@@ -118,22 +164,40 @@ export function markoutChart(points: readonly MarkoutPoint[]): string {
   const colour = { all: 'var(--ink)', maker: 'var(--c1)', taker: 'var(--c2)' } as const
   return svg({
     ariaLabel: 'Markout by horizon',
-    x: { label: 'after the fill', domain: points.map((p) => name(p.horizon)), type: 'point' }, y: { label: '¢ a contract', grid: true, nice: true },
+    x: { label: 'after the fill', domain: points.map((p) => name(p.horizon)), type: 'point' },
+    y: { label: '¢ a contract', grid: true, nice: true },
     marks: [
       Plot.ruleY([0], { stroke: 'var(--faint)' }),
-      ...(['all', 'maker', 'taker'] as const).map((s) => Plot.line(rows.filter((r) => r.series === s), { x: 'x', y: 'y', stroke: colour[s], strokeWidth: s === 'all' ? 2 : 1.3, ...(s === 'taker' ? { strokeDasharray: '4 3' } : {}) })),
-      ...(['all', 'maker', 'taker'] as const).map((s) => Plot.dot(rows.filter((r) => r.series === s), { x: 'x', y: 'y', fill: colour[s], r: s === 'all' ? 3 : 2.2 })),
+      ...(['all', 'maker', 'taker'] as const).map((s) =>
+        Plot.line(
+          rows.filter((r) => r.series === s),
+          { x: 'x', y: 'y', stroke: colour[s], strokeWidth: s === 'all' ? 2 : 1.3, ...(s === 'taker' ? { strokeDasharray: '4 3' } : {}) },
+        ),
+      ),
+      ...(['all', 'maker', 'taker'] as const).map((s) =>
+        Plot.dot(
+          rows.filter((r) => r.series === s),
+          { x: 'x', y: 'y', fill: colour[s], r: s === 'all' ? 3 : 2.2 },
+        ),
+      ),
     ],
   })
 }
 
 export function fillTimeChart(curve: Analysis['timeToFill']): string {
   const points = [{ x: 0, y: 0 }, ...curve.map((c) => ({ x: c.time / 1e6, y: 1 - c.survival }))]
-  const step = Math.max(1, Math.floor(points.length / 600))
+  const step = Math.max(1, Math.floor(points.length / 200))
   return svg({
-    ariaLabel: 'Share of resting orders filled by time', height: 200,
-    x: { label: 'seconds since accepted', grid: true }, y: { label: 'share filled', domain: [0, 1], tickFormat: '.0%', grid: true },
-    marks: [Plot.line(points.filter((_, i) => i % step === 0 || i === points.length - 1), { x: 'x', y: 'y', stroke: 'var(--c1)', strokeWidth: 1.8, curve: 'step-after' })],
+    ariaLabel: 'Share of resting orders filled by time',
+    height: 200,
+    x: { label: 'seconds since accepted', grid: true },
+    y: { label: 'share filled', domain: [0, 1], tickFormat: '.0%', grid: true },
+    marks: [
+      Plot.line(
+        points.filter((_, i) => i % step === 0 || i === points.length - 1),
+        { x: 'x', y: 'y', stroke: 'var(--c1)', strokeWidth: 1.8, curve: 'step-after' },
+      ),
+    ],
   })
 }
 
@@ -157,7 +221,8 @@ export function marketChart(record: SessionRecord, ticker: string, fills: readon
   const segments: Segment[] = []
   const cut = (id: number, time: number): void => {
     const o = open.get(id)
-    if (o !== undefined && time > o.from) segments.push({ x1: new Date(o.from / 1000), x2: new Date(time / 1000), y: o.price / 100, side: o.side })
+    if (o !== undefined && time > o.from)
+      segments.push({ x1: new Date(o.from / 1000), x2: new Date(time / 1000), y: o.price / 100, side: o.side })
     open.delete(id)
   }
   for (let i = 0; i < j.length; i++) {
@@ -171,21 +236,41 @@ export function marketChart(record: SessionRecord, ticker: string, fills: readon
     } else if (what.startsWith('canceled')) cut(id, time)
   }
   const last = new Map(fills.filter((f) => f.market === ticker).map((f) => [f.order, f.time]))
-  for (const id of [...open.keys()]) cut(id, last.get(id) ?? times[times.length - 1] ?? 0)
+  for (const id of Array.from(open.keys())) cut(id, last.get(id) ?? times[times.length - 1] ?? 0)
   const market = end.markets.find((m) => m.ticker === ticker)
-  const own = fills.filter((f) => f.market === ticker).slice(0, 600)
+  const own = fills.filter((f) => f.market === ticker).slice(0, 400)
   const dots = own.map((f) => ({ x: new Date(f.time / 1000), y: f.price / 100, side: f.side, title: `${f.why} ${f.value.toPrecision(3)}` }))
-  const every = Math.max(1, Math.ceil(segments.length / 800))
+  const every = Math.max(1, Math.ceil(segments.length / 400))
   return svg({
-    ariaLabel: `Market ${ticker}: best prices, our orders and fills`, height: 340,
-    x: { type: 'utc', label: null }, y: { label: 'YES price, ¢', grid: true, nice: true },
+    ariaLabel: `Market ${ticker}: best prices, our orders and fills`,
+    height: 340,
+    x: { type: 'utc', label: null },
+    y: { label: 'YES price, ¢', grid: true, nice: true },
     marks: [
-      ...(market?.settlementValue === null || market === undefined ? [] : [Plot.ruleY([market.settlementValue / 100], { stroke: 'var(--ink)', strokeDasharray: '2 4' })]),
+      ...(market?.settlementValue === null || market === undefined
+        ? []
+        : [Plot.ruleY([market.settlementValue / 100], { stroke: 'var(--ink)', strokeDasharray: '2 4' })]),
       Plot.line(line(bids), { x: 'x', y: 'y', stroke: 'var(--c1)', strokeWidth: 1.1, curve: 'step-after' }),
       Plot.line(line(asks), { x: 'x', y: 'y', stroke: 'var(--c2)', strokeWidth: 1.1, curve: 'step-after' }),
-      Plot.ruleY(segments.filter((_, i) => i % every === 0), { x1: 'x1', x2: 'x2', y: 'y', stroke: (d: Segment) => (d.side === 0 ? 'var(--c1)' : 'var(--c2)'), strokeOpacity: 0.35, strokeWidth: 3 }),
-      Plot.dot(dots.filter((d) => d.side === 'bid'), { x: 'x', y: 'y', symbol: 'triangle', fill: 'var(--good)', stroke: 'var(--page)', r: 4.5, title: 'title' }),
-      Plot.dot(dots.filter((d) => d.side === 'ask'), { x: 'x', y: 'y', symbol: 'triangle', rotate: 180, fill: 'var(--bad)', stroke: 'var(--page)', r: 4.5, title: 'title' }),
+      Plot.ruleY(
+        segments.filter((_, i) => i % every === 0),
+        {
+          x1: 'x1',
+          x2: 'x2',
+          y: 'y',
+          stroke: (d: Segment) => (d.side === 0 ? 'var(--c1)' : 'var(--c2)'),
+          strokeOpacity: 0.35,
+          strokeWidth: 3,
+        },
+      ),
+      Plot.dot(
+        dots.filter((d) => d.side === 'bid'),
+        { x: 'x', y: 'y', symbol: 'triangle', fill: 'var(--good)', stroke: 'var(--page)', r: 4.5, title: 'title' },
+      ),
+      Plot.dot(
+        dots.filter((d) => d.side === 'ask'),
+        { x: 'x', y: 'y', symbol: 'triangle', rotate: 180, fill: 'var(--bad)', stroke: 'var(--page)', r: 4.5, title: 'title' },
+      ),
     ],
   })
 }

@@ -43,7 +43,20 @@ export type Episode = {
   readonly why: string
 }
 
-type Open = { market: string; owner: string; position: number; opened: number; cash: number; fees: number; entered: number; entryValue: number; exited: number; exitValue: number; why: string; long: boolean }
+type Open = {
+  market: string
+  owner: string
+  position: number
+  opened: number
+  cash: number
+  fees: number
+  entered: number
+  entryValue: number
+  exited: number
+  exitValue: number
+  why: string
+  long: boolean
+}
 
 export type Trading = { readonly fills: readonly Fill[]; readonly episodes: readonly Episode[] }
 
@@ -55,8 +68,18 @@ export function tradingOf(record: SessionRecord): Trading {
   const word = (id: number): string => (id < 0 ? '' : (strings[id] ?? ''))
   const finish = (o: Open, closed: number | null, exit: Episode['exit'], exitPrice: number | null): void => {
     episodes.push({
-      market: o.market, owner: o.owner, side: o.long ? 'YES' : 'NO', opened: o.opened, closed, exit, quantity: o.entered, entry: o.entered === 0 ? 0 : o.entryValue / o.entered,
-      exitPrice: exitPrice ?? (o.exited === 0 ? null : o.exitValue / o.exited), fees: o.fees, pnl: o.cash - o.fees, why: o.why,
+      market: o.market,
+      owner: o.owner,
+      side: o.long ? 'YES' : 'NO',
+      opened: o.opened,
+      closed,
+      exit,
+      quantity: o.entered,
+      entry: o.entered === 0 ? 0 : o.entryValue / o.entered,
+      exitPrice: exitPrice ?? (o.exited === 0 ? null : o.exitValue / o.exited),
+      fees: o.fees,
+      pnl: o.cash - o.fees,
+      why: o.why,
     })
   }
   for (let i = 0; i < j.length; i++) {
@@ -73,14 +96,39 @@ export function tradingOf(record: SessionRecord): Trading {
       const why = word(j.why[i] as number)
       let o = open.get(key)
       fills.push({
-        index: fills.length, time, timeVenue: j.b[i] as number, market, owner, order: j.order[i] as number, side: buys ? 'bid' : 'ask', price, quantity, fee,
-        maker: word(j.what[i] as number) === 'maker', why, value: j.value[i] as number, before: o?.position ?? 0,
+        index: fills.length,
+        time,
+        timeVenue: j.b[i] as number,
+        market,
+        owner,
+        order: j.order[i] as number,
+        side: buys ? 'bid' : 'ask',
+        price,
+        quantity,
+        fee,
+        maker: word(j.what[i] as number) === 'maker',
+        why,
+        value: j.value[i] as number,
+        before: o?.position ?? 0,
       })
       let left = buys ? quantity : -quantity
       let feeLeft = fee
       while (left !== 0) {
         if (o === undefined) {
-          o = { market, owner, position: 0, opened: time, cash: 0, fees: 0, entered: 0, entryValue: 0, exited: 0, exitValue: 0, why, long: left > 0 }
+          o = {
+            market,
+            owner,
+            position: 0,
+            opened: time,
+            cash: 0,
+            fees: 0,
+            entered: 0,
+            entryValue: 0,
+            exited: 0,
+            exitValue: 0,
+            why,
+            long: left > 0,
+          }
           open.set(key, o)
         }
         const closes = o.position !== 0 && Math.sign(left) !== Math.sign(o.position)

@@ -10,8 +10,8 @@ import { escape, html, raw, type Markup } from './markup.ts'
 import { SCRIPT, STYLE } from './page.ts'
 import { FILL_MODELS, metric, utc, type Summary } from './summary.ts'
 
-const ROWS_MAX = 1_000
-const CSV_ROWS_MAX = 2_000
+const ROWS_MAX = 500
+const CSV_ROWS_MAX = 1_500
 const MARKETS_SHOWN = 4
 
 export function renderHtml(record: SessionRecord, analysis: Analysis, summary: Summary): string {
@@ -26,9 +26,12 @@ ${header.tape.practice && html`<div class="practice">Practice data: this tape wa
 ${restsOn(record, analysis)}
 ${summary.warnings.length > 0 && html`<section class="notes" aria-label="Read this first"><b>Read this first</b><ul>${summary.warnings.map((w) => html`<li>${w}</li>`)}</ul></section>`}
 ${cards(summary)}
-${record.equity.length > 0 && html`<h2>Equity</h2>
+${
+  record.equity.length > 0 &&
+  html`<h2>Equity</h2>
 ${figure(equityChart(record), html`<span class="key" style="border-color:var(--c1)"></span>net P&amp;L<span class="key" style="border-color:var(--c2);border-top-style:dashed"></span>before fees. Open positions are marked where they could be closed.`)}
-${figure(drawdownChart(record), 'How far equity stood below its highest value so far.')}`}
+${figure(drawdownChart(record), 'How far equity stood below its highest value so far.')}`
+}
 ${end.markets.some((m) => m.fills > 0) && html`<h2>Profit by market</h2>${figure(marketBars(record), end.markets.filter((m) => m.fills > 0).length > 24 ? 'The twelve best and twelve worst markets; all stand in the table.' : 'Net of fees; open positions where they could be closed.')}`}
 ${marketTable(record)}
 ${details(record, analysis)}
@@ -37,7 +40,7 @@ ${analysis.markouts.length > 0 && figure(markoutChart(analysis.markouts), html`<
 ${analysis.timeToFill.length > 1 && figure(fillTimeChart(analysis.timeToFill), 'Share of resting orders with a first fill, by time since acceptance (Kaplan–Meier; canceled orders count as unfilled until then).')}
 ${counts('Refused by risk', analysis.refusals, 'Nothing was refused.')}
 ${counts('Rejected by the venue', analysis.rejections, '')}
-${episodes.length > 0 && html`<h2>Trades</h2><p class="soft small">A trade runs from flat to flat or to settlement. ${episodes.length > ROWS_MAX ? `The first ${ROWS_MAX.toLocaleString('en-US')} of ${episodes.length.toLocaleString('en-US')} are shown; all are in the run folder.` : ''} ${download('trades.csv', tradesCsv(analysis))}</p>${tradeTable(analysis)}`}
+${episodes.length > 0 && html`<h2>Trades</h2><p class="soft small">A trade runs from flat to flat or to settlement. ${episodes.length > ROWS_MAX ? `The first ${ROWS_MAX.toLocaleString('en-US')} of ${episodes.length.toLocaleString('en-US')} are shown; the file has the first ${CSV_ROWS_MAX.toLocaleString('en-US')}.` : ''} ${download('trades.csv', tradesCsv(analysis))}</p>${tradeTable(analysis)}`}
 ${fills.length > 0 && html`<h2>Fills</h2><p class="soft small">${fills.length > ROWS_MAX ? `The first ${ROWS_MAX.toLocaleString('en-US')} of ${fills.length.toLocaleString('en-US')}; all are in journal.parquet of the run folder. ` : ''}${download('fills.csv', fillsCsv(analysis))}</p>${fillTable(analysis)}`}
 <h2>Every figure</h2>
 <dl>${summary.metrics.map((m) => html`<dt>${m.label}</dt><dd><b>${m.text}</b>${m.reason !== null && html` (${m.reason})`}${m.interval !== null && html` <span class="soft">95 %: ${intervalText(m.id, m.interval)}</span>`}${m.n !== null && html` <span class="soft">n = ${m.n.toLocaleString('en-US')}</span>`}<br><span class="soft">${m.formula}</span></dd>`)}</dl>
@@ -75,14 +78,23 @@ ${fact('Mode', header.mode)}
 ${fact('Tape', `${tape.name}, ${tape.source}, ${end.rows.toLocaleString('en-US')} rows`)}
 ${fact('Span', `${utc(end.firstTime)} to ${utc(end.lastTime)} UTC`)}
 ${fact('Markets', `${end.marketsSeen.toLocaleString('en-US')} seen, ${end.marketsTwoSided.toLocaleString('en-US')} two-sided`)}
-${fact('Coverage', tape.coverage === null ? 'unknown' : `${(tape.coverage * 100).toFixed(2)} % of recorded time in sync, ${tape.gaps} gap(s), ${end.inFlux} moments in flux`)}
+${fact('Coverage', tape.coverage === null ? 'unknown' : `${(tape.coverage * 100).toFixed(2)} % of recorded time in sync, ${tape.gaps} gap(s), ${tape.inFlux} moments in flux`)}
 ${fact('Trades are', tape.labels)}
 ${fact('Fill model', header.fills)}
 ${fact('Fees', "Kalshi's formula, taker and maker")}
 ${fact('Delays', `place ${duration(header.delays.place)}, cancel ${duration(header.delays.cancel)}, amend ${duration(header.delays.amend)}, answer ${duration(header.delays.answer)}`)}
 ${fact('Cash', money(header.cash))}
 ${fact('Sample', `${end.fills.toLocaleString('en-US')} fills, ${closed.toLocaleString('en-US')} closed trades, ${events} event(s)`)}
-${fact('Parameters', header.strategies.map((s) => Object.entries(s.parameters).map(([k, v]) => `${k}=${v}`).join(' ')).join(' | '))}
+${fact(
+  'Parameters',
+  header.strategies
+    .map((s) =>
+      Object.entries(s.parameters)
+        .map(([k, v]) => `${k}=${v}`)
+        .join(' '),
+    )
+    .join(' | '),
+)}
 </section>`
 }
 
@@ -127,11 +139,17 @@ ${rows.slice(0, ROWS_MAX).map((m) => html`<tr><td title="${m.title}">${m.ticker}
 }
 
 function details(record: SessionRecord, analysis: Analysis): Markup | false {
-  const best = [...record.end.markets].filter((m) => m.orders > 0).sort((a, b) => b.fills - a.fills || (a.ticker < b.ticker ? -1 : 1)).slice(0, MARKETS_SHOWN)
+  const best = [...record.end.markets]
+    .filter((m) => m.orders > 0)
+    .sort((a, b) => b.fills - a.fills || (a.ticker < b.ticker ? -1 : 1))
+    .slice(0, MARKETS_SHOWN)
   if (best.length === 0) return false
   const one = (ticker: string): Markup => {
     const m = record.end.markets.find((x) => x.ticker === ticker)
-    return figure(marketChart(record, ticker, analysis.trading.fills), html`<span class="key" style="border-color:var(--c1)"></span>best YES bid<span class="key" style="border-color:var(--c2)"></span>best YES ask; thick: our resting orders; ▲ we bought YES (or sold NO), ▼ we bought NO (or sold YES), reasons on hover and in the tables${m?.settlementValue !== null && m !== undefined ? `; dotted: settled ${m.result === 'yes' ? 'YES' : m.result === 'no' ? 'NO' : `at ${m.settlementValue / 100}¢`}` : ''}.`)
+    return figure(
+      marketChart(record, ticker, analysis.trading.fills),
+      html`<span class="key" style="border-color:var(--c1)"></span>best YES bid<span class="key" style="border-color:var(--c2)"></span>best YES ask; thick: our resting orders; ▲ we bought YES (or sold NO), ▼ we bought NO (or sold YES), reasons on hover and in the tables${m?.settlementValue !== null && m !== undefined ? `; dotted: settled ${m.result === 'yes' ? 'YES' : m.result === 'no' ? 'NO' : `at ${m.settlementValue / 100}¢`}` : ''}.`,
+    )
   }
   const [first, ...rest] = best
   return html`<h2>One market in detail</h2><p>${first?.ticker} <span class="soft">${first?.title === first?.ticker ? '' : first?.title}</span></p>${one(first?.ticker ?? '')}
@@ -157,17 +175,56 @@ ${fills.slice(0, ROWS_MAX).map((f) => html`<tr><td>${new Date(f.time / 1000).toI
 
 function tradesCsv({ trading: { episodes } }: Analysis): string {
   return csv([
-    ['opened', 'closed', 'market', 'strategy', 'side', 'contracts', 'entry_dollars', 'exit_dollars', 'exit', 'fees_dollars', 'pnl_dollars', 'why'],
-    ...episodes.slice(0, CSV_ROWS_MAX).map((e) => [
-      new Date(e.opened / 1000).toISOString(), e.closed === null ? '' : new Date(e.closed / 1000).toISOString(), e.market, e.owner, e.side, e.quantity / 100, Number((e.entry / 10_000).toFixed(6)),
-      e.exitPrice === null ? '' : Number((e.exitPrice / 10_000).toFixed(6)), e.exit, e.fees / 1e6, e.pnl / 1e6, e.why,
-    ]),
+    [
+      'opened',
+      'closed',
+      'market',
+      'strategy',
+      'side',
+      'contracts',
+      'entry_dollars',
+      'exit_dollars',
+      'exit',
+      'fees_dollars',
+      'pnl_dollars',
+      'why',
+    ],
+    ...episodes
+      .slice(0, CSV_ROWS_MAX)
+      .map((e) => [
+        new Date(e.opened / 1000).toISOString(),
+        e.closed === null ? '' : new Date(e.closed / 1000).toISOString(),
+        e.market,
+        e.owner,
+        e.side,
+        e.quantity / 100,
+        Number((e.entry / 10_000).toFixed(6)),
+        e.exitPrice === null ? '' : Number((e.exitPrice / 10_000).toFixed(6)),
+        e.exit,
+        e.fees / 1e6,
+        e.pnl / 1e6,
+        e.why,
+      ]),
   ])
 }
 function fillsCsv({ trading: { fills } }: Analysis): string {
   return csv([
     ['time', 'market', 'strategy', 'order', 'yes_side', 'yes_price_dollars', 'contracts', 'role', 'fee_dollars', 'why', 'value'],
-    ...fills.slice(0, CSV_ROWS_MAX).map((f) => [new Date(f.time / 1000).toISOString(), f.market, f.owner, f.order, f.side === 'bid' ? 'buy' : 'sell', f.price / 10_000, f.quantity / 100, f.maker ? 'maker' : 'taker', f.fee / 1e6, f.why, f.value]),
+    ...fills
+      .slice(0, CSV_ROWS_MAX)
+      .map((f) => [
+        new Date(f.time / 1000).toISOString(),
+        f.market,
+        f.owner,
+        f.order,
+        f.side === 'bid' ? 'buy' : 'sell',
+        f.price / 10_000,
+        f.quantity / 100,
+        f.maker ? 'maker' : 'taker',
+        f.fee / 1e6,
+        f.why,
+        f.value,
+      ]),
   ])
 }
 /** A download that works with scripts off: the file stands in the link. */
@@ -177,8 +234,19 @@ function download(name: string, text: string): Markup {
 
 function command({ header }: SessionRecord): string {
   const { selection, delays } = header
-  const parts = ['npx tapeline backtest', `--tape ${header.tape.name}`, ...header.strategies.map((s) => `--strategy ${s.name} ${Object.entries(s.parameters).map(([k, v]) => `--param ${k}=${v}`).join(' ')}`), `--fills ${header.fills}`,
-    `--delay place=${delays.place / 1000}ms,cancel=${delays.cancel / 1000}ms,amend=${delays.amend / 1000}ms,answer=${delays.answer / 1000}ms`, `--cash ${header.cash / 1e6}`]
+  const parts = [
+    'npx tapeline backtest',
+    `--tape ${header.tape.name}`,
+    ...header.strategies.map(
+      (s) =>
+        `--strategy ${s.name} ${Object.entries(s.parameters)
+          .map(([k, v]) => `--param ${k}=${v}`)
+          .join(' ')}`,
+    ),
+    `--fills ${header.fills}`,
+    `--delay place=${delays.place / 1000}ms,cancel=${delays.cancel / 1000}ms,amend=${delays.amend / 1000}ms,answer=${delays.answer / 1000}ms`,
+    `--cash ${header.cash / 1e6}`,
+  ]
   if (selection.markets !== null) parts.push(...selection.markets.map((m) => `--market ${m}`))
   if (selection.series !== null) parts.push(...selection.series.map((m) => `--series ${m}`))
   if (selection.from !== null) parts.push(`--from ${new Date(selection.from / 1000).toISOString()}`)

@@ -24,7 +24,7 @@ function render(value: Value): string {
   if (value === null || value === undefined || value === false) return ''
   if (value instanceof Markup) return value.text
   if (Array.isArray(value)) return value.map((v: Value) => render(v)).join('')
-  return escape(String(value))
+  return escape(typeof value === 'string' ? value : `${value as number}`)
 }
 export function escape(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;').replaceAll("'", '&#39;')

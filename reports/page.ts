@@ -3,7 +3,7 @@ export const STYLE = `
 :root{color-scheme:light dark;--page:#fff;--panel:#f6f7f9;--ink:#1b1f24;--soft:#59636e;--faint:#c9d0d8;--c1:#0b63b0;--c2:#b3570a;--good:#0b6e4f;--bad:#b3261e;--warn:#fff4d6;--warnink:#5c4400}
 @media (prefers-color-scheme:dark){:root{--page:#14171b;--panel:#1d2127;--ink:#e7eaee;--soft:#a3adb8;--faint:#3c444d;--c1:#6cb2ff;--c2:#ffa657;--good:#4fd1a1;--bad:#ff8b80;--warn:#3a2f10;--warnink:#ffe2a0}}
 *{box-sizing:border-box}
-body{margin:0;background:var(--page);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+body{margin:0;overflow-wrap:anywhere;background:var(--page);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 main{max-width:1000px;margin:0 auto;padding:20px 20px 60px}
 h1{font-size:24px;line-height:1.25;margin:8px 0 4px}h2{font-size:18px;margin:36px 0 8px;border-bottom:1px solid var(--faint);padding-bottom:4px}
 p{margin:6px 0}.soft{color:var(--soft)}.small{font-size:13px}

@@ -6,9 +6,10 @@ export function normalCdf(z: number): number {
   return 0.5 * erfc(-z / Math.SQRT2)
 }
 const CHEBYSHEV = [
-  -1.3026537197817094, 6.4196979235649026e-1, 1.9476473204185836e-2, -9.561514786808631e-3, -9.46595344482036e-4, 3.66839497852761e-4, 4.2523324806907e-5,
-  -2.0278578112534e-5, -1.624290004647e-6, 1.30365583558e-6, 1.5626441722e-8, -8.5238095915e-8, 6.529054439e-9, 5.059343495e-9, -9.91364156e-10, -2.27365122e-10,
-  9.6467911e-11, 2.394038e-12, -6.886027e-12, 8.94487e-13, 3.13092e-13, -1.12708e-13, 3.81e-16, 7.106e-15, -1.523e-15, -9.4e-17, 1.21e-16, -2.8e-17,
+  -1.3026537197817094, 0.64196979235649, 1.9476473204185836e-2, -9.561514786808631e-3, -9.46595344482036e-4, 3.66839497852761e-4,
+  4.2523324806907e-5, -2.0278578112534e-5, -1.624290004647e-6, 1.30365583558e-6, 1.5626441722e-8, -8.5238095915e-8, 6.529054439e-9,
+  5.059343495e-9, -9.91364156e-10, -2.27365122e-10, 9.6467911e-11, 2.394038e-12, -6.886027e-12, 8.94487e-13, 3.13092e-13, -1.12708e-13,
+  3.81e-16, 7.106e-15, -1.523e-15, -9.4e-17, 1.21e-16, -2.8e-17,
 ]
 function erfc(x: number): number {
   const z = Math.abs(x)
@@ -35,10 +36,20 @@ export function wilson(wins: number, n: number): readonly [number, number] {
 }
 
 /** Moments of returns: per-period Sharpe ratio (ddof 1), skewness and kurtosis (3 for a normal). */
-export function moments(returns: readonly number[]): { readonly sharpe: number; readonly skew: number; readonly kurtosis: number; readonly deviation: number } {
+export function moments(returns: readonly number[]): {
+  readonly sharpe: number
+  readonly skew: number
+  readonly kurtosis: number
+  readonly deviation: number
+} {
   const values = [...returns]
   const deviation = sampleStandardDeviation(values)
-  return { sharpe: mean(values) / deviation, skew: values.length < 3 ? 0 : sampleSkewness(values), kurtosis: values.length < 4 ? 3 : sampleKurtosis(values) + 3, deviation }
+  return {
+    sharpe: mean(values) / deviation,
+    skew: values.length < 3 ? 0 : sampleSkewness(values),
+    kurtosis: values.length < 4 ? 3 : sampleKurtosis(values) + 3,
+    deviation,
+  }
 }
 
 /** Probabilistic Sharpe ratio (Bailey and López de Prado 2012). `sharpe` and `benchmark` per period; `kurtosis` is 3 for a normal. */
@@ -51,7 +62,9 @@ export function sharpeError(sharpe: number, n: number, skew: number, kurtosis: n
 }
 
 /** Kaplan–Meier survival: share not yet filled after each distinct time; `censored` observations left without an event. */
-export function kaplanMeier(observations: readonly { readonly time: number; readonly event: boolean }[]): { readonly time: number; readonly survival: number }[] {
+export function kaplanMeier(
+  observations: readonly { readonly time: number; readonly event: boolean }[],
+): { readonly time: number; readonly survival: number }[] {
   const sorted = [...observations].sort((a, b) => a.time - b.time)
   const curve: { time: number; survival: number }[] = []
   let survival = 1

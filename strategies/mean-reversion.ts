@@ -17,8 +17,10 @@ export function meanReversion({ window = 100, minimum = 30, threshold = 2, size 
       const { mean, deviation, count } = mids.at(book.market)
       if (count < minimum || deviation === 0) return
       const z = (book.mid - mean) / deviation
-      if (z < -threshold) desk.take(book.market, { side: 'bid', limit: book.step(book.ask, 1), size, positionMax, why: 'z below', value: z })
-      if (z > threshold) desk.take(book.market, { side: 'ask', limit: book.step(book.bid, -1), size, positionMax, why: 'z above', value: z })
+      if (z < -threshold)
+        desk.take(book.market, { side: 'bid', limit: book.step(book.ask, 1), size, positionMax, why: 'z below', value: z })
+      if (z > threshold)
+        desk.take(book.market, { side: 'ask', limit: book.step(book.bid, -1), size, positionMax, why: 'z above', value: z })
     },
   }
 }

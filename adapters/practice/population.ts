@@ -76,7 +76,8 @@ export class PracticeMarket implements MatchSink {
       for (const side of [BID, ASK] as const) {
         const index = side === BID ? middle - k : middle + 1 + k
         if (index < 0 || index >= grid.size) continue
-        for (let n = this.#random.integer(1, 2); n > 0; n--) this.#rest(this.#random.integer(0, MAKER_ACCOUNTS - 1), side, index, this.#size(k + 2))
+        for (let n = this.#random.integer(1, 2); n > 0; n--)
+          this.#rest(this.#random.integer(0, MAKER_ACCOUNTS - 1), side, index, this.#size(k + 2))
       }
     }
     this.#silent = false
@@ -196,7 +197,8 @@ export class PracticeMarket implements MatchSink {
   }
   #thinner(): SideCode {
     let bids = 0
-    for (let i = 0; i < 6 && i < this.#resting.length; i++) if ((this.#resting[this.#random.integer(0, this.#resting.length - 1)] as VenueOrder).side === BID) bids++
+    for (let i = 0; i < 6 && i < this.#resting.length; i++)
+      if ((this.#resting[this.#random.integer(0, this.#resting.length - 1)] as VenueOrder).side === BID) bids++
     return bids * 2 < 6 ? BID : bids * 2 > 6 ? ASK : this.#random.chance(1, 2) ? BID : ASK
   }
   #size(away: number): number {

@@ -30,12 +30,25 @@ const LIFE = 15 * MINUTE
 const SERIES = 'KXPRACTICE15M'
 
 type Step = { readonly kind: 'open' | 'act' | 'close' | 'wipe' | 'determine' | 'settle'; readonly live: Live }
-type Live = { readonly ticker: string; readonly number: number; readonly open: number; readonly close: number; readonly market: PracticeMarket; row: Partial<MarketRow>; rows: number; first: number; last: number }
+type Live = {
+  readonly ticker: string
+  readonly number: number
+  readonly open: number
+  readonly close: number
+  readonly market: PracticeMarket
+  row: Partial<MarketRow>
+  rows: number
+  first: number
+  last: number
+}
 
 export async function makePracticeTape(dir: string, options: PracticeOptions): Promise<Manifest> {
   const { seed, markets, days, rate = 40, rowsMax = Infinity } = options
   const writer = await TapeWriter.create(dir, {
-    source: 'practice', practice: true, ...(options.name === undefined ? {} : { name: options.name }), ...(options.replace === undefined ? {} : { replace: options.replace }),
+    source: 'practice',
+    practice: true,
+    ...(options.name === undefined ? {} : { name: options.name }),
+    ...(options.replace === undefined ? {} : { replace: options.replace }),
   })
   try {
     const random = new Random(seed)
@@ -72,8 +85,20 @@ export async function makePracticeTape(dir: string, options: PracticeOptions): P
       const close = open + LIFE
       const label = new Date(close / 1000).toISOString().slice(2, 16).replace(/[-T:]/g, '')
       const ticker = `${SERIES}-${label}-${String(i).padStart(5, '0')}`
-      const live: Live = { ticker, number: writer.market(ticker), open, close, market: null as unknown as PracticeMarket, row: {}, rows: 0, first: -1, last: -1 }
-      const market = new PracticeMarket(seed * 1_000_003 + i, open, close, (kind, flags, side, price, quantity) => put(live, kind, flags, side, price, quantity))
+      const live: Live = {
+        ticker,
+        number: writer.market(ticker),
+        open,
+        close,
+        market: null as unknown as PracticeMarket,
+        row: {},
+        rows: 0,
+        first: -1,
+        last: -1,
+      }
+      const market = new PracticeMarket(seed * 1_000_003 + i, open, close, (kind, flags, side, price, quantity) =>
+        put(live, kind, flags, side, price, quantity),
+      )
       Object.assign(live, { market })
       queue.push(open, Phase.TIMER, { kind: 'open', live })
     }
@@ -86,8 +111,17 @@ export async function makePracticeTape(dir: string, options: PracticeOptions): P
       switch (step.kind) {
         case 'open': {
           const detail: CatalogDetail = {
-            ticker: live.ticker, event: live.ticker.slice(0, live.ticker.lastIndexOf('-')), series: SERIES, title: `Practice market closing ${new Date(live.close / 1000).toISOString().slice(11, 16)} UTC`,
-            exclusive: false, strike: null, openTime: live.open, closeTime: live.close, status: 'active', grid: PRACTICE_GRID, fee: { type: 'quadratic', multiplier: 10_000 },
+            ticker: live.ticker,
+            event: live.ticker.slice(0, live.ticker.lastIndexOf('-')),
+            series: SERIES,
+            title: `Practice market closing ${new Date(live.close / 1000).toISOString().slice(11, 16)} UTC`,
+            exclusive: false,
+            strike: null,
+            openTime: live.open,
+            closeTime: live.close,
+            status: 'active',
+            grid: PRACTICE_GRID,
+            fee: { type: 'quadratic', multiplier: 10_000 },
           }
           put(live, Kind.CATALOG, Flag.LAST, 0, 0, 0, detail)
           live.market.open()
@@ -137,9 +171,18 @@ export async function makePracticeTape(dir: string, options: PracticeOptions): P
         shares.set(label, s)
       }
     }
-    const labels: LabelShare[] = [...shares].sort((a, b) => a[0] - b[0]).map(([label, share]) => ({ series: SERIES, label: LABEL_NAMES[label] as LabelShare['label'], inferred: false, ...share }))
+    const labels: LabelShare[] = [...shares]
+      .sort((a, b) => a[0] - b[0])
+      .map(([label, share]) => ({ series: SERIES, label: LABEL_NAMES[label] as LabelShare['label'], inferred: false, ...share }))
     return await writer.finish({
-      clock: [], labels, labelBasis: 'true', gaps: 0, inFlux: 0, negativeLevels: 0, lastingCrosses: 0, quarantined: 0,
+      clock: [],
+      labels,
+      labelBasis: 'true',
+      gaps: 0,
+      inFlux: 0,
+      negativeLevels: 0,
+      lastingCrosses: 0,
+      quarantined: 0,
       origin: { generator: 'practice/1', seed, markets, days, rate, ...(rowsMax === Infinity ? {} : { rowsMax }) },
       remarks: ['Practice data: made by a seeded population of agents, not recorded from an exchange'],
       markets: done.map((live) => marketRow(live)),
@@ -154,11 +197,30 @@ export async function makePracticeTape(dir: string, options: PracticeOptions): P
 function marketRow(live: Live): MarketRow {
   const { market } = live
   return {
-    ticker: live.ticker, event: live.ticker.slice(0, live.ticker.lastIndexOf('-')), series: SERIES, title: `Practice market closing ${new Date(live.close / 1000).toISOString().slice(11, 16)} UTC`,
-    exclusive: false, strike: null, openTime: live.open, closeTime: live.close, grid: JSON.stringify(PRACTICE_GRID), gridBasis: 'stated',
-    fee: JSON.stringify({ type: 'quadratic', multiplier: 10_000 }), feeBasis: 'stated', result: live.row.result ?? null, settlementValue: live.row.settlementValue ?? null,
-    determinedTime: live.row.determinedTime ?? null, settledTime: live.row.settledTime ?? null, rows: live.rows, deltas: market.deltas, trades: market.trades,
-    tradedQuantity: market.tradedQuantity, venueQuantity: market.tradedQuantity, partialBook: false, firstTime: live.first, lastTime: live.last,
+    ticker: live.ticker,
+    event: live.ticker.slice(0, live.ticker.lastIndexOf('-')),
+    series: SERIES,
+    title: `Practice market closing ${new Date(live.close / 1000).toISOString().slice(11, 16)} UTC`,
+    exclusive: false,
+    strike: null,
+    openTime: live.open,
+    closeTime: live.close,
+    grid: JSON.stringify(PRACTICE_GRID),
+    gridBasis: 'stated',
+    fee: JSON.stringify({ type: 'quadratic', multiplier: 10_000 }),
+    feeBasis: 'stated',
+    result: live.row.result ?? null,
+    settlementValue: live.row.settlementValue ?? null,
+    determinedTime: live.row.determinedTime ?? null,
+    settledTime: live.row.settledTime ?? null,
+    rows: live.rows,
+    deltas: market.deltas,
+    trades: market.trades,
+    tradedQuantity: market.tradedQuantity,
+    venueQuantity: market.tradedQuantity,
+    partialBook: false,
+    firstTime: live.first,
+    lastTime: live.last,
   }
 }
 
@@ -167,7 +229,19 @@ function coverageRows(live: Live): CoverageRow[] {
   for (let hour = Math.floor(live.first / HOUR) * HOUR; hour <= live.last; hour += HOUR) {
     const recorded = Math.min(live.last, hour + HOUR) - Math.max(live.first, hour)
     rows.push({
-      market: live.ticker, hour, rows: live.rows, recorded, synced: recorded, gaps: 0, resyncs: 0, inFlux: 0, negativeLevels: 0, lastingCrosses: 0, audits: 0, auditsEqual: 0, partialBook: false,
+      market: live.ticker,
+      hour,
+      rows: live.rows,
+      recorded,
+      synced: recorded,
+      gaps: 0,
+      resyncs: 0,
+      inFlux: 0,
+      negativeLevels: 0,
+      lastingCrosses: 0,
+      audits: 0,
+      auditsEqual: 0,
+      partialBook: false,
     })
   }
   return rows

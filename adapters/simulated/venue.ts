@@ -193,7 +193,8 @@ export class SimulatedVenue implements Venue, OnTape {
         break
       case 'decrease': {
         const resting = m.orders.get(command.order.id)
-        if (resting === undefined || !resting.venue.resting) this.#answer({ type: 'amend-rejected', order: command.order, timeVenue: this.#time, reason: 'not-found' })
+        if (resting === undefined || !resting.venue.resting)
+          this.#answer({ type: 'amend-rejected', order: command.order, timeVenue: this.#time, reason: 'not-found' })
         else {
           // Fills on the way may have left less than what was asked for: then there is nothing to decrease.
           m.matching.decrease(resting.venue, command.quantity)

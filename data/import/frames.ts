@@ -41,7 +41,8 @@ export async function findFiles(paths: readonly string[]): Promise<string[]> {
       .filter((e) => e.isFile() && /\.(jsonl|ndjson|json)(\.gz)?$/.test(e.name) && !e.name.endsWith('.meta.json'))
       .map((e) => join(e.parentPath, e.name))
       .sort()
-    if (found.length === 0) throw new DataError('FILE_MISSING', `${path} holds no .jsonl, .ndjson or .json file (plain or .gz): give the folder of the recording`)
+    if (found.length === 0)
+      throw new DataError('FILE_MISSING', `${path} holds no .jsonl, .ndjson or .json file (plain or .gz): give the folder of the recording`)
     files.push(...found)
   }
   return [...new Set(files)]
@@ -59,7 +60,11 @@ export async function hashFile(path: string): Promise<string> {
 }
 
 /** Frames of one file in its order. */
-export async function* framesOf(path: string, reject: (r: Reject) => void, progress?: (bytes: number) => void): AsyncIterableIterator<Frame> {
+export async function* framesOf(
+  path: string,
+  reject: (r: Reject) => void,
+  progress?: (bytes: number) => void,
+): AsyncIterableIterator<Frame> {
   const file = shortName(path)
   const source = createReadStream(path)
   if (progress !== undefined) source.on('data', (block) => progress(block.length))
@@ -86,7 +91,11 @@ export async function* framesOf(path: string, reject: (r: Reject) => void, progr
       }
     }
   } catch (error) {
-    throw new DataError('FILE_UNREADABLE', `${file}:${line + 1} cannot be read (${error instanceof Error ? error.message : String(error)}): the file is damaged or not complete`, error)
+    throw new DataError(
+      'FILE_UNREADABLE',
+      `${file}:${line + 1} cannot be read (${error instanceof Error ? error.message : String(error)}): the file is damaged or not complete`,
+      error,
+    )
   }
 }
 
@@ -100,8 +109,8 @@ function unwrap(value: unknown, file: string, line: number): Frame | string {
   if ('payload_json' in value) {
     const payload = typeof value['payload_json'] === 'string' ? tryParse(value['payload_json']) : value['payload_json']
     if (!isObject(payload)) return 'payload_json is not an object'
-    const type = String(value['event_type'] ?? '')
-    const connection = String(value['connection_id'] ?? file)
+    const type = typeof value['event_type'] === 'string' ? value['event_type'] : ''
+    const connection = typeof value['connection_id'] === 'string' ? value['connection_id'] : file
     const receive = microseconds(value['local_recv_ns'])
     if (!Number.isFinite(receive)) return 'local_recv_ns is not a time'
     const seq = typeof value['sequence_number'] === 'number' ? value['sequence_number'] : null
@@ -111,7 +120,8 @@ function unwrap(value: unknown, file: string, line: number): Frame | string {
     }
     return { connection, receive, sid: null, seq, type, msg: payload, file, line }
   }
-  if ('frame' in value) return bare(value['frame'], typeof value['received_ms'] === 'number' ? Math.round(value['received_ms'] * 1000) : Number.NaN, file, line)
+  if ('frame' in value)
+    return bare(value['frame'], typeof value['received_ms'] === 'number' ? Math.round(value['received_ms'] * 1000) : Number.NaN, file, line)
   if ('raw' in value) {
     const frame = typeof value['raw'] === 'string' ? tryParse(value['raw']) : value['raw']
     if (frame === undefined) return 'raw is not JSON'

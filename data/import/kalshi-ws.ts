@@ -7,7 +7,17 @@
  */
 import { statSync } from 'node:fs'
 import { assert } from '../../engine/assert.ts'
-import { createBatch, Flag, Kind, LABEL_NAMES, labelOf, pushRow, type CatalogDetail, type GridBand, type LabelName } from '../../engine/message.ts'
+import {
+  createBatch,
+  Flag,
+  Kind,
+  LABEL_NAMES,
+  labelOf,
+  pushRow,
+  type CatalogDetail,
+  type GridBand,
+  type LabelName,
+} from '../../engine/message.ts'
 import { ASK, BID, parsePrice, parseQuantity, PRICE_ONE } from '../../engine/units.ts'
 import { DataError } from '../errors.ts'
 import type { ClockOffset, LabelShare, Manifest } from '../schema.ts'
@@ -58,8 +68,16 @@ export async function importKalshiWs(paths: readonly string[], dir: string, opti
     options.progress?.(done, bytes, importer?.rows ?? 0)
   }
   const known = await survey(files, progress)
-  if (known.frames === 0) throw new DataError('INPUT_INVALID', `${paths.join(', ')}: no recorded frame found in ${files.length} file(s); expected lines with payload_json, frame or raw`)
-  const writer = await TapeWriter.create(dir, { source: 'kalshi-ws', ...(options.name === undefined ? {} : { name: options.name }), ...(options.replace === undefined ? {} : { replace: options.replace }) })
+  if (known.frames === 0)
+    throw new DataError(
+      'INPUT_INVALID',
+      `${paths.join(', ')}: no recorded frame found in ${files.length} file(s); expected lines with payload_json, frame or raw`,
+    )
+  const writer = await TapeWriter.create(dir, {
+    source: 'kalshi-ws',
+    ...(options.name === undefined ? {} : { name: options.name }),
+    ...(options.replace === undefined ? {} : { replace: options.replace }),
+  })
   try {
     importer = new Importer(writer, known, options.yesPrices ?? false)
     for await (const frame of merged(files, known, (r) => (importer as Importer).reject(r), progress)) {
@@ -76,7 +94,12 @@ export async function importKalshiWs(paths: readonly string[], dir: string, opti
 }
 
 /** All files as one stream in the order of corrected receive time; inside a connection its own order, by sequence where times tie. */
-async function* merged(files: readonly string[], known: Survey, reject: (r: Reject) => void, progress: (bytes: number) => void): AsyncIterableIterator<Frame> {
+async function* merged(
+  files: readonly string[],
+  known: Survey,
+  reject: (r: Reject) => void,
+  progress: (bytes: number) => void,
+): AsyncIterableIterator<Frame> {
   type Head = { frame: Frame; time: number; stream: AsyncIterator<Frame>; index: number }
   const heads: Head[] = []
   const timeOf = (frame: Frame, before: number): number => {
@@ -222,14 +245,35 @@ class Importer {
     const coverage = markets.flatMap((m) => m.coverage())
     const remarks = [...this.#remarks].sort()
     const manifest = await this.#writer.finish({
-      clock: this.#known.clock, labels, labelBasis: paired && guessed ? 'mixed' : paired ? 'paired with prints' : guessed ? 'inferred' : 'none', gaps: this.#gaps, inFlux: this.#inFlux,
-      negativeLevels: this.#negative, lastingCrosses: this.#crosses, quarantined: this.#quarantined, origin, remarks, coverage,
+      clock: this.#known.clock,
+      labels,
+      labelBasis: paired && guessed ? 'mixed' : paired ? 'paired with prints' : guessed ? 'inferred' : 'none',
+      gaps: this.#gaps,
+      inFlux: this.#inFlux,
+      negativeLevels: this.#negative,
+      lastingCrosses: this.#crosses,
+      quarantined: this.#quarantined,
+      origin,
+      remarks,
+      coverage,
       markets: markets.map((m) => m.row(this.#labeler.quantities(m.number).venue)),
     })
     const sum = (what: 'audits' | 'auditsEqual'): number => coverage.reduce((a, c) => a + c[what], 0)
     return {
-      rows: manifest.rows, byKind: manifest.byKind, byLabel, markets: markets.length, gaps: this.#gaps, inFlux: this.#inFlux, negativeLevels: this.#negative, lastingCrosses: this.#crosses,
-      quarantined: this.#quarantined, quarantineReasons: this.#reasons, audits: sum('audits'), auditsEqual: sum('auditsEqual'), clock: this.#known.clock, remarks,
+      rows: manifest.rows,
+      byKind: manifest.byKind,
+      byLabel,
+      markets: markets.length,
+      gaps: this.#gaps,
+      inFlux: this.#inFlux,
+      negativeLevels: this.#negative,
+      lastingCrosses: this.#crosses,
+      quarantined: this.#quarantined,
+      quarantineReasons: this.#reasons,
+      audits: sum('audits'),
+      auditsEqual: sum('auditsEqual'),
+      clock: this.#known.clock,
+      remarks,
     }
   }
 
@@ -255,7 +299,7 @@ class Importer {
     const close = typeof frame.msg['close_time'] === 'string' ? parseTime(frame.msg['close_time']) : Number.NaN
     const market = this.#market(ticker, frame.connection, (m) => {
       m.closeTime = Number.isFinite(close) ? close : null
-      m.strike = frame.msg['strike'] === undefined ? null : String(frame.msg['strike'])
+      m.strike = digits(frame.msg['strike']) || null
     })
     if (Number.isFinite(close) && market.closeTime !== close) {
       market.closeTime = close
@@ -275,8 +319,10 @@ class Importer {
       for (const level of list as unknown[]) {
         const price = Array.isArray(level) ? parsePrice(String(level[0])) : Number.NaN
         const quantity = Array.isArray(level) ? parseQuantity(String(level[1])) : Number.NaN
-        if (!(price > 0 && price < PRICE_ONE) || !(quantity >= 0)) return this.#refuse(frame, 'snapshot level without a price and a quantity')
-        if (quantity > 0) levels.push({ side: s === 0 ? BID : ASK, price: s === 1 && !this.#yesPrices ? PRICE_ONE - price : price, quantity })
+        if (!(price > 0 && price < PRICE_ONE) || !(quantity >= 0))
+          return this.#refuse(frame, 'snapshot level without a price and a quantity')
+        if (quantity > 0)
+          levels.push({ side: s === 0 ? BID : ASK, price: s === 1 && !this.#yesPrices ? PRICE_ONE - price : price, quantity })
       }
     }
     const market = this.#market(ticker, frame.connection)
@@ -307,10 +353,11 @@ class Importer {
   #delta(frame: Frame): void {
     const { msg } = frame
     const ticker = text(msg['market_ticker'])
-    const price = parsePrice(String(msg['price_dollars'] ?? ''))
-    const quantity = parseQuantity(String(msg['delta_fp'] ?? ''))
+    const price = parsePrice(digits(msg['price_dollars']))
+    const quantity = parseQuantity(digits(msg['delta_fp']))
     const venue = venueTime(msg)
-    if (ticker === null || !(price > 0 && price < PRICE_ONE) || !Number.isFinite(quantity) || quantity === 0) return this.#refuse(frame, 'delta without market, price or change')
+    if (ticker === null || !(price > 0 && price < PRICE_ONE) || !Number.isFinite(quantity) || quantity === 0)
+      return this.#refuse(frame, 'delta without market, price or change')
     if (msg['side'] !== 'yes' && msg['side'] !== 'no') return this.#refuse(frame, 'delta without a side')
     if (!Number.isFinite(venue)) return this.#refuse(frame, 'delta without a venue time')
     const market = this.#market(ticker, frame.connection)
@@ -345,30 +392,43 @@ class Importer {
     const { msg } = frame
     const ticker = text(msg['market_ticker'])
     const venue = venueTime(msg)
-    const volume = parseQuantity(String(msg['volume_fp'] ?? ''))
+    const volume = parseQuantity(digits(msg['volume_fp']))
     if (ticker === null || !Number.isFinite(venue)) return this.#refuse(frame, 'ticker without market or time')
     const market = this.#markets.get(ticker)
     if (market === undefined || market.connection !== frame.connection) return
     this.#pass(market)
     if (Number.isFinite(volume)) {
       this.#labeler.ticker(market.number, {
-        timeVenue: venue, volume, last: parsePrice(String(msg['price_dollars'] ?? '')), lastSize: parseQuantity(String(msg['last_trade_size_fp'] ?? '')),
+        timeVenue: venue,
+        volume,
+        last: parsePrice(digits(msg['price_dollars'])),
+        lastSize: parseQuantity(digits(msg['last_trade_size_fp'])),
       })
     }
     if (!market.synced || market.status !== 'active') return
-    const bid = parsePrice(String(msg['yes_bid_dollars'] ?? ''))
-    const ask = parsePrice(String(msg['yes_ask_dollars'] ?? ''))
+    const bid = parsePrice(digits(msg['yes_bid_dollars']))
+    const ask = parsePrice(digits(msg['yes_ask_dollars']))
     market.count('audits', this.#time)
-    if ((market.book.hasBid ? market.book.bid : 0) === bid && (market.book.hasAsk ? market.book.ask : PRICE_ONE) === (ask === 0 ? PRICE_ONE : ask)) market.count('auditsEqual', this.#time)
+    if (
+      (market.book.hasBid ? market.book.bid : 0) === bid &&
+      (market.book.hasAsk ? market.book.ask : PRICE_ONE) === (ask === 0 ? PRICE_ONE : ask)
+    )
+      market.count('auditsEqual', this.#time)
   }
 
   #trade(frame: Frame): void {
     const { msg } = frame
     const ticker = text(msg['market_ticker'])
-    const price = parsePrice(String(msg['yes_price_dollars'] ?? ''))
-    const quantity = parseQuantity(String(msg['count_fp'] ?? ''))
+    const price = parsePrice(digits(msg['yes_price_dollars']))
+    const quantity = parseQuantity(digits(msg['count_fp']))
     const venue = venueTime(msg)
-    const book = msg['taker_book_side'] ?? (msg['taker_outcome_side'] === 'yes' || msg['taker_side'] === 'yes' ? 'bid' : msg['taker_outcome_side'] === 'no' || msg['taker_side'] === 'no' ? 'ask' : null)
+    const book =
+      msg['taker_book_side'] ??
+      (msg['taker_outcome_side'] === 'yes' || msg['taker_side'] === 'yes'
+        ? 'bid'
+        : msg['taker_outcome_side'] === 'no' || msg['taker_side'] === 'no'
+          ? 'ask'
+          : null)
     if (ticker === null || !Number.isFinite(price) || !(quantity > 0) || !Number.isFinite(venue) || (book !== 'bid' && book !== 'ask')) {
       return this.#refuse(frame, 'trade without market, price, count, time or taker side')
     }
@@ -389,13 +449,16 @@ class Importer {
     const seconds = (key: string): number | null => (typeof msg[key] === 'number' ? msg[key] * 1_000_000 : null)
     const type = msg['event_type']
     if (type === 'created') {
-      const more = typeof msg['additional_metadata'] === 'object' && msg['additional_metadata'] !== null ? (msg['additional_metadata'] as Record<string, unknown>) : {}
+      const more =
+        typeof msg['additional_metadata'] === 'object' && msg['additional_metadata'] !== null
+          ? (msg['additional_metadata'] as Record<string, unknown>)
+          : {}
       this.#market(ticker, frame.connection, (m) => {
         m.openTime = seconds('open_ts')
         m.closeTime = seconds('close_ts')
         m.title = text(more['title']) ?? m.title
         m.event = text(more['event_ticker']) ?? m.event
-        m.strike = more['floor_strike'] === undefined ? m.strike : String(more['floor_strike'])
+        m.strike = digits(more['floor_strike']) || m.strike
         const bands = bandsOf(msg['price_ranges'])
         if (bands !== null) {
           m.grid = bands
@@ -424,9 +487,10 @@ class Importer {
       market.gridBasis = 'stated'
       this.#rare(market, Kind.GRID, this.#time, { grid: bands })
     } else if (type === 'determined') {
-      const value = parsePrice(String(msg['settlement_value'] ?? (msg['result'] === 'yes' ? '1' : msg['result'] === 'no' ? '0' : '')))
+      const value = parsePrice(digits(msg['settlement_value'] ?? (msg['result'] === 'yes' ? '1' : msg['result'] === 'no' ? '0' : '')))
       const result = msg['result']
-      if (!Number.isFinite(value) || (result !== 'yes' && result !== 'no' && result !== 'scalar')) return this.#refuse(frame, 'determined without result or value')
+      if (!Number.isFinite(value) || (result !== 'yes' && result !== 'no' && result !== 'scalar'))
+        return this.#refuse(frame, 'determined without result or value')
       const venue = seconds('determination_ts') ?? this.#time
       market.result = result
       market.settlementValue = value
@@ -457,8 +521,17 @@ class Importer {
     const source = typeof msg['source_ts_ms'] === 'number' ? msg['source_ts_ms'] * 1000 : this.#time
     if (id === null || !Number.isFinite(value)) return this.#refuse(frame, 'index value without id or value')
     this.#push({
-      time: this.#time, timeVenue: Math.min(source, this.#time), market: -1, kind: Kind.EXTERNAL, flags: Flag.LAST, side: 0, price: 0, quantity: 0,
-      detail: JSON.stringify({ series: `${frame.type}:${id}`, value, revision: 0 }), open: false, atBest: false,
+      time: this.#time,
+      timeVenue: Math.min(source, this.#time),
+      market: -1,
+      kind: Kind.EXTERNAL,
+      flags: Flag.LAST,
+      side: 0,
+      price: 0,
+      quantity: 0,
+      detail: JSON.stringify({ series: `${frame.type}:${id}`, value, revision: 0 }),
+      open: false,
+      atBest: false,
     })
   }
 
@@ -483,8 +556,17 @@ class Importer {
     this.#labeler.market(number, this.#hasPrints(market), market.closeTime)
     this.#nextClose = Math.min(this.#nextClose, market.closeTime ?? Infinity)
     const detail: CatalogDetail = {
-      ticker, event: market.event, series: market.series, title: market.title, exclusive: market.exclusive, strike: market.strike, openTime: market.openTime, closeTime: market.closeTime,
-      status: market.status, grid: market.grid, fee: market.fee,
+      ticker,
+      event: market.event,
+      series: market.series,
+      title: market.title,
+      exclusive: market.exclusive,
+      strike: market.strike,
+      openTime: market.openTime,
+      closeTime: market.closeTime,
+      status: market.status,
+      grid: market.grid,
+      fee: market.fee,
     }
     this.#rare(market, Kind.CATALOG, this.#time, detail)
     return market
@@ -531,7 +613,12 @@ class Importer {
 
   /** A later venue instant: a book that is still crossed is broken. */
   #instant(market: MarketState, venue: number): void {
-    if (market.synced && market.fluxSince >= 0 && (venue > market.venueTime || this.#time - market.fluxSince > FLUX_MAX) && market.book.crossed) {
+    if (
+      market.synced &&
+      market.fluxSince >= 0 &&
+      (venue > market.venueTime || this.#time - market.fluxSince > FLUX_MAX) &&
+      market.book.crossed
+    ) {
       this.#crosses++
       this.#unsync(market, 'crossed', 'lastingCrosses')
     }
@@ -562,8 +649,30 @@ class Importer {
   }
   #nextClose = -Infinity
 
-  #row(market: MarketState, kind: Kind, flags: number, side: number, price: number, quantity: number, venue: number, detail: string | null = null, atBest = false): void {
-    this.#push({ time: Math.max(this.#time, venue), timeVenue: venue, market: market.number, kind, flags, side, price, quantity, detail, open: false, atBest })
+  #row(
+    market: MarketState,
+    kind: Kind,
+    flags: number,
+    side: number,
+    price: number,
+    quantity: number,
+    venue: number,
+    detail: string | null = null,
+    atBest = false,
+  ): void {
+    this.#push({
+      time: Math.max(this.#time, venue),
+      timeVenue: venue,
+      market: market.number,
+      kind,
+      flags,
+      side,
+      price,
+      quantity,
+      detail,
+      open: false,
+      atBest,
+    })
   }
   #rare(market: MarketState, kind: Kind, venue: number, detail: unknown): void {
     this.#row(market, kind, Flag.LAST, 0, 0, 0, Math.min(venue, this.#time), JSON.stringify(detail))
@@ -575,8 +684,18 @@ class Importer {
   }
 
   #refuse(frame: Frame, reason: string): void {
-    this.reject({ file: frame.file, line: frame.line, reason, raw: JSON.stringify({ type: frame.type, sid: frame.sid, seq: frame.seq, msg: frame.msg }).slice(0, 2_000) })
+    this.reject({
+      file: frame.file,
+      line: frame.line,
+      reason,
+      raw: JSON.stringify({ type: frame.type, sid: frame.sid, seq: frame.seq, msg: frame.msg }).slice(0, 2_000),
+    })
   }
+}
+
+/** A number as the wire writes it: text, or (older frames) a JSON number. '' for anything else. */
+function digits(value: unknown): string {
+  return typeof value === 'string' ? value : typeof value === 'number' ? String(value) : ''
 }
 
 function text(value: unknown): string | null {

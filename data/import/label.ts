@@ -61,7 +61,18 @@ export class Labeler {
   market(market: number, hasPrints: boolean, closeTime: number | null): void {
     const known = this.#markets.get(market)
     if (known === undefined) {
-      this.#markets.set(market, { hasPrints, closeTime, open: [], prints: [], instant: [], instantTime: -1, volume: null, volumeKnown: false, venueQuantity: 0, inferredQuantity: 0 })
+      this.#markets.set(market, {
+        hasPrints,
+        closeTime,
+        open: [],
+        prints: [],
+        instant: [],
+        instantTime: -1,
+        volume: null,
+        volumeKnown: false,
+        venueQuantity: 0,
+        inferredQuantity: 0,
+      })
     } else known.closeTime = closeTime
   }
   quantities(market: number): { readonly venue: number | null; readonly inferred: number } {
@@ -93,7 +104,12 @@ export class Labeler {
     if (traded > 0) m.venueQuantity += traded
     if (m.hasPrints) return
     const candidates = m.open.filter((r) => r.open && r.timeVenue > before.timeVenue && r.timeVenue <= now.timeVenue)
-    if (traded > 0) m.inferredQuantity += infer(candidates.filter((r) => r.atBest), traded, now)
+    if (traded > 0)
+      m.inferredQuantity += infer(
+        candidates.filter((r) => r.atBest),
+        traded,
+        now,
+      )
     for (const row of candidates) if (row.open) settle(row, Label.CANCEL, Flag.INFERRED)
     compact(m)
   }
@@ -144,7 +160,13 @@ export class Labeler {
     m.prints.push(row)
     // The nearest decrease of that size at that price; the delta mostly comes first.
     let best: Row | undefined
-    for (const delta of m.open) if (delta.open && fits(delta, row) && (best === undefined || Math.abs(delta.timeVenue - row.timeVenue) < Math.abs(best.timeVenue - row.timeVenue))) best = delta
+    for (const delta of m.open)
+      if (
+        delta.open &&
+        fits(delta, row) &&
+        (best === undefined || Math.abs(delta.timeVenue - row.timeVenue) < Math.abs(best.timeVenue - row.timeVenue))
+      )
+        best = delta
     if (best !== undefined) pair(m, best, row, false)
     else this.#printsOfOne(m, row)
   }
@@ -154,7 +176,14 @@ export class Labeler {
     const same = m.prints.filter((p) => p.timeVenue === row.timeVenue && p.price === row.price && p.side === row.side)
     if (same.length < 2) return
     const sum = same.reduce((a, p) => a + p.quantity, 0)
-    const delta = m.open.find((d) => d.open && d.price === row.price && d.side !== row.side && -d.quantity === sum && Math.abs(d.timeVenue - row.timeVenue) <= PRINT_WINDOW)
+    const delta = m.open.find(
+      (d) =>
+        d.open &&
+        d.price === row.price &&
+        d.side !== row.side &&
+        -d.quantity === sum &&
+        Math.abs(d.timeVenue - row.timeVenue) <= PRINT_WINDOW,
+    )
     if (delta === undefined) return
     settle(delta, Label.TRADE, Flag.EXECUTION)
     for (const print of same) {
@@ -171,7 +200,8 @@ export class Labeler {
         // Waited long enough: nobody printed it, so nobody traded it.
         const m = this.#markets.get(row.market)
         settle(row, m?.hasPrints === true || m?.volume !== null ? Label.CANCEL : Label.NONE, m?.hasPrints === true ? 0 : Flag.INFERRED)
-      } else if (row.kind === Kind.TRADE && now - row.time <= PRINT_WINDOW && this.#markets.get(row.market)?.prints.includes(row) === true) break
+      } else if (row.kind === Kind.TRADE && now - row.time <= PRINT_WINDOW && this.#markets.get(row.market)?.prints.includes(row) === true)
+        break
       this.#emit(row)
       this.#head++
       if (this.#head === 4096) {
@@ -198,7 +228,12 @@ function compact(m: Market): void {
 
 /** The decrease of a resting order that this print took: same size and price, the side opposite to the taker's, close in time. */
 function fits(delta: Row, print: Row): boolean {
-  return delta.price === print.price && -delta.quantity === print.quantity && delta.side === (print.side === BID ? ASK : BID) && Math.abs(delta.timeVenue - print.timeVenue) <= PRINT_WINDOW
+  return (
+    delta.price === print.price &&
+    -delta.quantity === print.quantity &&
+    delta.side === (print.side === BID ? ASK : BID) &&
+    Math.abs(delta.timeVenue - print.timeVenue) <= PRINT_WINDOW
+  )
 }
 /** The first of the two to arrive executes; the other is inert. A print with only milliseconds takes the delta's finer time. */
 function pair(m: Market, delta: Row, print: Row, printFirst: boolean): void {
@@ -225,7 +260,9 @@ function infer(candidates: readonly Row[], volume: number, ticker: Volume): numb
       break
     }
   }
-  const rest = candidates.filter((r) => r.open && -r.quantity <= left).sort((a, b) => Math.abs(a.price - ticker.last) - Math.abs(b.price - ticker.last) || b.timeVenue - a.timeVenue)
+  const rest = candidates
+    .filter((r) => r.open && -r.quantity <= left)
+    .sort((a, b) => Math.abs(a.price - ticker.last) - Math.abs(b.price - ticker.last) || b.timeVenue - a.timeVenue)
   const exact = sumTo(rest, left)
   if (exact !== null) for (const row of exact) trade(row)
   else for (const row of rest) if (-row.quantity <= left) trade(row)

@@ -15,16 +15,31 @@ import { openTape } from '../tape-reader.ts'
 import { TapeWriter } from '../tape-writer.ts'
 import { parseTime } from './frames.ts'
 
-export type ResultsSummary = { readonly markets: number; readonly set: number; readonly already: number; readonly unknown: readonly string[]; readonly without: readonly string[] }
+export type ResultsSummary = {
+  readonly markets: number
+  readonly set: number
+  readonly already: number
+  readonly unknown: readonly string[]
+  readonly without: readonly string[]
+}
 
-type Outcome = { readonly result: DeterminedDetail['result']; readonly value: number; readonly determined: number | null; readonly settled: number | null; readonly line: number }
+type Outcome = {
+  readonly result: DeterminedDetail['result']
+  readonly value: number
+  readonly determined: number | null
+  readonly settled: number | null
+  readonly line: number
+}
 
 const ASSUMED = 'Time of determination assumed: one minute after the close, paid one minute later (the results file states none)'
 
 export async function importResults(csv: string, dir: string): Promise<ResultsSummary> {
-  const outcomes = parseResults(await readFile(csv, 'utf8').catch((error: unknown) => {
-    throw new DataError('FILE_MISSING', `${csv} cannot be read: give a CSV file with the columns ticker and result`, error)
-  }), basename(csv))
+  const outcomes = parseResults(
+    await readFile(csv, 'utf8').catch((error: unknown) => {
+      throw new DataError('FILE_MISSING', `${csv} cannot be read: give a CSV file with the columns ticker and result`, error)
+    }),
+    basename(csv),
+  )
   const tape = await openTape(dir)
   const markets = await tape.markets()
   const plan = new Map<string, { row: MarketRow; outcome: Outcome; determined: number; settled: number }>()
@@ -35,7 +50,10 @@ export async function importResults(csv: string, dir: string): Promise<ResultsSu
     if (outcome === undefined) continue
     if (row.result !== null) {
       if (row.result !== outcome.result || row.settlementValue !== outcome.value) {
-        throw new DataError('INPUT_INVALID', `${basename(csv)}:${outcome.line}: ${row.ticker} is ${outcome.result}, but the tape already says ${row.result}: correct one of them`)
+        throw new DataError(
+          'INPUT_INVALID',
+          `${basename(csv)}:${outcome.line}: ${row.ticker} is ${outcome.result}, but the tape already says ${row.result}: correct one of them`,
+        )
       }
       already++
       continue
@@ -45,8 +63,14 @@ export async function importResults(csv: string, dir: string): Promise<ResultsSu
     plan.set(row.ticker, { row, outcome, determined, settled: outcome.settled ?? determined + MINUTE })
   }
   const summary: ResultsSummary = {
-    markets: markets.length, set: plan.size, already, unknown: [...outcomes.keys()].filter((t) => !markets.some((m) => m.ticker === t)).sort(),
-    without: markets.filter((m) => m.result === null && !outcomes.has(m.ticker)).map((m) => m.ticker).sort(),
+    markets: markets.length,
+    set: plan.size,
+    already,
+    unknown: [...outcomes.keys()].filter((t) => !markets.some((m) => m.ticker === t)).sort(),
+    without: markets
+      .filter((m) => m.result === null && !outcomes.has(m.ticker))
+      .map((m) => m.ticker)
+      .sort(),
   }
   if (plan.size === 0) return summary
 
@@ -57,7 +81,12 @@ export async function importResults(csv: string, dir: string): Promise<ResultsSu
     for (const ticker of stream.tickers) writer.market(ticker)
     const due = [...plan.values()]
       .flatMap((p) => [
-        { time: p.determined, number: writer.market(p.row.ticker), kind: Kind.DETERMINED, detail: JSON.stringify({ result: p.outcome.result, value: p.outcome.value }) },
+        {
+          time: p.determined,
+          number: writer.market(p.row.ticker),
+          kind: Kind.DETERMINED,
+          detail: JSON.stringify({ result: p.outcome.result, value: p.outcome.value }),
+        },
         { time: p.settled, number: writer.market(p.row.ticker), kind: Kind.SETTLED, detail: '{}' },
       ])
       .sort((a, b) => a.time - b.time || a.number - b.number)
@@ -70,7 +99,15 @@ export async function importResults(csv: string, dir: string): Promise<ResultsSu
       }
       const d = b.detail[i] as number
       pushRow(
-        out, b.time[i] as number, b.timeVenue[i] as number, b.market[i] as number, b.kind[i] as Kind, b.flags[i] as number, b.side[i] as number, b.price[i] as number, b.quantity[i] as number,
+        out,
+        b.time[i] as number,
+        b.timeVenue[i] as number,
+        b.market[i] as number,
+        b.kind[i] as Kind,
+        b.flags[i] as number,
+        b.side[i] as number,
+        b.price[i] as number,
+        b.quantity[i] as number,
         d < 0 ? null : (b.details[d] as string),
       )
     }
@@ -96,11 +133,22 @@ export async function importResults(csv: string, dir: string): Promise<ResultsSu
     await writer.append(out)
     const { clock, labels, labelBasis, gaps, inFlux, negativeLevels, lastingCrosses, quarantined, origin, remarks } = manifest
     await writer.finish({
-      clock, labels, labelBasis, gaps, inFlux, negativeLevels, lastingCrosses, quarantined, origin, remarks: assumed ? [...new Set([...remarks, ASSUMED])] : remarks,
+      clock,
+      labels,
+      labelBasis,
+      gaps,
+      inFlux,
+      negativeLevels,
+      lastingCrosses,
+      quarantined,
+      origin,
+      remarks: assumed ? [...new Set([...remarks, ASSUMED])] : remarks,
       coverage: await tape.coverage(),
       markets: markets.map((m) => {
         const p = plan.get(m.ticker)
-        return p === undefined ? m : { ...m, result: p.outcome.result, settlementValue: p.outcome.value, determinedTime: p.determined, settledTime: p.settled }
+        return p === undefined
+          ? m
+          : { ...m, result: p.outcome.result, settlementValue: p.outcome.value, determinedTime: p.determined, settledTime: p.settled }
       }),
     })
     return summary
@@ -117,7 +165,8 @@ export function parseResults(text: string, file: string): Map<string, Outcome> {
   const column = (...names: string[]): number => header.findIndex((h) => names.includes(h))
   const ticker = column('ticker', 'market_ticker', 'market')
   const result = column('result', 'market_outcome', 'market_result')
-  if (ticker < 0 || result < 0) throw new DataError('INPUT_INVALID', `${file}:1: needs a header with the columns ticker and result, has ${header.join(', ')}`)
+  if (ticker < 0 || result < 0)
+    throw new DataError('INPUT_INVALID', `${file}:1: needs a header with the columns ticker and result, has ${header.join(', ')}`)
   const value = column('value', 'settlement_value')
   const determined = column('determined_time')
   const settled = column('settled_time')
@@ -130,10 +179,13 @@ export function parseResults(text: string, file: string): Map<string, Outcome> {
     const word = (cells[result] ?? '').toLowerCase()
     if (name === '') throw new DataError('INPUT_INVALID', `${where}: the ticker is missing`)
     if (word === '') return
-    if (word !== 'yes' && word !== 'no' && word !== 'scalar' && word !== 'void') throw new DataError('INPUT_INVALID', `${where}: result ${word} of ${name} is not yes, no, scalar or void`)
+    if (word !== 'yes' && word !== 'no' && word !== 'scalar' && word !== 'void')
+      throw new DataError('INPUT_INVALID', `${where}: result ${word} of ${name} is not yes, no, scalar or void`)
     const given = value < 0 || (cells[value] ?? '') === '' ? Number.NaN : parsePrice(cells[value] ?? '')
-    if (value >= 0 && (cells[value] ?? '') !== '' && Number.isNaN(given)) throw new DataError('INPUT_INVALID', `${where}: value ${cells[value]} of ${name} is not a number of dollars between 0 and 1`)
-    if ((word === 'scalar' || word === 'void') && Number.isNaN(given)) throw new DataError('INPUT_INVALID', `${where}: a ${word} result of ${name} needs a value: what a YES contract pays`)
+    if (value >= 0 && (cells[value] ?? '') !== '' && Number.isNaN(given))
+      throw new DataError('INPUT_INVALID', `${where}: value ${cells[value]} of ${name} is not a number of dollars between 0 and 1`)
+    if ((word === 'scalar' || word === 'void') && Number.isNaN(given))
+      throw new DataError('INPUT_INVALID', `${where}: a ${word} result of ${name} needs a value: what a YES contract pays`)
     const time = (index: number): number | null => {
       const cell = index < 0 ? '' : (cells[index] ?? '')
       if (cell === '') return null
@@ -141,7 +193,13 @@ export function parseResults(text: string, file: string): Map<string, Outcome> {
       if (!Number.isFinite(t)) throw new DataError('INPUT_INVALID', `${where}: ${cell} is not a time such as 2026-05-13T13:45:00Z`)
       return t
     }
-    const outcome: Outcome = { result: word, value: Number.isNaN(given) ? (word === 'yes' ? 10_000 : 0) : given, determined: time(determined), settled: time(settled), line: i + 1 }
+    const outcome: Outcome = {
+      result: word,
+      value: Number.isNaN(given) ? (word === 'yes' ? 10_000 : 0) : given,
+      determined: time(determined),
+      settled: time(settled),
+      line: i + 1,
+    }
     const before = outcomes.get(name)
     if (before !== undefined && (before.result !== outcome.result || before.value !== outcome.value)) {
       throw new DataError('INPUT_INVALID', `${where}: ${name} is ${word} here and ${before.result} on line ${before.line}`)

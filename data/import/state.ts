@@ -9,7 +9,18 @@ import { HOUR } from '../../engine/units.ts'
 import type { CoverageRow, MarketRow } from '../schema.ts'
 import { eventOf, seriesOf } from './survey.ts'
 
-type Hour = { rows: number; recorded: number; synced: number; gaps: number; resyncs: number; inFlux: number; negativeLevels: number; lastingCrosses: number; audits: number; auditsEqual: number }
+type Hour = {
+  rows: number
+  recorded: number
+  synced: number
+  gaps: number
+  resyncs: number
+  inFlux: number
+  negativeLevels: number
+  lastingCrosses: number
+  audits: number
+  auditsEqual: number
+}
 export type Counter = Exclude<keyof Hour, 'rows' | 'recorded' | 'synced'>
 
 export class MarketState {
@@ -64,7 +75,18 @@ export class MarketState {
     const hour = Math.floor(time / HOUR) * HOUR
     let h = this.#hours.get(hour)
     if (h === undefined) {
-      h = { rows: 0, recorded: 0, synced: 0, gaps: 0, resyncs: 0, inFlux: 0, negativeLevels: 0, lastingCrosses: 0, audits: 0, auditsEqual: 0 }
+      h = {
+        rows: 0,
+        recorded: 0,
+        synced: 0,
+        gaps: 0,
+        resyncs: 0,
+        inFlux: 0,
+        negativeLevels: 0,
+        lastingCrosses: 0,
+        audits: 0,
+        auditsEqual: 0,
+      }
       this.#hours.set(hour, h)
     }
     return h
@@ -94,15 +116,37 @@ export class MarketState {
   }
 
   coverage(): CoverageRow[] {
-    return [...this.#hours].sort((a, b) => a[0] - b[0]).map(([hour, h]) => ({ market: this.ticker, hour, ...h, partialBook: !this.everSnapped }))
+    return [...this.#hours]
+      .sort((a, b) => a[0] - b[0])
+      .map(([hour, h]) => ({ market: this.ticker, hour, ...h, partialBook: !this.everSnapped }))
   }
 
   row(venueQuantity: number | null): MarketRow {
     return {
-      ticker: this.ticker, event: this.event, series: this.series, title: this.title, exclusive: this.exclusive, strike: this.strike, openTime: this.openTime, closeTime: this.closeTime,
-      grid: JSON.stringify(this.grid), gridBasis: this.gridBasis, fee: JSON.stringify(this.fee), feeBasis: this.feeBasis, result: this.result, settlementValue: this.settlementValue,
-      determinedTime: this.determinedTime, settledTime: this.settledTime, rows: this.rows, deltas: this.deltas, trades: this.trades, tradedQuantity: this.tradedQuantity,
-      venueQuantity, partialBook: !this.everSnapped, firstTime: Math.max(0, this.firstTime), lastTime: Math.max(0, this.lastTime),
+      ticker: this.ticker,
+      event: this.event,
+      series: this.series,
+      title: this.title,
+      exclusive: this.exclusive,
+      strike: this.strike,
+      openTime: this.openTime,
+      closeTime: this.closeTime,
+      grid: JSON.stringify(this.grid),
+      gridBasis: this.gridBasis,
+      fee: JSON.stringify(this.fee),
+      feeBasis: this.feeBasis,
+      result: this.result,
+      settlementValue: this.settlementValue,
+      determinedTime: this.determinedTime,
+      settledTime: this.settledTime,
+      rows: this.rows,
+      deltas: this.deltas,
+      trades: this.trades,
+      tradedQuantity: this.tradedQuantity,
+      venueQuantity,
+      partialBook: !this.everSnapped,
+      firstTime: Math.max(0, this.firstTime),
+      lastTime: Math.max(0, this.lastTime),
     }
   }
 }

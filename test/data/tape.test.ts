@@ -21,13 +21,45 @@ afterEach(() => {
 })
 
 const nothing = {
-  clock: [], labels: [], labelBasis: 'true', gaps: 0, inFlux: 0, negativeLevels: 0, lastingCrosses: 0, quarantined: 0, origin: {}, remarks: [], coverage: [],
+  clock: [],
+  labels: [],
+  labelBasis: 'true',
+  gaps: 0,
+  inFlux: 0,
+  negativeLevels: 0,
+  lastingCrosses: 0,
+  quarantined: 0,
+  origin: {},
+  remarks: [],
+  coverage: [],
 } as const
-const marketRow = (ticker: string) => ({
-  ticker, event: ticker, series: 'KXTEST', title: "it's a title", exclusive: null, strike: null, openTime: null, closeTime: null, grid: '[]', gridBasis: 'stated', fee: '{}',
-  feeBasis: 'stated', result: null, settlementValue: null, determinedTime: null, settledTime: null, rows: 1, deltas: 1, trades: 1, tradedQuantity: 1, venueQuantity: null,
-  partialBook: false, firstTime: 0, lastTime: 0,
-}) as const
+const marketRow = (ticker: string) =>
+  ({
+    ticker,
+    event: ticker,
+    series: 'KXTEST',
+    title: "it's a title",
+    exclusive: null,
+    strike: null,
+    openTime: null,
+    closeTime: null,
+    grid: '[]',
+    gridBasis: 'stated',
+    fee: '{}',
+    feeBasis: 'stated',
+    result: null,
+    settlementValue: null,
+    determinedTime: null,
+    settledTime: null,
+    rows: 1,
+    deltas: 1,
+    trades: 1,
+    tradedQuantity: 1,
+    venueQuantity: null,
+    partialBook: false,
+    firstTime: 0,
+    lastTime: 0,
+  }) as const
 
 async function write(dir: string, tape: RandomTape, size = 997) {
   const writer = await TapeWriter.create(dir, { name: 'test', source: 'test' })
@@ -41,8 +73,15 @@ async function read(dir: string, options: ReadOptions = {}): Promise<Row[]> {
   for await (const b of stream) {
     for (let i = 0; i < b.length; i++) {
       rows.push({
-        time: b.time[i] as number, timeVenue: b.timeVenue[i] as number, market: b.market[i] as number, kind: b.kind[i] as number, flags: b.flags[i] as number,
-        side: b.side[i] as number, price: b.price[i] as number, quantity: b.quantity[i] as number, detail: (b.detail[i] as number) < 0 ? null : (b.details[b.detail[i] as number] as string),
+        time: b.time[i] as number,
+        timeVenue: b.timeVenue[i] as number,
+        market: b.market[i] as number,
+        kind: b.kind[i] as number,
+        flags: b.flags[i] as number,
+        side: b.side[i] as number,
+        price: b.price[i] as number,
+        quantity: b.quantity[i] as number,
+        detail: (b.detail[i] as number) < 0 ? null : (b.details[b.detail[i] as number] as string),
       })
     }
   }
@@ -65,7 +104,7 @@ function books(rows: readonly Row[]): string {
       else book.set(key, left)
     }
   }
-  return JSON.stringify([...all].sort((a, b) => a[0] - b[0]).map(([m, b]) => [m, [...b].sort()]))
+  return JSON.stringify([...all].sort((a, b) => a[0] - b[0]).map(([m, b]) => [m, [...b].map(String).sort((x, y) => (x < y ? -1 : 1))]))
 }
 
 describe('a tape at rest', () => {

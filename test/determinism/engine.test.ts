@@ -30,7 +30,13 @@ describe('the determinism contract', () => {
         const tape = randomTape({ seed, rows: 4000, markets: 2, settle: true, gaps: true })
         const cutTime = tape.rows[Math.floor(tape.rows.length * share)]?.time ?? 0
         const whole = runSession(batchesOf(tape.rows, 500), strategies())
-        const cut = runSession(batchesOf(tape.rows.filter((r) => r.time <= cutTime), 500), strategies())
+        const cut = runSession(
+          batchesOf(
+            tape.rows.filter((r) => r.time <= cutTime),
+            500,
+          ),
+          strategies(),
+        )
         const until = (lines: typeof whole.lines) => lines.filter((l) => l.time < cutTime)
         expect(until(cut.lines)).toEqual(until(whole.lines))
       }),
@@ -48,7 +54,11 @@ describe('the determinism contract', () => {
         const both = [...one.rows, ...company].sort((a, b) => a.time - b.time || a.market - b.market)
         const only = () => {
           const inner = lean()
-          return { ...inner, onBook: (book: Parameters<NonNullable<typeof inner.onBook>>[0], desk: Parameters<NonNullable<typeof inner.onBook>>[1]) => (book.market.ticker.startsWith('KXTEST') ? inner.onBook?.(book, desk) : undefined) }
+          return {
+            ...inner,
+            onBook: (book: Parameters<NonNullable<typeof inner.onBook>>[0], desk: Parameters<NonNullable<typeof inner.onBook>>[1]) =>
+              book.market.ticker.startsWith('KXTEST') ? inner.onBook?.(book, desk) : undefined,
+          }
         }
         const alone = runSession(batchesOf(one.rows, 777), [only()])
         const mixed = runSession(batchesOf(both, 777), [only()])
@@ -62,7 +72,7 @@ describe('the determinism contract', () => {
 
   it('does not depend on the order in which markets are numbered', () => {
     const tape = randomTape({ seed: 5, rows: 5000, markets: 4, settle: true })
-    const shuffled = tape.rows.map((r) => ({ ...r, market: r.market < 0 ? r.market : [2, 3, 1, 0][r.market] as number }))
+    const shuffled = tape.rows.map((r) => ({ ...r, market: r.market < 0 ? r.market : ([2, 3, 1, 0][r.market] as number) }))
     expect(runSession(batchesOf(shuffled, 512), strategies()).text).toEqual(runSession(batchesOf(tape.rows, 512), strategies()).text)
   })
 })

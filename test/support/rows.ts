@@ -50,7 +50,15 @@ export function catalog(ticker: string, more: Partial<CatalogDetail> = {}): Cata
 }
 
 /** Rows of `markets` markets over `rows` rows or so; times strictly increase by message, lag 1 … 30 ms. */
-export function randomTape({ seed, rows: wanted, markets = 1, exclusive = false, settle = false, gaps = false, start = START }: RandomTapeOptions): RandomTape {
+export function randomTape({
+  seed,
+  rows: wanted,
+  markets = 1,
+  exclusive = false,
+  settle = false,
+  gaps = false,
+  start = START,
+}: RandomTapeOptions): RandomTape {
   const next = random(seed)
   const rows: Row[] = []
   const tickers = Array.from({ length: markets }, (_, i) => `KXTEST${exclusive ? '' : i}-26JAN01-B${i}`)
@@ -58,8 +66,27 @@ export function randomTape({ seed, rows: wanted, markets = 1, exclusive = false,
   const venueLast = tickers.map(() => 0)
   let time = start
   let lagMax = 0
-  const push = (market: number, kind: number, flags: number, side: number, price: number, quantity: number, venue: number, detail: unknown = null) => {
-    rows.push({ time, timeVenue: venue, market, kind, flags, side, price, quantity, detail: detail === null ? null : JSON.stringify(detail) })
+  const push = (
+    market: number,
+    kind: number,
+    flags: number,
+    side: number,
+    price: number,
+    quantity: number,
+    venue: number,
+    detail: unknown = null,
+  ) => {
+    rows.push({
+      time,
+      timeVenue: venue,
+      market,
+      kind,
+      flags,
+      side,
+      price,
+      quantity,
+      detail: detail === null ? null : JSON.stringify(detail),
+    })
     if (venue > 0 && time - venue > lagMax) lagMax = time - venue
   }
   const best = (m: number, side: number): number => {
@@ -120,7 +147,8 @@ export function randomTape({ seed, rows: wanted, markets = 1, exclusive = false,
         if (p < 0) break
         const q = Math.min(left, books[m]?.[resting].get(p) as number)
         left -= q
-        const print = (first: boolean) => push(m, Kind.TRADE, Flag.LAST | (first ? Flag.EXECUTION : 0), resting === BID ? ASK : BID, p, q, venue)
+        const print = (first: boolean) =>
+          push(m, Kind.TRADE, Flag.LAST | (first ? Flag.EXECUTION : 0), resting === BID ? ASK : BID, p, q, venue)
         if (next() < 0.7) {
           change(m, resting, p, -q, venue, withLabel(Flag.EXECUTION, Label.TRADE))
           time += integer(next, 0, 500)
@@ -134,7 +162,7 @@ export function randomTape({ seed, rows: wanted, markets = 1, exclusive = false,
     } else if (gaps && u > 0.97) {
       push(m, Kind.SYNC, Flag.LAST, 0, 0, 0, venue, { state: 'unsynced', reason: 'gap' })
       time += integer(next, 1, 400_000)
-      for (const s of [BID, ASK]) for (const [p, q] of books[m]?.[s] ?? []) if (next() < 0.3) books[m]?.[s].set(p, Math.max(100, q - 100))
+      for (const book of books[m] ?? []) for (const [p, q] of book) if (next() < 0.3) book.set(p, Math.max(100, q - 100))
       venueLast[m] = time
       snapshot(m, time)
     } else if (next() < 0.3) snapshot(m, venue)
@@ -145,7 +173,8 @@ export function randomTape({ seed, rows: wanted, markets = 1, exclusive = false,
       push(m, Kind.STATUS, Flag.LAST, 0, 0, 0, time, { status: 'closed' })
       // The wipe: everything leaves at one venue instant, and none of it is a trade.
       time += 600_000
-      for (const s of [BID, ASK]) for (const [p, q] of [...(books[m]?.[s] ?? [])]) change(m, s, p, -q, time, withLabel(0, Label.CLOSE_WIPE))
+      for (const s of [BID, ASK])
+        for (const [p, q] of Array.from(books[m]?.[s] ?? [])) change(m, s, p, -q, time, withLabel(0, Label.CLOSE_WIPE))
       time += 60_000_000
       const yes = exclusive ? m === 0 : next() < 0.5
       push(m, Kind.DETERMINED, Flag.LAST, 0, 0, 0, time, { result: yes ? 'yes' : 'no', value: yes ? 10_000 : 0 })
@@ -161,7 +190,8 @@ export function randomTape({ seed, rows: wanted, markets = 1, exclusive = false,
 export function* batchesOf(rows: readonly Row[], size: number): IterableIterator<Batch> {
   for (let i = 0; i < rows.length; i += size) {
     const batch = createBatch(size)
-    for (const r of rows.slice(i, i + size)) pushRow(batch, r.time, r.timeVenue, r.market, r.kind as 0, r.flags, r.side, r.price, r.quantity, r.detail)
+    for (const r of rows.slice(i, i + size))
+      pushRow(batch, r.time, r.timeVenue, r.market, r.kind as 0, r.flags, r.side, r.price, r.quantity, r.detail)
     yield batch
   }
 }

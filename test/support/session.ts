@@ -22,7 +22,13 @@ export type Line = {
   a: number
   b: number
 }
-export type Result = { readonly lines: Line[]; readonly text: string[]; readonly samples: string[]; readonly end: SessionEnd; readonly fills: Line[] }
+export type Result = {
+  readonly lines: Line[]
+  readonly text: string[]
+  readonly samples: string[]
+  readonly end: SessionEnd
+  readonly fills: Line[]
+}
 
 export function header(more: Partial<SessionHeader> = {}): SessionHeader {
   return {
@@ -31,7 +37,19 @@ export function header(more: Partial<SessionHeader> = {}): SessionHeader {
     version: '0.0.0',
     node: 'v20',
     tape: {
-      name: 'test', manifest: '', source: 'test', practice: false, rows: 0, markets: 0, from: 0, to: 0, lagMax: 30_000, gaps: 0, coverage: null, labels: 'true',
+      name: 'test',
+      manifest: '',
+      source: 'test',
+      practice: false,
+      rows: 0,
+      markets: 0,
+      from: 0,
+      to: 0,
+      lagMax: 30_000,
+      gaps: 0,
+      inFlux: 0,
+      coverage: null,
+      labels: 'true',
     },
     strategies: [],
     cash: 10_000_000_000,
@@ -45,7 +63,12 @@ export function header(more: Partial<SessionHeader> = {}): SessionHeader {
   }
 }
 
-export function runSession(batches: Iterable<Batch>, strategies: readonly Strategy[], more: Partial<SessionHeader> = {}, fills: FillModelName = 'queue'): Result {
+export function runSession(
+  batches: Iterable<Batch>,
+  strategies: readonly Strategy[],
+  more: Partial<SessionHeader> = {},
+  fills: FillModelName = 'queue',
+): Result {
   const h = header({ fills, ...more })
   const lines: Line[] = []
   const samples: string[] = []
@@ -57,17 +80,29 @@ export function runSession(batches: Iterable<Batch>, strategies: readonly Strate
       journal(t: JournalTable, s: Strings) {
         for (let i = 0; i < t.length; i++) {
           lines.push({
-            time: t.time[i] as number, kind: JOURNAL_KIND_NAMES[t.kind[i] as number] as string, market: s.at(t.market[i] as number), owner: s.at(t.owner[i] as number),
-            order: t.order[i] as number, side: t.side[i] as number, price: t.price[i] as number, quantity: t.quantity[i] as number, what: s.at(t.what[i] as number),
-            why: s.at(t.why[i] as number), value: t.value[i] as number, a: t.a[i] as number, b: t.b[i] as number,
+            time: t.time[i] as number,
+            kind: JOURNAL_KIND_NAMES[t.kind[i] as number] as string,
+            market: s.at(t.market[i] as number),
+            owner: s.at(t.owner[i] as number),
+            order: t.order[i] as number,
+            side: t.side[i] as number,
+            price: t.price[i] as number,
+            quantity: t.quantity[i] as number,
+            what: s.at(t.what[i] as number),
+            why: s.at(t.why[i] as number),
+            value: t.value[i] as number,
+            a: t.a[i] as number,
+            b: t.b[i] as number,
           })
         }
       },
       touches(t, s) {
-        for (let i = 0; i < t.length; i++) samples.push(`touch ${t.time[i]} ${s.at(t.market[i] as number)} ${t.bid[i]} ${t.bidQuantity[i]} ${t.ask[i]} ${t.askQuantity[i]}`)
+        for (let i = 0; i < t.length; i++)
+          samples.push(`touch ${t.time[i]} ${s.at(t.market[i] as number)} ${t.bid[i]} ${t.bidQuantity[i]} ${t.ask[i]} ${t.askQuantity[i]}`)
       },
       equity(t) {
-        for (let i = 0; i < t.length; i++) samples.push(`equity ${t.time[i]} ${t.cash[i]} ${t.liquidation[i]} ${t.low[i]} ${t.high[i]} ${t.drawdown[i]} ${t.exposure[i]}`)
+        for (let i = 0; i < t.length; i++)
+          samples.push(`equity ${t.time[i]} ${t.cash[i]} ${t.liquidation[i]} ${t.low[i]} ${t.high[i]} ${t.drawdown[i]} ${t.exposure[i]}`)
       },
       markouts(t) {
         for (let i = 0; i < t.length; i++) samples.push(`markout ${t.fill[i]} ${t.horizon[i]} ${t.mid2[i]} ${t.settled[i]}`)
@@ -76,5 +111,11 @@ export function runSession(batches: Iterable<Batch>, strategies: readonly Strate
   })
   for (const batch of batches) engine.run(batch)
   const end = engine.finish('end of tape', true)
-  return { lines, text: lines.map((l) => Object.values(l).join(' ')), samples, end, fills: lines.filter((l) => l.kind === JOURNAL_KIND_NAMES[JournalKind.FILL]) }
+  return {
+    lines,
+    text: lines.map((l) => Object.values(l).join(' ')),
+    samples,
+    end,
+    fills: lines.filter((l) => l.kind === JOURNAL_KIND_NAMES[JournalKind.FILL]),
+  }
 }

@@ -2,18 +2,33 @@
 const door = (name, pkg, from) => ({ name, severity: 'error', from: { pathNot: from }, to: { path: `^node_modules/(@types/)?${pkg}` } })
 module.exports = {
   forbidden: [
-    { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true, dependencyTypesNot: ['type-only'] } },
+    { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
     { name: 'engine-imports-nothing', severity: 'error', from: { path: '^engine/' }, to: { pathNot: '^engine/' } },
-    { name: 'strategies-see-the-public-door', severity: 'error', from: { path: '^strategies/' }, to: { pathNot: '^(strategies/|engine/index\\.ts$)' } },
+    {
+      name: 'strategies-see-the-public-door',
+      severity: 'error',
+      from: { path: '^strategies/' },
+      to: { pathNot: '^(strategies/|engine/index\\.ts$)' },
+    },
     { name: 'data-below', severity: 'error', from: { path: '^data/' }, to: { path: '^(adapters|reports|strategies|cli)/' } },
     { name: 'reports-below', severity: 'error', from: { path: '^reports/' }, to: { path: '^(adapters|data|strategies|cli)/' } },
     { name: 'adapters-below', severity: 'error', from: { path: '^adapters/' }, to: { path: '^(reports|strategies|cli)/' } },
-    { name: 'adapters-apart', severity: 'error', from: { path: '^adapters/([^/]+)/' }, to: { path: '^adapters/', pathNot: '^adapters/$1/' } },
+    {
+      name: 'adapters-apart',
+      severity: 'error',
+      from: { path: '^adapters/([^/]+)/' },
+      to: { path: '^adapters/', pathNot: '^adapters/$1/' },
+    },
     { name: 'nobody-imports-cli', severity: 'error', from: { pathNot: '^(cli|test)/' }, to: { path: '^cli/' } },
     door('duckdb-door', '@duckdb', '^data/parquet'),
     door('statistics-door', 'simple-statistics', '^(reports|test)/'),
     door('plot-door', '(@observablehq/plot|linkedom|uplot)', '^(reports|test)/'),
     door('yargs-door', '(yargs|cli-progress)', '^cli/'),
   ],
-  options: { doNotFollow: { path: 'node_modules' }, tsPreCompilationDeps: true, tsConfig: { fileName: 'tsconfig.json' }, enhancedResolveOptions: { extensions: ['.ts', '.mjs', '.js'] } },
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    enhancedResolveOptions: { extensions: ['.ts', '.mjs', '.js'] },
+  },
 }
