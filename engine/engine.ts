@@ -92,8 +92,9 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   readonly #queue = new EventQueue<Due>()
   /** Markets with a complete exchange message in this instant, in order. */
   #dirty: Market[] = []
+  #dirtySpare: Market[] = []
+  #dirtyCount = 0
   #notices: Notice[] = []
-  readonly #books: (MarketBook | undefined)[] = []
   readonly #listensToTrades: boolean
   readonly #ended: MarketEnd[] = []
   /** Raw time of the latest row, and the engine's clock (never behind it). */
@@ -102,6 +103,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   #rows = 0
   #firstTime: number | null = null
   #warmupUntil = -Infinity
+  /** Before `--from` the strategy hears nothing; from there on it hears, and trades after the warm-up. */
+  readonly #quietUntil: number
   #twoSided = 0
   #unsynced = 0
   #inFlux = 0
@@ -111,6 +114,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     this.#header = header
     this.#strategies = strategies
     this.#venue = venue
+    this.#quietUntil = header.selection.from ?? -Infinity
     const strings = new Strings()
     this.journal = new Journal(strings, sink)
     this.words = new Words(this.journal, distinct(strategies.map((s) => s.name)))
@@ -198,7 +202,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       } else continue
       if ((flags & Flag.LAST) !== 0 && !market.dirty) {
         market.dirty = true
-        this.#dirty.push(market)
+        this.#dirty[this.#dirtyCount++] = market
       }
     }
     this.#rows += length
@@ -272,7 +276,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   /** A row at a later time: finish this instant, then everything due before it. */
   #advance(time: number): void {
     assert(time > this.#rowTime, 'rows come in the order of their time')
-    if (this.#dirty.length > 0 || this.#notices.length > 0 || this.#queue.time <= this.#now) this.#drain()
+    if (this.#dirtyCount > 0 || this.#notices.length > 0 || this.#queue.time <= this.#now) this.#drain()
     while (this.#queue.time < time) {
       this.#setNow(this.#queue.time)
       this.#drain()
@@ -313,7 +317,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
           'The session answers itself without end in one instant: a strategy wakes itself at desk.now, or repeats a wish that is refused at once',
         )
       if (queue.time <= this.#now && queue.phase < PHASE_HANDLERS) this.#due(queue.pop())
-      else if (this.#notices.length > 0 || this.#dirty.length > 0) this.#handlers()
+      else if (this.#notices.length > 0 || this.#dirtyCount > 0) this.#handlers()
       else if (queue.time <= this.#now) this.#due(queue.pop())
       else return
     }
@@ -348,13 +352,20 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   }
 
   #handlers(): void {
-    const notices = this.#notices
-    this.#notices = []
-    for (const notice of notices) this.#notify(notice)
+    if (this.#notices.length > 0) {
+      const notices = this.#notices
+      this.#notices = []
+      for (const notice of notices) this.#notify(notice)
+    }
     const dirty = this.#dirty
-    if (dirty.length === 0) return
-    this.#dirty = []
-    for (const market of dirty) {
+    const count = this.#dirtyCount
+    if (count === 0) return
+    // Two lists take turns: a handler may make a market dirty again.
+    this.#dirty = this.#dirtySpare
+    this.#dirtySpare = dirty
+    this.#dirtyCount = 0
+    for (let k = 0; k < count; k++) {
+      const market = dirty[k] as Market
       market.dirty = false
       const { book } = market
       if (!market.synced) continue
@@ -372,7 +383,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
         this.#twoSided++
       }
       if (market.sampled) this.#sampler.touched(market, this.#now)
-      if (market.status !== 'active' || this.#now < this.#quietUntil()) continue
+      if (market.status !== 'active' || this.#now < this.#quietUntil) continue
       const view = this.bookOf(market)
       for (let owner = 0; owner < this.#strategies.length; owner++) {
         const strategy = this.#strategies[owner] as Strategy
@@ -386,13 +397,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     }
   }
 
-  /** Before `--from` the strategy hears nothing; from there on it hears, and trades after the warm-up. */
-  #quietUntil(): number {
-    return this.#header.selection.from ?? -Infinity
-  }
-
   #notify(notice: Notice): void {
-    if (this.#now < this.#quietUntil()) return
+    if (this.#now < this.#quietUntil) return
     for (let owner = 0; owner < this.#strategies.length; owner++) {
       const s = this.#strategies[owner] as Strategy
       const desk = this.#desk(owner)
@@ -622,7 +628,6 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       this.#sampler.retire(market, this.#now)
       this.portfolio.retire(market)
     }
-    this.#books[market.slot] = undefined
     this.markets.remove(market)
   }
 
@@ -712,12 +717,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     this.#sampler.touched(market, this.#now)
   }
   bookOf(market: Market): MarketBook {
-    let book = this.#books[market.slot]
-    if (book === undefined) {
-      book = new MarketBook(market)
-      this.#books[market.slot] = book
-    }
-    return book
+    return (market.view ??= new MarketBook(market))
   }
   #desk(owner: number): StrategyDesk {
     return this.#desks[owner] as StrategyDesk

@@ -16,6 +16,8 @@ export class PriceGrid {
   readonly indexOf: Int16Array
   readonly size: number
   readonly bands: readonly GridBand[]
+  /** Index of the highest grid price ≤ each whole price. */
+  readonly #floors = new Int16Array(PRICE_ONE + 1)
 
   constructor(bands: readonly GridBand[]) {
     this.bands = bands
@@ -47,6 +49,11 @@ export class PriceGrid {
       this.indexOf[p] = i++
     }
     this.size = size
+    let floor = -1
+    for (let p = 0; p <= PRICE_ONE; p++) {
+      if (on[p] === 1) floor++
+      this.#floors[p] = floor
+    }
     assert(size > 0, 'a grid has at least one price')
   }
 
@@ -58,14 +65,8 @@ export class PriceGrid {
 
   /** Index of the highest grid price ≤ `value` (any float), or −1. */
   floorIndex(value: number): number {
-    let low = 0
-    let high = this.size
-    while (low < high) {
-      const middle = (low + high) >> 1
-      if ((this.prices[middle] as number) <= value) low = middle + 1
-      else high = middle
-    }
-    return low - 1
+    if (!(value >= 0)) return -1
+    return this.#floors[value >= PRICE_ONE ? PRICE_ONE : Math.floor(value)] as number
   }
 }
 

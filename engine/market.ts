@@ -5,6 +5,7 @@
  */
 import { assert } from './assert.ts'
 import { Book } from './book.ts'
+import type { MarketBook } from './desk.ts'
 import { gridOf, type PriceGrid } from './grid.ts'
 import type { CatalogDetail, FeeDetail, MarketStatus } from './message.ts'
 import type { Wish } from './wish.ts'
@@ -66,6 +67,8 @@ export class Market {
   /** Number of its ticker in the journal's strings, −1 before it was first named. */
   name = -1
   holding: Holding | null = null
+  /** Its book as strategies see it, made at the first call. */
+  view: MarketBook | null = null
   /** [owner × 2 + side] */
   readonly wishes: (Wish | null)[] = []
   sampled = false

@@ -244,6 +244,7 @@ export class Matching {
   crossed(): void {
     const depth = this.#depth
     if (depth === null || this.#model === 'strict') return
+    if (this.known.bestBid < depth.bestAsk && this.known.bestAsk > depth.bestBid) return
     for (const side of [BID, ASK] as const) {
       const other = side === BID ? ASK : BID
       for (let order = this.#front(side); order !== null; order = this.#front(side)) {

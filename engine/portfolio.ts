@@ -38,6 +38,10 @@ export class Holding {
   middle = 0
   markBasis: 'none' | 'settlement' | 'touch' | 'no quote: worst case' = 'none'
   paidOut = 0
+  /** Best indices under which the position was last marked whole at the touch; −1: walk again. */
+  markBid = -1
+  markAsk = -1
+  markPosition = 0
   /** [owner] */
   readonly positions: number[] = []
 }
@@ -163,13 +167,29 @@ export class Portfolio {
     let liquidation = 0
     let middle = 0
     const position = h.position
-    if (position === 0) h.markBasis = 'none'
-    else if (market.settlementValue >= 0) {
+    if (position === 0) {
+      h.markBasis = 'none'
+      h.markPosition = 0
+    } else if (market.settlementValue >= 0) {
       liquidation = position * market.settlementValue + (position < 0 ? -position * PRICE_ONE : 0)
       middle = liquidation
       h.markBasis = 'settlement'
     } else {
       const book = market.book
+      // At unchanged best prices a position that the touch holds whole is worth what it was.
+      const touch =
+        position > 0
+          ? book.bestBid < 0
+            ? 0
+            : (book.bids[book.bestBid] as number)
+          : book.bestAsk >= book.asks.length
+            ? 0
+            : (book.asks[book.bestAsk] as number)
+      const whole = touch >= Math.abs(position)
+      if (whole && h.markBid === book.bestBid && h.markAsk === book.bestAsk && h.markPosition === position) return
+      h.markBid = whole ? book.bestBid : -1
+      h.markAsk = book.bestAsk
+      h.markPosition = position
       h.markBasis = 'touch'
       let left = Math.abs(position)
       if (position > 0) {

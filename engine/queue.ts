@@ -19,10 +19,8 @@ export class EventQueue<T> {
   get size(): number {
     return this.#size
   }
-  /** Time of the first, Infinity when empty. */
-  get time(): number {
-    return this.#size === 0 ? Infinity : (this.#time[0] as number)
-  }
+  /** Time of the first, Infinity when empty. A field, not a getter: the loop asks for every row. */
+  time = Infinity
   get phase(): number {
     return this.#size === 0 ? Infinity : Math.floor((this.#key[0] as number) / 2 ** 50)
   }
@@ -47,6 +45,7 @@ export class EventQueue<T> {
     times[i] = time
     keys[i] = key
     items[i] = item
+    this.time = times[0] as number
   }
 
   pop(): T {
@@ -83,6 +82,7 @@ export class EventQueue<T> {
       keys[i] = key
       items[i] = item
     }
+    this.time = last === 0 ? Infinity : (times[0] as number)
     return first
   }
 
