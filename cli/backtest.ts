@@ -144,11 +144,11 @@ export async function runBacktest(argv: BacktestArguments): Promise<Outcome<Back
     report: page,
     seconds: Number(seconds.toFixed(3)),
   }
-  const exit = failure !== null ? EXIT.strategy : interrupted ? EXIT.interrupted : EXIT.ok
+  const exit = failure !== null ? EXIT.strategy : end.complete ? EXIT.ok : EXIT.interrupted
   const error =
     failure !== null
       ? failureOf(failure)
-      : interrupted
+      : !end.complete
         ? { code: 'INTERRUPTED', message: `interrupted: the partial result is in ${folder}` }
         : undefined
   const text = `${report.terminal(process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined)}

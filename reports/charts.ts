@@ -242,7 +242,7 @@ export function marketChart(record: SessionRecord, ticker: string, fills: readon
   const dots = own.map((f) => ({ x: new Date(f.time / 1000), y: f.price / 100, side: f.side, title: `${f.why} ${f.value.toPrecision(3)}` }))
   const every = Math.max(1, Math.ceil(segments.length / 400))
   return svg({
-    ariaLabel: `Market ${ticker}: best prices, our orders and fills`,
+    ariaLabel: 'Best prices of the market, our orders and fills',
     height: 340,
     x: { type: 'utc', label: null },
     y: { label: 'YES price, ¢', grid: true, nice: true },
