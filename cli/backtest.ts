@@ -76,6 +76,14 @@ export function backtestOptions(y: Argv): Argv {
 }
 
 export async function runBacktest(argv: BacktestArguments): Promise<Outcome<BacktestData>> {
+  // Before anything heavy is loaded: a Ctrl-C always leaves a result.
+  let interrupted = false
+  const stop = (): void => {
+    if (interrupted) process.exit(EXIT.interrupted)
+    interrupted = true
+    process.stderr.write('\nstopping: what ran so far is kept (Ctrl-C again to quit at once)\n')
+  }
+  process.on('SIGINT', stop)
   const { makeStrategy, parseDelays, parseDuration, parseInstant, readLimits } = await import('./options.ts')
   const cash = Number(argv.cash)
   if (!(cash > 0)) throw new UsageError(`--cash ${argv.cash}: starting cash is a number of dollars above zero`)
@@ -85,13 +93,6 @@ export async function runBacktest(argv: BacktestArguments): Promise<Outcome<Back
   const to = parseInstant(argv.to, '--to')
   if (from !== null && to !== null && to <= from) throw new UsageError(`--to ${argv.to} lies before --from ${argv.from}: give a later end`)
   const { backtest } = await import('./session.ts')
-  let interrupted = false
-  const stop = (): void => {
-    if (interrupted) process.exit(EXIT.interrupted)
-    interrupted = true
-    process.stderr.write('\nstopping: what ran so far is kept (Ctrl-C again to quit at once)\n')
-  }
-  process.on('SIGINT', stop)
   const bar = await progress('backtest', argv.json || (argv.quiet ?? false))
   const started = performance.now()
   let result: Awaited<ReturnType<typeof backtest>>

@@ -89,6 +89,8 @@ export async function backtest(options: BacktestOptions): Promise<BacktestResult
       engine.run(batch)
       rows += batch.length
       options.progress?.(rows, facts.rows, rows)
+      // A turn of the event loop for each batch: signals and the progress bar live there.
+      await new Promise(setImmediate)
       if (options.interrupted?.() === true) {
         reason = 'interrupted'
         break
