@@ -2,6 +2,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
+import { asyncBufferFromFile, parquetReadObjects } from 'hyparquet'
+import { compressors } from 'hyparquet-compressors'
 import { afterEach, describe, expect, it } from 'vitest'
 import { openTape, type ReadOptions } from '../../data/tape-reader.ts'
 import { TapeWriter } from '../../data/tape-writer.ts'
@@ -149,6 +151,17 @@ describe('a tape at rest', () => {
     const one = await write(a, tape, 64)
     const two = await write(b, tape, 997)
     expect(two).toEqual(one)
+  })
+
+  it('is plain Parquet: another reader finds the same columns', async () => {
+    const tape = randomTape({ seed: 6, rows: 800, markets: 2 })
+    const dir = join(folder(), 'tape')
+    const manifest = await write(dir, tape)
+    const path = join(dir, manifest.files[0]?.path as string)
+    const rows = (await parquetReadObjects({ file: await asyncBufferFromFile(path), compressors })) as { time: bigint; market: string; quantity: bigint; kind: number; flags: number }[]
+    expect(rows.filter((r) => (r.flags & Flag.CHECKPOINT) === 0).map((r) => [Number(r.time), r.market, Number(r.quantity), r.kind])).toEqual(
+      tape.rows.map((r) => [r.time, tape.tickers[r.market], r.quantity, r.kind]),
+    )
   })
 
   it('keeps to a selection of markets', async () => {
