@@ -7,8 +7,6 @@ import { assert } from './assert.ts'
 import type { GridBand } from './message.ts'
 import { PRICE_ONE, type Price } from './units.ts'
 
-export const GRID_LINEAR_CENT: readonly GridBand[] = [{ start: 0, end: 10_000, step: 100 }]
-
 export class PriceGrid {
   /** Price of each index, ascending. */
   readonly prices: Int32Array

@@ -31,50 +31,18 @@ export const BID = 0
 export const ASK = 1
 export type SideCode = typeof BID | typeof ASK
 
-export function sideName(code: number): Side {
-  return code === BID ? 'bid' : 'ask'
-}
 export function sideCode(side: Side): SideCode {
   return side === 'bid' ? BID : ASK
 }
 
 /** A YES contract pays this much when the market resolves YES. */
 export const PRICE_ONE = 10_000 as Price
-export const QUANTITY_ONE = 100 as Quantity
-export const MONEY_ONE = 1_000_000 as Money
 
-export const MICROSECOND = 1 as Duration
 export const MILLISECOND = 1_000 as Duration
 export const SECOND = 1_000_000 as Duration
 export const MINUTE = 60_000_000 as Duration
 export const HOUR = 3_600_000_000 as Duration
 export const DAY = 86_400_000_000 as Duration
-
-export function price(units: number): Price {
-  assert(Number.isInteger(units) && units >= 0 && units <= PRICE_ONE, 'price is an integer from 0 to 10,000')
-  return units as Price
-}
-export function quantity(units: number): Quantity {
-  assert(Number.isSafeInteger(units) && units >= 0, 'quantity is a safe integer, zero or more')
-  return units as Quantity
-}
-export function money(units: number): Money {
-  assert(Number.isSafeInteger(units), 'money is a safe integer')
-  return units as Money
-}
-export function timestamp(units: number): Timestamp {
-  assert(Number.isSafeInteger(units), 'timestamp is a safe integer')
-  return units as Timestamp
-}
-export function duration(units: number): Duration {
-  assert(Number.isSafeInteger(units) && units >= 0, 'duration is a safe integer, zero or more')
-  return units as Duration
-}
-
-/** Price × Quantity is Money, exactly: 1/10,000 × 1/100 = 1/1,000,000. */
-export function notional(p: number, q: number): Money {
-  return (p * q) as Money
-}
 
 /**
  * Decimal text → integer with `digits` decimals, by moving digits: no float is multiplied.
@@ -146,12 +114,6 @@ export function formatMoney(m: number): string {
   return formatDecimal(m, 6)
 }
 
-/** Contracts as a person writes them (10, 0.25) → Quantity. Throws with a sentence when finer than 0.01 or not finite. */
-export function contracts(human: number): Quantity {
-  const units = Math.round(human * 100)
-  assert(Number.isSafeInteger(units) && Math.abs(human * 100 - units) < 1e-6, 'a size is a number of contracts in steps of 0.01')
-  return units as Quantity
-}
 /** Dollars as a person writes them (0.02, 500) → Money. */
 export function dollars(human: number): Money {
   const units = Math.round(human * 1e6)

@@ -13,5 +13,4 @@ export function buildReport(record: SessionRecord): Report {
   return { html: renderHtml(record, analysis, summary), summary, terminal: (colour) => terminalText(summary, colour) }
 }
 
-export { ReportError } from './metrics.ts'
 export { metric, type Summary } from './summary.ts'

@@ -158,10 +158,16 @@ describe('a tape at rest', () => {
     const dir = join(folder(), 'tape')
     const manifest = await write(dir, tape)
     const path = join(dir, manifest.files[0]?.path as string)
-    const rows = (await parquetReadObjects({ file: await asyncBufferFromFile(path), compressors })) as { time: bigint; market: string; quantity: bigint; kind: number; flags: number }[]
-    expect(rows.filter((r) => (r.flags & Flag.CHECKPOINT) === 0).map((r) => [Number(r.time), r.market, Number(r.quantity), r.kind])).toEqual(
-      tape.rows.map((r) => [r.time, tape.tickers[r.market], r.quantity, r.kind]),
-    )
+    const rows = (await parquetReadObjects({ file: await asyncBufferFromFile(path), compressors })) as {
+      time: bigint
+      market: string
+      quantity: bigint
+      kind: number
+      flags: number
+    }[]
+    expect(
+      rows.filter((r) => (r.flags & Flag.CHECKPOINT) === 0).map((r) => [Number(r.time), r.market, Number(r.quantity), r.kind]),
+    ).toEqual(tape.rows.map((r) => [r.time, tape.tickers[r.market], r.quantity, r.kind]))
   })
 
   it('keeps to a selection of markets', async () => {

@@ -200,10 +200,13 @@ describe('matching rules of the exchange (api.md §4)', () => {
         let id = 0
         for (const a of actions) {
           const pick = [...live.values()].filter((o) => o.resting)[a.quantity % 7]
-          if (a.kind === 'cancel') pick && matching.cancel(pick, 'user')
-          else if (a.kind === 'decrease') pick && matching.decrease(pick, Math.max(1, pick.remaining - a.quantity) as Quantity)
-          else if (a.kind === 'amend') pick && matching.amend(pick, (a.price * 100) as Price, a.quantity as Quantity)
-          else {
+          if (a.kind === 'cancel') {
+            if (pick !== undefined) matching.cancel(pick, 'user')
+          } else if (a.kind === 'decrease') {
+            if (pick !== undefined) matching.decrease(pick, Math.max(1, pick.remaining - a.quantity) as Quantity)
+          } else if (a.kind === 'amend') {
+            if (pick !== undefined) matching.amend(pick, (a.price * 100) as Price, a.quantity as Quantity)
+          } else {
             const order = new VenueOrder(
               id++,
               a.account,

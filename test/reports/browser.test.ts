@@ -25,7 +25,11 @@ describe.skipIf(browser === undefined)('a report in a real browser (skipped wher
     writeFileSync(page, buildReport(run.record(h, engine.finish('end of tape', true))).html)
     const app = await chromium.launch({ executablePath: browser as string, args: ['--no-sandbox'] })
     try {
-      for (const [width, colorScheme, javaScriptEnabled] of [[1280, 'light', true], [390, 'dark', true], [390, 'light', false]] as const) {
+      for (const [width, colorScheme, javaScriptEnabled] of [
+        [1280, 'light', true],
+        [390, 'dark', true],
+        [390, 'light', false],
+      ] as const) {
         const context = await app.newContext({ viewport: { width, height: 900 }, colorScheme, javaScriptEnabled })
         const tab = await context.newPage()
         const asked: string[] = []
