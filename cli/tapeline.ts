@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 /** The command line. Owns the list of commands and what happens to wrong use; everything heavy is imported by the command that needs it. */
 import yargs from 'yargs'
 import { hideBin } from 'yargs/helpers'

@@ -151,6 +151,11 @@ describe('the command line', () => {
     expect(readFileSync(join(dir, 'cut/report.html'), 'utf8').includes('PARTIAL')).toBe(true)
   })
 
+  it('runs by its own name, as npx calls it', async () => {
+    const out = await new Promise<string>((done) => execFile(program, ['--version'], (_error, stdout) => done(stdout.trim())))
+    expect(out).toBe(VERSION)
+  })
+
   it('knows its version and its exit codes', async () => {
     const manifest = JSON.parse(readFileSync(fileURLToPath(new URL('../../package.json', import.meta.url)), 'utf8')) as { version: string }
     expect(VERSION).toBe(manifest.version)

@@ -39,7 +39,7 @@ describe('the house', () => {
   })
 
   it('says at the head of every file what the file owns', () => {
-    for (const f of sources) expect([f, /^(import [^\n]*\n)*\n?\/\*\*/.test(read(f))]).toEqual([f, true])
+    for (const f of sources) expect([f, /^(#![^\n]*\n)?(import [^\n]*\n)*\n?\/\*\*/.test(read(f))]).toEqual([f, true])
   })
 
   it('keeps files to one idea and no machine in them', () => {
