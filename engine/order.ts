@@ -4,7 +4,7 @@
  */
 import { AssertionError } from './assert.ts'
 import type { Market } from './market.ts'
-import type { TimeInForce } from './matching.ts'
+import type { SelfTradePrevention, TimeInForce } from './matching.ts'
 import type { Wish } from './wish.ts'
 import type { Price, Quantity, SideCode, Timestamp } from './units.ts'
 
@@ -89,6 +89,9 @@ export class Order {
   readonly wish: Wish
   readonly expires: Timestamp | null
   readonly postOnly: boolean
+  /** Only ever lowers the position; immediate orders only (api.md §4.2). */
+  readonly reduceOnly: boolean
+  readonly prevention: SelfTradePrevention
   price: Price
   /** Wanted in all: filled + remaining. */
   quantity: Quantity
@@ -115,6 +118,7 @@ export class Order {
     postOnly: boolean,
     expires: Timestamp | null,
     wish: Wish,
+    { reduceOnly = false, prevention = 'taker' }: { readonly reduceOnly?: boolean; readonly prevention?: SelfTradePrevention } = {},
   ) {
     this.id = id
     this.market = market
@@ -126,6 +130,8 @@ export class Order {
     this.postOnly = postOnly
     this.expires = expires
     this.wish = wish
+    this.reduceOnly = reduceOnly
+    this.prevention = prevention
   }
 
   get remaining(): Quantity {

@@ -10,7 +10,7 @@ import type { Market } from '../../engine/market.ts'
 import { Matching, VenueOrder, type CancelReason, type MatchSink } from '../../engine/matching.ts'
 import type { Command, Order } from '../../engine/order.ts'
 import type { Delays, FillModelName } from '../../engine/session.ts'
-import type { Price, Quantity, SideCode } from '../../engine/units.ts'
+import { BID, type Price, type Quantity, type SideCode } from '../../engine/units.ts'
 import type { Inbox, OnTape, Venue } from '../../engine/venue.ts'
 
 /** A command on its way, or an expiry. `order` is null for an expiry of `target`. */
@@ -23,6 +23,7 @@ class VenueMarket implements MatchSink {
   readonly arrivals: Arrival[] = []
   readonly orders = new Map<number, Resting>()
   readonly #venue: SimulatedVenue
+  /** Our position as the venue knows it: ahead of what we have heard. */
   position = 0
 
   constructor(market: Market, model: FillModelName, venue: SimulatedVenue) {
@@ -215,16 +216,21 @@ export class SimulatedVenue implements Venue, OnTape {
       this.#answer({ type: 'rejected', order, timeVenue: this.#time, reason: refusal })
       return
     }
-    const venue = new VenueOrder(order.id, 0, order.side, command.price, command.quantity, order.postOnly)
+    const venue = new VenueOrder(order.id, 0, order.side, command.price, command.quantity, order.postOnly, order.prevention)
     const resting: Resting = { order, venue, fees: { gathered: 0 } }
     m.orders.set(order.id, resting)
     // The acceptance is told before its fills: an answer in the same instant keeps this order.
     this.#answer({ type: 'accepted', order, timeVenue: this.#time, remaining: command.quantity })
-    const rejection = m.matching.place(venue, order.tif)
+    const reducible = order.reduceOnly ? Math.max(0, order.side === BID ? -m.position : m.position) : -1
+    const rejection = m.matching.place(venue, order.tif, reducible)
     if (rejection !== null) {
       m.orders.delete(order.id)
       this.#retract({ type: 'rejected', order, timeVenue: this.#time, reason: rejection })
       return
+    }
+    // What a reduce-only order may not trade is canceled.
+    if (reducible >= 0 && reducible < command.quantity && venue.remaining === 0) {
+      this.#answer({ type: 'canceled', order, timeVenue: this.#time, reason: 'reduce-only' })
     }
     if (venue.resting) {
       market.resting = m.matching.count
@@ -268,6 +274,7 @@ export class SimulatedVenue implements Venue, OnTape {
     const { order } = resting
     const fee = fillFee(m.market.fee, maker, order.side, price, quantity, this.#time, resting.fees)
     if (venue.remaining === 0) m.orders.delete(venue.id)
+    m.position += order.side === BID ? quantity : -quantity
     m.market.resting = m.matching.count
     this.#answer({ type: 'fill', order, timeVenue: this.#time, price, quantity, fee, maker })
   }

@@ -190,6 +190,46 @@ describe('recorded frames', () => {
     expect([cross.summary.inFlux, cross.summary.lastingCrosses]).toEqual([1, 1])
   })
 
+  it('carry lifecycle and index values: what is known later stands at its time and not before', async () => {
+    const life = (at: number, msg: Record<string, unknown>): Frame => ({
+      type: 'market_lifecycle_v2',
+      sid: 9,
+      at,
+      msg: { market_ticker: M, ...msg },
+    })
+    seq = 0
+    const { rows } = await run([
+      life(T0 + 1_000, {
+        event_type: 'created',
+        open_ts: (T0 - 1e6) / 1e6,
+        close_ts: (T0 + 5e6) / 1e6,
+        price_ranges: [{ start: '0.0000', end: '1.0000', step: '0.0050' }],
+        additional_metadata: { title: 'Will it?', event_ticker: 'KXDEMO-26SEP' },
+      }),
+      ...start(),
+      { type: 'cfbenchmarks_value', sid: 7, at: T0 + 31_000, msg: { index_id: 'BRTI', received_at: 1, data: '{"value":"80123.5"}' } },
+      life(T0 + 32_000, { event_type: 'deactivated' }),
+      life(T0 + 33_000, { event_type: 'activated' }),
+      life(T0 + 34_000, {
+        event_type: 'price_level_structure_updated',
+        price_ranges: [{ start: '0.0000', end: '1.0000', step: '0.0010' }],
+      }),
+      life(T0 + 9_000_000, { event_type: 'determined', result: 'yes', settlement_value: '1.0000', determination_ts: (T0 + 8e6) / 1e6 }),
+      life(T0 + 9_500_000, { event_type: 'settled', settled_ts: (T0 + 9e6) / 1e6 }),
+    ])
+    expect(rows.map((r) => r.split(' ')[2]).filter((k) => k !== 'level' && k !== 'clear' && k !== 'delta')).toEqual([
+      'catalog',
+      'external',
+      'status',
+      'status',
+      'grid',
+      'status',
+      'determined',
+      'settled',
+    ])
+    expect(rows.find((r) => r.includes('external'))).toContain('80123.5')
+  })
+
   it('that cannot be used stand in the quarantine with file, line and reason; nothing is dropped in silence', async () => {
     const { summary, tape } = await run(start(), 'raw', {
       extra: [
