@@ -39,7 +39,7 @@ import { Sampler, type Markout } from './sampler.ts'
 import { marketEnd } from './settlement.ts'
 import type { MarketEnd, SessionEnd, SessionHeader } from './session.ts'
 import type { Strategy } from './strategy.ts'
-import { ASK, BID, MILLISECOND, type Money, type Price, type SideCode, type Timestamp } from './units.ts'
+import { ASK, BID, MILLISECOND, PRICE_ONE, type Money, type Price, type SideCode, type Timestamp } from './units.ts'
 import type { Inbox, Venue } from './venue.ts'
 
 /** Still crossed this long after it began, without news: the market is unsynced. */
@@ -196,6 +196,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
           continue
         }
         if ((flags & Flag.LAST) === 0) continue
+        // A level that was off the grid ended the snapshot: then this book is not whole.
+        if (!market.inSnapshot) continue
         market.inSnapshot = false
         this.#sync(market)
         if (watched) tape.snapshot(market)
@@ -523,6 +525,10 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
         const before = market.status
         if (detail.closeTime !== undefined) market.closeTime = detail.closeTime as Timestamp | null
         if (before === detail.status) return
+        if (before === 'active' || before === 'inactive') {
+          market.closeBid = market.book.hasBid ? market.book.bid : 0
+          market.closeAsk = market.book.hasAsk ? market.book.ask : PRICE_ONE
+        }
         market.status = detail.status
         this.#mention(market, `status:${detail.status}`)
         this.#venue.onTape?.lifecycle(market, before, timeVenue)

@@ -10,7 +10,7 @@ import { gridOf, type PriceGrid } from './grid.ts'
 import type { CatalogDetail, FeeDetail, MarketStatus } from './message.ts'
 import type { Wish } from './wish.ts'
 import type { Holding } from './portfolio.ts'
-import type { Timestamp } from './units.ts'
+import { PRICE_ONE, type Timestamp } from './units.ts'
 
 /** An event: markets that settle together; `exclusive`: at most one of them resolves YES. */
 export class MarketEvent {
@@ -51,6 +51,9 @@ export class Market {
   settlementValue = -1
   result: string | null = null
   paid = false
+  /** Best prices when it closed; 0 and one dollar where there was none. */
+  closeBid = 0
+  closeAsk: number = PRICE_ONE
 
   // What the loop keeps beside it.
   /** Latest venue time of its rows: the venue instant the book stands in. */

@@ -36,7 +36,7 @@ export class Holding {
   /** Value of the position at liquidation and (twice) at the mid, collateral of a short included. */
   liquidation = 0
   middle = 0
-  markBasis: 'none' | 'settlement' | 'touch' | 'no quote: worst case' = 'none'
+  markBasis: 'none' | 'settlement' | 'touch' | 'last touch before the close' | 'no quote: worst case' = 'none'
   paidOut = 0
   /** Best indices under which the position was last marked whole at the touch; −1: walk again. */
   markBid = -1
@@ -174,6 +174,13 @@ export class Portfolio {
       liquidation = position * market.settlementValue + (position < 0 ? -position * PRICE_ONE : 0)
       middle = liquidation
       h.markBasis = 'settlement'
+    } else if (market.status !== 'active' && market.status !== 'inactive') {
+      // Closed and not determined: the book is wiped, so what stood before the close is the last that is known.
+      h.markBasis = 'last touch before the close'
+      h.markPosition = 0
+      liquidation = position > 0 ? position * market.closeBid : -position * (PRICE_ONE - market.closeAsk)
+      const sum = market.closeBid + market.closeAsk
+      middle = Math.floor((position > 0 ? position * sum : -position * (2 * PRICE_ONE - sum)) / 2)
     } else {
       const book = market.book
       // At unchanged best prices a position that the touch holds whole is worth what it was.

@@ -89,7 +89,7 @@ export type MarketEnd = {
   /** Value of the open position at liquidation and at the mid, Money (signed, a short is the negative of its cost to close plus its collateral). */
   readonly liquidationValue: number
   readonly midValue: number
-  readonly markBasis: 'none' | 'settlement' | 'touch' | 'no quote: worst case'
+  readonly markBasis: 'none' | 'settlement' | 'touch' | 'last touch before the close' | 'no quote: worst case'
   readonly fees: number
   /** Net of fees, positions marked at liquidation. */
   readonly pnl: number

@@ -113,7 +113,11 @@ export class SimulatedVenue implements Venue, OnTape {
     if (market.status === statusBefore) return
     // api.md §3.4: resting orders end at the close, and when a halted market is activated again.
     if (market.status === 'active' && statusBefore === 'inactive') m.matching.cancelAll('reactivated')
-    else if (market.status !== 'active' && market.status !== 'inactive') m.matching.cancelAll('closed')
+    else if (market.status !== 'active' && market.status !== 'inactive') {
+      m.matching.cancelAll('closed')
+      // A market that is over leaves no trace here: ten thousand of them must not fill the memory.
+      if (m.arrivals.length === 0) this.#markets.delete(market)
+    }
   }
   due(token: unknown): void {
     const arrival = token as Arrival

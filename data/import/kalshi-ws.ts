@@ -398,12 +398,16 @@ class Importer {
     if (market === undefined || market.connection !== frame.connection) return
     this.#pass(market)
     if (Number.isFinite(volume)) {
-      this.#labeler.ticker(market.number, {
-        timeVenue: venue,
-        volume,
-        last: parsePrice(digits(msg['price_dollars'])),
-        lastSize: parseQuantity(digits(msg['last_trade_size_fp'])),
-      })
+      this.#labeler.ticker(
+        market.number,
+        {
+          timeVenue: venue,
+          volume,
+          last: parsePrice(digits(msg['price_dollars'])),
+          lastSize: parseQuantity(digits(msg['last_trade_size_fp'])),
+        },
+        this.#time,
+      )
     }
     if (!market.synced || market.status !== 'active') return
     const bid = parsePrice(digits(msg['yes_bid_dollars']))

@@ -30,6 +30,8 @@ export type Volume = { readonly timeVenue: number; readonly volume: number; read
 const PRINT_WINDOW = 1_000_000
 /** How long a decrease waits for its explanation (µs of tape time). */
 const WAIT = 5_000_000
+/** Deltas of a ticker's span may arrive this much after it (µs of tape time). */
+const TICKER_WAIT = 400_000
 const SEARCH_MAX = 20_000
 
 type Market = {
@@ -50,6 +52,7 @@ type Market = {
 export class Labeler {
   readonly #queue: Row[] = []
   #head = 0
+  #pushes = 0
   readonly #markets = new Map<number, Market>()
   readonly #emit: (row: Row) => void
 
@@ -82,6 +85,7 @@ export class Labeler {
 
   /** The next row, in tape order. */
   push(row: Row): void {
+    this.#judge(row.time)
     this.#queue.push(row)
     const m = this.#markets.get(row.market)
     if (m !== undefined) {
@@ -91,8 +95,21 @@ export class Labeler {
     this.#drain(row.time)
   }
 
-  /** A ticker: what traded since the last one, where there are no prints. */
-  ticker(market: number, now: Volume): void {
+  /** A ticker: what traded since the last one, where there are no prints. It is judged a little later: its deltas may come after it. */
+  ticker(market: number, now: Volume, time: number): void {
+    this.#judge(time)
+    this.#tickers.push({ market, now, time })
+  }
+
+  readonly #tickers: { readonly market: number; readonly now: Volume; readonly time: number }[] = []
+  #judge(time: number): void {
+    while (this.#tickers.length > 0 && time - (this.#tickers[0] as { time: number }).time > TICKER_WAIT) {
+      const { market, now } = this.#tickers.shift() as { market: number; now: Volume }
+      this.#explain(market, now)
+    }
+  }
+
+  #explain(market: number, now: Volume): void {
     const m = this.#markets.get(market)
     if (m === undefined) return
     const before = m.volume
@@ -104,18 +121,18 @@ export class Labeler {
     if (traded > 0) m.venueQuantity += traded
     if (m.hasPrints) return
     const candidates = m.open.filter((r) => r.open && r.timeVenue > before.timeVenue && r.timeVenue <= now.timeVenue)
-    if (traded > 0)
-      m.inferredQuantity += infer(
-        candidates.filter((r) => r.atBest),
-        traded,
-        now,
-      )
+    if (traded > 0) {
+      // Only what stood at the best price: a looser rule explains a little more volume and calls some cancels trades.
+      const possible = candidates.filter((r) => r.atBest)
+      m.inferredQuantity += infer(possible, traded, now)
+    }
     for (const row of candidates) if (row.open) settle(row, Label.CANCEL, Flag.INFERRED)
     compact(m)
   }
 
   /** A reconnection: volume of the time nobody saw is nobody's. */
   interrupted(market: number): void {
+    this.#judge(Infinity)
     const m = this.#markets.get(market)
     if (m === undefined) return
     const explained = m.hasPrints || m.volume !== null
@@ -209,6 +226,8 @@ export class Labeler {
         this.#head = 0
       }
     }
+    // Looked at now and then: with a thousand markets a look for each row would be the work.
+    if (++this.#pushes % 1024 !== 0 && now !== Infinity) return
     for (const m of this.#markets.values()) {
       if (m.open.length > 256) compact(m)
       while (m.prints.length > 0 && now - (m.prints[0] as Row).time > PRINT_WINDOW) m.prints.shift()
