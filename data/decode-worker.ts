@@ -10,19 +10,26 @@ assert(port !== null, 'the decoding worker is started as a worker')
 const free: Buffers[] = []
 let made = 0
 let wake: (() => void) | null = null
-port.on('message', (buffers: Buffers) => {
-  free.push(buffers)
+let stopped = false
+port.on('message', (buffers: Buffers | null) => {
+  if (buffers === null) stopped = true
+  else free.push(buffers)
   wake?.()
   wake = null
 })
 
+/** The reader wants no more. */
+class Stopped extends Error {}
+
 /** A buffer that came back, null while new ones may be made; else waits. */
 async function reuse(): Promise<Buffers | null> {
+  if (stopped) throw new Stopped()
   if (free.length === 0 && made < ring) {
     made++
     return null
   }
-  while (free.length === 0) await new Promise<void>((resolve) => (wake = resolve))
+  while (free.length === 0 && !stopped) await new Promise<void>((resolve) => (wake = resolve))
+  if (stopped) throw new Stopped()
   return free.pop() as Buffers
 }
 
@@ -35,7 +42,9 @@ async function main(): Promise<void> {
     }
     port.postMessage({ columns: null })
   } catch (error) {
+    // `decode` closed its database on the way here.
+    if (stopped) return
     port.postMessage({ columns: null, error: { message: error instanceof Error ? error.message : String(error) } })
   }
 }
-void main()
+void main().finally(() => port?.close())

@@ -37,8 +37,8 @@ export type Tape = {
   read(options?: ReadOptions): Promise<TapeStream>
 }
 
-/** Opens a tape folder. Throws DataError when it is none, or of another schema. */
-export async function openTape(dir: string): Promise<Tape> {
+/** The manifest of a tape folder. Throws DataError when it is none, or of another schema. */
+export async function readManifest(dir: string): Promise<Manifest> {
   const path = join(dir, 'manifest.json')
   if (!existsSync(path)) {
     throw new DataError(
@@ -59,6 +59,12 @@ export async function openTape(dir: string): Promise<Tape> {
       `${path} has schema ${schema}, this program reads ${TAPE_SCHEMA}: import the tape again with this version`,
     )
   }
+  return manifest
+}
+
+/** Opens a tape folder. Throws DataError when it is none, of another schema, or a file is missing. */
+export async function openTape(dir: string): Promise<Tape> {
+  const manifest = await readManifest(dir)
   for (const file of manifest.files) {
     if (!existsSync(join(dir, file.path)))
       throw new DataError(
@@ -150,6 +156,7 @@ const RING = 4
 /** Decoding in a worker: it fills buffers, this side hands them back once the batch was used. */
 async function* fromWorker(request: DecodeRequest): AsyncIterator<Batch> & AsyncIterable<Batch> {
   const worker = new Worker(new URL('./decode-worker.js', import.meta.url), { workerData: { request, ring: RING } })
+  const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()))
   const ready: (Columns | null)[] = []
   let failed: unknown = null
   let wake: (() => void) | null = null
@@ -166,6 +173,10 @@ async function* fromWorker(request: DecodeRequest): AsyncIterator<Batch> & Async
     failed = error
     notify()
   })
+  worker.on('exit', () => {
+    failed ??= new DataError('FILE_UNREADABLE', 'the decoding worker ended early: run it again, with more memory when it happens again')
+    notify()
+  })
   try {
     for (;;) {
       while (ready.length === 0 && failed === null) await new Promise<void>((resolve) => (wake = resolve))
@@ -177,6 +188,8 @@ async function* fromWorker(request: DecodeRequest): AsyncIterator<Batch> & Async
       worker.postMessage(buffers, Object.values(buffers))
     }
   } finally {
-    await worker.terminate()
+    // Asked to stop, never killed: a thread that is ended inside a native call takes the process with it.
+    worker.postMessage(null)
+    await ended
   }
 }

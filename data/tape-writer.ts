@@ -1,11 +1,12 @@
 /**
  * Writes a tape. Owns the order of rows, the cut into files by UTC day and size, the checkpoints and the manifest; hides the staging
  * table and the books it keeps for checkpoints. Invariants: `time` never decreases; every file starts with what a run needs to start there; at
- * the target path there is a whole tape or nothing.
+ * the target path there is a whole tape or nothing. A checkpoint (and with it the cut at midnight) waits for the end of the exchange
+ * message and, for `FLUX_MAX` at most, for books that are crossed just then: a run that starts there must find every book.
  */
 import { createHash } from 'node:crypto'
 import { appendFileSync, createReadStream, existsSync, readdirSync } from 'node:fs'
-import { mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, open, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { assert } from '../engine/assert.ts'
 import {
@@ -22,7 +23,7 @@ import {
   type FeeDetail,
   type GridDetail,
 } from '../engine/message.ts'
-import { DAY, HOUR } from '../engine/units.ts'
+import { DAY, HOUR, MILLISECOND } from '../engine/units.ts'
 import { DataError } from './errors.ts'
 import { Database, type ColumnAppender } from './parquet.ts'
 import { TAPE_SCHEMA, type CoverageRow, type Manifest, type ManifestFile, type MarketRow } from './schema.ts'
@@ -30,6 +31,8 @@ import { TAPE_SCHEMA, type CoverageRow, type Manifest, type ManifestFile, type M
 /** Rows a file holds at most: what the staging table keeps in memory. */
 const FILE_ROWS = 1_000_000
 const STAGE_ROWS = 65_536
+/** A book crossed for longer than this is broken, not in flux (the engine's own bound). */
+const FLUX_MAX = 250 * MILLISECOND
 
 const STAGING = {
   time: 'double',
@@ -119,9 +122,13 @@ export class TapeWriter {
   #fileRows = 0
   #day = -1
   #part = 0
-  #hour = -1
+  #hourEnd = -Infinity
   readonly #files: { path: string; rows: number }[] = []
-  readonly #byKind = new Map<number, number>()
+  readonly #byKind = new Float64Array(KIND_NAMES.length)
+  /** Markets with rows: each must stand in markets.parquet, or no reader can name it. */
+  readonly #used: boolean[] = []
+  /** When the checkpoint that is due first had to wait for a crossed book; −1: none waits. */
+  #waitingSince = -1
   #rows = 0
   #from = -1
   #to = -1
@@ -154,8 +161,13 @@ export class TapeWriter {
       replace = false,
     }: { readonly name?: string; readonly source: string; readonly practice?: boolean; readonly replace?: boolean },
   ): Promise<TapeWriter> {
-    if (!replace && existsSync(dir) && readdirSync(dir).length > 0) {
-      throw new DataError('TAPE_EXISTS', `${dir} exists and is not empty: choose another folder, or remove it first`)
+    if (existsSync(dir) && readdirSync(dir).length > 0) {
+      if (!replace) throw new DataError('TAPE_EXISTS', `${dir} exists and is not empty: choose another folder, or remove it first`)
+      if (!existsSync(join(dir, 'manifest.json')))
+        throw new DataError(
+          'TAPE_EXISTS',
+          `${dir} is not empty and not a tape, so it is not replaced: choose another folder, or remove it first`,
+        )
     }
     await mkdir(dirname(dir), { recursive: true })
     const partial = join(dirname(dir), `.${basename(dir)}.partial-${process.pid}`)
@@ -180,29 +192,22 @@ export class TapeWriter {
       const time = batch.time[i] as number
       const flags = batch.flags[i] as number
       if ((flags & Flag.CHECKPOINT) !== 0) continue // ours are placed anew
-      assert(time >= this.#to, 'the rows of a tape come in the order of their time')
+      assert(time >= this.#to && Number.isSafeInteger(time), 'the rows of a tape come in the order of their time, in whole microseconds')
       if (this.#from < 0) this.#from = time
       this.#to = time
-      const hour = Math.floor(time / HOUR)
-      if (this.#atBorder && (hour !== this.#hour || this.#fileRows >= FILE_ROWS)) await this.#border(time, hour)
+      if (this.#atBorder && (time >= this.#hourEnd || this.#fileRows >= FILE_ROWS) && !this.#waits(time)) await this.#border(time)
       const kind = batch.kind[i] as number
       const venue = batch.timeVenue[i] as number
       const market = batch.market[i] as number
+      const quantity = batch.quantity[i] as number
+      assert(market >= -1 && market < this.#tickers.length, 'a market of a row has its number from the writer')
+      assert(Number.isSafeInteger(venue) && Number.isSafeInteger(quantity), 'venue times and quantities are whole')
       const detail = batch.detail[i] as number
       const text = detail < 0 ? null : (batch.details[detail] as string)
       if ((kind === Kind.DELTA || kind === Kind.TRADE) && time - venue > this.#lagMax) this.#lagMax = time - venue
-      this.#keep(market, kind, flags, batch.side[i] as number, batch.price[i] as number, batch.quantity[i] as number, venue, text)
-      await this.#put(
-        time,
-        venue,
-        market,
-        kind,
-        flags,
-        batch.side[i] as number,
-        batch.price[i] as number,
-        batch.quantity[i] as number,
-        text,
-      )
+      this.#keep(market, kind, flags, batch.side[i] as number, batch.price[i] as number, quantity, venue, text)
+      if (this.#stage.length === STAGE_ROWS) await this.#flushStage()
+      this.#put(time, venue, market, kind, flags, batch.side[i] as number, batch.price[i] as number, quantity, text)
       this.#atBorder = (flags & Flag.LAST) !== 0
     }
   }
@@ -218,6 +223,12 @@ export class TapeWriter {
       await this.abort()
       throw new DataError('TAPE_EMPTY', `${this.#target}: nothing to write, the input holds no usable row`)
     }
+    const named = new Set(extra.markets.map((m) => m.ticker))
+    assert(named.size === extra.markets.length, 'a market stands once in markets.parquet')
+    assert(
+      this.#tickers.every((ticker, m) => this.#used[m] !== true || named.has(ticker)),
+      'every market with rows stands in markets.parquet',
+    )
     await this.#flushFile()
     const markets = join(this.#partial, 'markets.parquet')
     await this.#database.writeRows(markets, MARKET_TYPES, extra.markets)
@@ -236,8 +247,8 @@ export class TapeWriter {
     }
     const byKind: Partial<Record<KindName, number>> = {}
     KIND_NAMES.forEach((name, kind) => {
-      const count = this.#byKind.get(kind)
-      if (count !== undefined) byKind[name] = count
+      const count = this.#byKind[kind] as number
+      if (count > 0) byKind[name] = count
     })
     const { markets: marketRows, coverage: _coverage, ...facts } = extra
     const manifest: Manifest = {
@@ -254,9 +265,17 @@ export class TapeWriter {
     }
     await writeFile(join(this.#partial, 'manifest.json'), `${JSON.stringify(manifest, null, 1)}\n`)
     await syncFolder(this.#partial, manifest)
-    if (this.#replace) await rm(this.#target, { recursive: true, force: true })
-    else await rm(this.#target, { recursive: false, force: true }).catch(() => rm(this.#target, { recursive: true, force: true }))
+    const old = `${this.#partial}.old`
+    if (this.#replace) {
+      if (existsSync(this.#target)) await rename(this.#target, old)
+    } else {
+      await rmdir(this.#target).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== 'ENOENT')
+          throw new DataError('TAPE_EXISTS', `${this.#target} was filled by somebody else meanwhile: choose another folder`, error)
+      })
+    }
     await rename(this.#partial, this.#target)
+    await rm(old, { recursive: true, force: true })
     return manifest
   }
 
@@ -268,7 +287,8 @@ export class TapeWriter {
 
   // ---------------------------------------------------------------------------------------------- inside
 
-  async #put(
+  /** One row into the stage; the caller has seen to the room. */
+  #put(
     time: number,
     venue: number,
     market: number,
@@ -278,19 +298,14 @@ export class TapeWriter {
     price: number,
     quantity: number,
     text: string | null,
-  ): Promise<void> {
+  ): void {
     const s = this.#stage
-    if (s.length === STAGE_ROWS) await this.#flushStage()
-    let detail: number | null = null
-    if (text !== null) {
-      detail = this.#details.length
-      this.#details.push(text)
-    }
     pushRow(s, time, venue, market, kind as Kind, flags, side, price, quantity)
-    s.detail[s.length - 1] = detail ?? -1
+    if (text !== null) s.detail[s.length - 1] = this.#details.push(text) - 1
     this.#fileRows++
     this.#rows++
-    this.#byKind.set(kind, (this.#byKind.get(kind) ?? 0) + 1)
+    this.#byKind[kind] = (this.#byKind[kind] as number) + 1
+    if (market >= 0) this.#used[market] = true
   }
 
   async #flushStage(): Promise<void> {
@@ -329,10 +344,18 @@ export class TapeWriter {
     this.#part++
   }
 
+  /** Whether the checkpoint that is due now waits for a book in flux. */
+  #waits(time: number): boolean {
+    if (!this.#kept.some((kept) => kept !== undefined && holdsBook(kept) && crossed(kept))) return false
+    if (this.#waitingSince < 0) this.#waitingSince = time
+    return time - this.#waitingSince <= FLUX_MAX
+  }
+
   /** A new hour, or a full file: checkpoints, and a new file when the day changed or this one is full. */
-  async #border(time: number, hour: number): Promise<void> {
+  async #border(time: number): Promise<void> {
     const day = Math.floor(time / DAY)
-    this.#hour = hour
+    this.#hourEnd = (Math.floor(time / HOUR) + 1) * HOUR
+    this.#waitingSince = -1
     if (day !== this.#day) {
       await this.#flushFile()
       this.#day = day
@@ -341,27 +364,21 @@ export class TapeWriter {
     for (let m = 0; m < this.#kept.length; m++) {
       const kept = this.#kept[m]
       if (kept === undefined || kept.done || kept.open) continue
-      await this.#put(time, kept.venueTime, m, Kind.CATALOG, Flag.LAST | Flag.CHECKPOINT, 0, 0, 0, JSON.stringify(kept.catalog))
-      if (!kept.synced || kept.catalog.status !== 'active' || crossed(kept)) continue
+      if (this.#stage.length === STAGE_ROWS) await this.#flushStage()
+      this.#put(time, kept.venueTime, m, Kind.CATALOG, Flag.LAST | Flag.CHECKPOINT, 0, 0, 0, JSON.stringify(kept.catalog))
+      if (!holdsBook(kept) || crossed(kept)) continue
       let left = kept.bids.size + kept.asks.size
-      await this.#put(time, kept.venueTime, m, Kind.CLEAR, Flag.CHECKPOINT | (left === 0 ? Flag.LAST : 0), 0, 0, 0, null)
+      if (this.#stage.length === STAGE_ROWS) await this.#flushStage()
+      this.#put(time, kept.venueTime, m, Kind.CLEAR, Flag.CHECKPOINT | (left === 0 ? Flag.LAST : 0), 0, 0, 0, null)
       for (const [side, levels] of [
         [0, kept.bids],
         [1, kept.asks],
       ] as const) {
         for (const price of [...levels.keys()].sort((a, b) => a - b)) {
           left--
-          await this.#put(
-            time,
-            kept.venueTime,
-            m,
-            Kind.LEVEL,
-            Flag.CHECKPOINT | (left === 0 ? Flag.LAST : 0),
-            side,
-            price,
-            levels.get(price) as number,
-            null,
-          )
+          const flags = Flag.CHECKPOINT | (left === 0 ? Flag.LAST : 0)
+          if (this.#stage.length === STAGE_ROWS) await this.#flushStage()
+          this.#put(time, kept.venueTime, m, Kind.LEVEL, flags, side, price, levels.get(price) as number, null)
         }
       }
     }
@@ -444,6 +461,11 @@ export class TapeWriter {
       default:
     }
   }
+}
+
+/** Whether a later row may build on the book: a market that pauses, or has yet to open, keeps its orders. */
+function holdsBook({ done, open, synced, catalog: { status } }: Kept): boolean {
+  return !done && !open && synced && (status === 'active' || status === 'inactive' || status === 'initialized')
 }
 
 function crossed(kept: Kept): boolean {

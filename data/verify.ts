@@ -3,19 +3,23 @@ import { existsSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Database, quote } from './parquet.ts'
-import { openTape } from './tape-reader.ts'
+import { readManifest } from './tape-reader.ts'
 import { describeFile } from './tape-writer.ts'
 
 export type Finding = { readonly path: string; readonly problem: string }
 
-/** Every file by size and SHA-256, rows and their order, and files that nobody knows. Empty: the tape is whole. */
+/** Every file by presence, size and SHA-256, rows and their order, and files that nobody knows. Empty: the tape is whole. */
 export async function verifyTape(dir: string): Promise<Finding[]> {
-  const { manifest } = await openTape(dir)
+  const manifest = await readManifest(dir)
   const findings: Finding[] = []
   const db = await Database.open()
   try {
     let last = -1
     for (const file of manifest.files) {
+      if (!existsSync(join(dir, file.path))) {
+        findings.push({ path: file.path, problem: 'is named in the manifest and is not there' })
+        continue
+      }
       const now = await describeFile(dir, file.path, file.rows)
       if (now.bytes !== file.bytes) findings.push({ path: file.path, problem: `has ${now.bytes} bytes, the manifest says ${file.bytes}` })
       else if (now.sha256 !== file.sha256)
@@ -35,6 +39,9 @@ export async function verifyTape(dir: string): Promise<Finding[]> {
   } finally {
     db.close()
   }
+  const rows = manifest.files.reduce((sum, f) => sum + (f.path.startsWith('messages/') ? f.rows : 0), 0)
+  if (rows !== manifest.rows)
+    findings.push({ path: 'manifest.json', problem: `says ${manifest.rows} rows, its message files hold ${rows}` })
   const known = new Set(['manifest.json', ...manifest.files.map((f) => f.path)])
   for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile()) continue

@@ -8,6 +8,7 @@
  */
 import { assert, AssertionError, unreachable } from './assert.ts'
 import { MarketBook, StrategyDesk, StrategyError, type DeskHost } from './desk.ts'
+import { Dispatch, type Notice } from './dispatch.ts'
 import { gridOf } from './grid.ts'
 import { Journal, JournalKind, Strings, type JournalSink } from './journal.ts'
 import { Markets, type Market } from './market.ts'
@@ -39,7 +40,7 @@ import { Sampler, type Markout } from './sampler.ts'
 import { marketEnd } from './settlement.ts'
 import type { MarketEnd, SessionEnd, SessionHeader } from './session.ts'
 import type { Strategy } from './strategy.ts'
-import { ASK, BID, MILLISECOND, PRICE_ONE, type Money, type Price, type SideCode, type Timestamp } from './units.ts'
+import { ASK, BID, MILLISECOND, PRICE_ONE, type Money, type SideCode, type Timestamp } from './units.ts'
 import type { Inbox, Venue } from './venue.ts'
 
 /** Still crossed this long after it began, without news: the market is unsynced. */
@@ -55,20 +56,6 @@ type Due =
   | { readonly type: 'flux'; readonly market: Market; readonly since: number }
   | { readonly type: 'sample'; readonly markout: Markout }
 
-type Notice =
-  | {
-      readonly type: 'trade'
-      readonly market: Market
-      readonly side: SideCode
-      readonly price: number
-      readonly quantity: number
-      readonly timeVenue: number
-    }
-  | { readonly type: 'fill'; readonly order: Order; readonly answer: Extract<Answer, { type: 'fill' }> }
-  | { readonly type: 'status'; readonly market: Market }
-  | { readonly type: 'settlement'; readonly market: Market; readonly positions: readonly number[] }
-  | { readonly type: 'external'; readonly detail: ExternalDetail; readonly timeVenue: number }
-
 export type EngineOptions = {
   readonly header: SessionHeader
   readonly strategies: readonly Strategy[]
@@ -83,8 +70,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   readonly words: Words
   readonly manager: OrderManager
   readonly #header: SessionHeader
-  readonly #strategies: readonly Strategy[]
-  readonly #desks: readonly StrategyDesk[]
+  readonly #dispatch: Dispatch
   readonly #venue: Venue
   readonly #samples: Samples
   readonly #sampler: Sampler
@@ -95,12 +81,13 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   #dirtySpare: Market[] = []
   #dirtyCount = 0
   #notices: Notice[] = []
-  readonly #listensToTrades: boolean
   readonly #ended: MarketEnd[] = []
   /** Raw time of the latest row, and the engine's clock (never behind it). */
   #rowTime = -Infinity
   #now = 0
   #rows = 0
+  /** Rows of the batch at hand that are done: what counts when a strategy throws in the middle. */
+  #rowsInBatch = 0
   #firstTime: number | null = null
   #warmupUntil = -Infinity
   /** Before `--from` the strategy hears nothing; from there on it hears, and trades after the warm-up. */
@@ -112,7 +99,6 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
 
   constructor({ header, strategies, venue, sink }: EngineOptions) {
     this.#header = header
-    this.#strategies = strategies
     this.#venue = venue
     this.#quietUntil = header.selection.from ?? -Infinity
     const strings = new Strings()
@@ -127,8 +113,10 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     this.#sampler = new Sampler(this.#samples, this.portfolio, this.words, (time, markout) =>
       this.#queue.push(Math.max(time, this.#now), Phase.TIMER, { type: 'sample', markout }),
     )
-    this.#desks = strategies.map((s, owner) => new StrategyDesk(this, owner, s.name))
-    this.#listensToTrades = strategies.some((s) => s.onTrade !== undefined)
+    this.#dispatch = new Dispatch(
+      strategies,
+      strategies.map((s, owner) => new StrategyDesk(this, owner, s.name)),
+    )
     venue.connect(this)
   }
 
@@ -152,7 +140,10 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     const tape = this.#venue.onTape
     for (let i = 0; i < length; i++) {
       const t = time[i] as number
-      if (t !== this.#rowTime) this.#advance(t)
+      if (t !== this.#rowTime) {
+        this.#rowsInBatch = i
+        this.#advance(t)
+      }
       const kind = kinds[i] as number
       if (kind >= Kind.CATALOG) {
         this.#rare(kind, marketColumn[i] as number, timeVenue[i] as number, batch.details[batch.detail[i] as number])
@@ -181,7 +172,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
         market.lastTrade = price
         if (watched && market.synced && (flags & Flag.EXECUTION) !== 0)
           tape.execution(market, side === BID ? ASK : BID, price, quantity, tv)
-        if (this.#listensToTrades) this.#notices.push({ type: 'trade', market, side, price, quantity, timeVenue: tv })
+        if (this.#dispatch.listensToTrades) this.#notices.push({ type: 'trade', market, side, price, quantity, timeVenue: tv })
         continue
       } else if (kind === Kind.CLEAR || kind === Kind.LEVEL) {
         if ((flags & Flag.CHECKPOINT) !== 0 && market.synced && !market.inSnapshot) {
@@ -208,6 +199,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       }
     }
     this.#rows += length
+    this.#rowsInBatch = 0
   }
 
   /** The tape is over: what is on its way still happens, strategies only hear of it. */
@@ -249,9 +241,9 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     return {
       complete,
       reason,
-      rows: this.#rows,
+      rows: this.#rows + this.#rowsInBatch,
       firstTime: this.#firstTime,
-      lastTime: this.#rows === 0 ? null : this.#rowTime,
+      lastTime: this.#firstTime === null ? null : this.#rowTime,
       marketsSeen: this.markets.seen,
       marketsTwoSided: this.#twoSided,
       marketsUnsyncedEver: this.#unsynced,
@@ -295,8 +287,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     const { from, warmup } = this.#header.selection
     this.#warmupUntil = (from !== null && from > time ? from : time) + warmup
     if (time >= this.#warmupUntil) this.#state.mode = 'running'
-    for (let owner = 0; owner < this.#strategies.length; owner++)
-      this.#call(owner, 'onStart', () => this.#strategies[owner]?.onStart?.(this.#desk(owner)))
+    this.#dispatch.start()
   }
 
   /** Messages never tie: the clock is at least one step past the last message. */
@@ -336,8 +327,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
         this.#maybeRetire(due.answer.order.market)
         break
       case 'wake':
-        if (this.#state.mode !== 'ending')
-          this.#call(due.owner, 'onWake', () => this.#strategies[due.owner]?.onWake?.(this.#desk(due.owner)))
+        if (this.#state.mode !== 'ending') this.#dispatch.wake(due.owner)
         break
       case 'retry':
         this.manager.retry(due.wish)
@@ -357,7 +347,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     if (this.#notices.length > 0) {
       const notices = this.#notices
       this.#notices = []
-      for (const notice of notices) this.#notify(notice)
+      if (this.#now >= this.#quietUntil) for (const notice of notices) this.#dispatch.notify(notice)
     }
     const dirty = this.#dirty
     const count = this.#dirtyCount
@@ -386,106 +376,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       }
       if (market.sampled) this.#sampler.touched(market, this.#now)
       if (market.status !== 'active' || this.#now < this.#quietUntil) continue
-      const view = this.bookOf(market)
-      for (let owner = 0; owner < this.#strategies.length; owner++) {
-        const strategy = this.#strategies[owner] as Strategy
-        if (strategy.onBook === undefined) continue
-        try {
-          strategy.onBook(view, this.#desk(owner))
-        } catch (error) {
-          throw this.#blame(error, owner, 'onBook')
-        }
-      }
+      this.#dispatch.book(this.bookOf(market))
     }
-  }
-
-  #notify(notice: Notice): void {
-    if (this.#now < this.#quietUntil) return
-    for (let owner = 0; owner < this.#strategies.length; owner++) {
-      const s = this.#strategies[owner] as Strategy
-      const desk = this.#desk(owner)
-      switch (notice.type) {
-        case 'trade':
-          this.#call(owner, 'onTrade', () =>
-            s.onTrade?.(
-              {
-                market: notice.market,
-                side: notice.side === BID ? 'bid' : 'ask',
-                price: notice.price as Price,
-                size: notice.quantity / 100,
-                timeVenue: notice.timeVenue as Timestamp,
-              },
-              desk,
-            ),
-          )
-          break
-        case 'fill':
-          if (notice.order.owner !== owner) break
-          this.#call(owner, 'onFill', () =>
-            s.onFill?.(
-              {
-                market: notice.order.market,
-                side: notice.order.side === BID ? 'bid' : 'ask',
-                price: notice.answer.price,
-                size: notice.answer.quantity / 100,
-                maker: notice.answer.maker,
-                fee: notice.answer.fee / 1e6,
-              },
-              desk,
-            ),
-          )
-          break
-        case 'status':
-          this.#call(owner, 'onStatus', () => s.onStatus?.(notice.market, desk))
-          break
-        case 'settlement':
-          this.#call(owner, 'onSettlement', () =>
-            s.onSettlement?.(
-              {
-                market: notice.market,
-                result: notice.market.result ?? '',
-                value: notice.market.settlementValue as Price,
-                position: (notice.positions[owner] ?? 0) / 100,
-              },
-              desk,
-            ),
-          )
-          break
-        case 'external':
-          this.#call(owner, 'onExternal', () =>
-            s.onExternal?.(
-              {
-                series: notice.detail.series,
-                value: notice.detail.value,
-                revision: notice.detail.revision,
-                timeVenue: notice.timeVenue as Timestamp,
-              },
-              desk,
-            ),
-          )
-          break
-        default:
-          unreachable(notice)
-      }
-    }
-  }
-
-  #call(owner: number, handler: string, run: () => void): void {
-    try {
-      run()
-    } catch (error) {
-      throw this.#blame(error, owner, handler)
-    }
-  }
-  /** A strategy's own error says whose it is and when; a broken invariant of ours stays what it is. */
-  #blame(error: unknown, owner: number, handler: string): unknown {
-    if (error instanceof AssertionError || error instanceof StrategyError) return error
-    const name = this.#strategies[owner]?.name ?? ''
-    return new StrategyError(
-      'STRATEGY_THREW',
-      `Strategy ${name} threw in ${handler}: ${error instanceof Error ? error.message : String(error)}`,
-      error,
-    )
   }
 
   // ------------------------------------------------------------------------------------------------ rows
@@ -724,9 +616,6 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   }
   bookOf(market: Market): MarketBook {
     return (market.view ??= new MarketBook(market))
-  }
-  #desk(owner: number): StrategyDesk {
-    return this.#desks[owner] as StrategyDesk
   }
 }
 
