@@ -72,7 +72,17 @@ export function backtestOptions(y: Argv): Argv {
     .option('out', { type: 'string', requiresArg: true, describe: 'Folder of the run (default: runs/<strategy>-<tape>-<digest>)' })
     .option('json', { type: 'boolean', default: false, describe: 'One JSON envelope on stdout and nothing else' })
     .option('quiet', { type: 'boolean', default: false, describe: 'No progress' })
+    .check((argv) => once(argv))
     .example('$0 backtest --tape tapes/btc --strategy lean --param size=5', '')
+}
+
+/** An option that takes one value was given once. */
+export function once(argv: Readonly<Record<string, unknown>>): true {
+  for (const [name, value] of Object.entries(argv)) {
+    if (Array.isArray(value) && !['_', 'param', 'market', 'series', 'path'].includes(name))
+      throw new Error(`--${name} was given ${value.length} times: give it once`)
+  }
+  return true
 }
 
 export async function runBacktest(argv: BacktestArguments): Promise<Outcome<BacktestData>> {

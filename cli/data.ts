@@ -2,7 +2,8 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Argv, CommandModule } from 'yargs'
-import { EXIT, UsageError } from './exit.ts'
+import { DataError } from '../data/errors.ts'
+import { EXIT, failureOf, UsageError } from './exit.ts'
 import { count, present, progress, tableText } from './output.ts'
 
 type Json = { json: boolean }
@@ -160,9 +161,19 @@ const list: CommandModule<object, Json & { dir: string }> = {
               .map((d) => join(argv.dir, d))
               .filter((d) => existsSync(join(d, 'manifest.json')))
           : []
+      if (argv.dir !== 'tapes' && !existsSync(argv.dir))
+        throw new DataError('FILE_MISSING', `${argv.dir} does not exist: give a folder of tapes`)
       const tapes = []
+      const warnings: string[] = []
       for (const folder of folders) {
-        const { manifest: m } = await openTape(folder)
+        let opened: Awaited<ReturnType<typeof openTape>>
+        try {
+          opened = await openTape(folder)
+        } catch (error) {
+          warnings.push(failureOf(error).message)
+          continue
+        }
+        const { manifest: m } = opened
         const bytes = m.files.reduce((a, f) => a + f.bytes, 0)
         tapes.push({
           tape: folder,
@@ -179,6 +190,7 @@ const list: CommandModule<object, Json & { dir: string }> = {
       }
       return {
         data: tapes,
+        warnings,
         text:
           tapes.length === 0
             ? `no tape in ${argv.dir}: make one with \`npx tapeline data practice\` or \`npx tapeline data import kalshi-ws <path> --tape <dir>\``
@@ -295,6 +307,8 @@ const book: CommandModule<object, Json & { market: string; tape: string; at?: st
       const { openTape } = await import('../data/tape-reader.ts')
       const { bookAt } = await import('../data/book-at.ts')
       const { parseInstant } = await import('./options.ts')
+      if (!Number.isSafeInteger(argv.depth) || argv.depth < 1)
+        throw new UsageError(`--depth ${argv.depth}: a whole number of levels above zero`)
       const b = await bookAt(await openTape(argv.tape), argv.market, parseInstant(argv.at, '--at'), argv.depth)
       const cents = (p: number): string => `${(p / 100).toFixed(1)}¢`
       const rows = Array.from({ length: Math.max(b.bids.length, b.asks.length) }, (_, i) => {
@@ -312,7 +326,7 @@ const book: CommandModule<object, Json & { market: string; tape: string; at?: st
         data: b,
         text: `${b.ticker} at ${new Date(b.time / 1000).toISOString()} · ${b.status}${b.synced ? '' : ' · NOT IN SYNC'}${b.closeTime === null ? '' : ` · closes ${new Date(b.closeTime / 1000).toISOString()}`}
 ${rows.length === 0 ? 'the book is empty' : tableText(['size', 'bid YES', 'ask YES', 'size', '(bid NO)'], rows)}
-${bid !== undefined && ask !== undefined ? `spread ${cents(ask.price - bid.price)}, mid ${((bid.price + ask.price) / 200).toFixed(2)}¢` : 'one-sided'}${b.lastTrade === null ? '' : ` · last trade ${b.lastTrade.quantity / 100} at ${cents(b.lastTrade.price)}`}
+${bid !== undefined && ask !== undefined ? `spread ${cents(ask.price - bid.price)}, mid ${((bid.price + ask.price) / 200).toFixed(2)}¢` : rows.length === 0 ? '' : 'one-sided'}${b.lastTrade === null ? '' : ` · last trade ${b.lastTrade.quantity / 100} at ${cents(b.lastTrade.price)}`}
 `,
       }
     }),

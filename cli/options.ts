@@ -131,5 +131,9 @@ export function makeStrategy(name: string, parameters: readonly string[]): Strat
       chosen[key] = value === 'true'
     } else chosen[key] = value
   }
-  return factory(chosen as Record<string, never>)
+  try {
+    return factory(chosen as Record<string, never>)
+  } catch (error) {
+    throw new UsageError(`--param ${parameters.join(' ')}: ${error instanceof Error ? error.message : String(error)}`)
+  }
 }

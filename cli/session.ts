@@ -7,6 +7,9 @@
  *
  * Paper and live add their lines when their adapters exist.
  */
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { HistoryFeed } from '../adapters/history/feed.ts'
 import { SimulatedVenue } from '../adapters/simulated/venue.ts'
@@ -18,6 +21,7 @@ import { Engine } from '../engine/engine.ts'
 import type { Delays, FillModelName, Limits, SessionHeader, SessionRecord, TapeFacts } from '../engine/session.ts'
 import { StrategyError } from '../engine/desk.ts'
 import type { Strategy } from '../engine/strategy.ts'
+import { UsageError } from './exit.ts'
 import { VERSION } from './version.ts'
 
 export type BacktestOptions = {
@@ -49,6 +53,7 @@ export type BacktestResult = {
 
 export async function backtest(options: BacktestOptions): Promise<BacktestResult> {
   const started = performance.now()
+  if (options.out !== null) await claim(options.out)
   const tape = await openTape(options.tape)
   const facts = await factsOf(tape, options)
   const header: SessionHeader = {
@@ -103,10 +108,20 @@ export async function backtest(options: BacktestOptions): Promise<BacktestResult
   }
   const end = engine.finish(reason, reason === 'end of tape')
   const record = run.record(header, end)
-  const folder =
-    options.out ?? join('runs', `${options.strategies.map((s) => s.name).join('+')}-${facts.name}-${record.digest.slice(0, 8)}`)
+  // Named by settings and outcome: two runs that differ in anything do not share a folder.
+  const id = createHash('sha256').update(JSON.stringify(header)).update(record.digest).digest('hex').slice(0, 8)
+  const folder = options.out ?? join('runs', `${options.strategies.map((s) => s.name).join('+')}-${facts.name}-${id}`)
   await writeRun(folder, record)
   return { record, folder, seconds: (performance.now() - started) / 1000, failure }
+}
+
+/** The folder of a run may be new, empty, or an older run; nothing else is written over. */
+async function claim(folder: string): Promise<void> {
+  if (existsSync(folder)) {
+    const free = statSync(folder).isDirectory() && (readdirSync(folder).length === 0 || existsSync(join(folder, 'session.json')))
+    if (!free) throw new UsageError(`--out ${folder} is there already and is no run: choose a new folder`)
+  }
+  await mkdir(folder, { recursive: true })
 }
 
 async function factsOf(tape: Tape, options: BacktestOptions): Promise<TapeFacts> {

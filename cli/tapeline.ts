@@ -17,7 +17,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 
 await yargs(hideBin(process.argv))
   .scriptName('tapeline')
-  .usage('$0 <command>\n\nBacktesting-first research and trading engine for Kalshi')
+  .usage('$0 <command>\n\nBacktesting-first research engine for Kalshi')
   .command(demoCommand)
   .command(backtestCommand)
   .command(dataCommand)
@@ -48,7 +48,8 @@ await yargs(hideBin(process.argv))
           .slice(2)
           .filter((a) => /^[a-z][a-z-]*$/.test(a))
           .slice(0, 1)
-          .join(' ')} --help)\n`,
+          .map((command) => `${command} `)
+          .join('')}--help)\n`,
       )
     process.exit(EXIT.usage)
   })

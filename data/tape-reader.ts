@@ -3,12 +3,13 @@
  * Invariants: rows come in file order whatever the batch size, and `time` never decreases.
  */
 import { existsSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import type { Batch } from '../engine/message.ts'
 import { decode, type Columns, type DecodeRequest } from './decode.ts'
 import { DataError } from './errors.ts'
+import { describeFile } from './tape-writer.ts'
 import { Database, quote } from './parquet.ts'
 import { TAPE_SCHEMA, type CoverageRow, type Manifest, type MarketRow } from './schema.ts'
 
@@ -72,7 +73,13 @@ export async function openTape(dir: string): Promise<Tape> {
         `${join(dir, file.path)} is named in the manifest and is not there: the tape is damaged, import it again`,
       )
   }
+  for (const file of manifest.files) {
+    const { size } = await stat(join(dir, file.path))
+    if (size !== file.bytes) throw damaged(dir, file.path)
+  }
   const table = async (file: string): Promise<Record<string, unknown>[]> => {
+    const known = manifest.files.find((f) => f.path === file)
+    if (known === undefined || (await describeFile(dir, file, 0)).sha256 !== known.sha256) throw damaged(dir, file)
     const db = await Database.open()
     try {
       return await db.rows(`SELECT * FROM read_parquet(${quote(join(dir, file))})`)
@@ -93,6 +100,14 @@ export async function openTape(dir: string): Promise<Tape> {
     coverage: async () => (await table('coverage.parquet')) as unknown as CoverageRow[],
     read: (options = {}) => read(dir, manifest, options, async () => (await table('markets.parquet')) as unknown as MarketRow[]),
   }
+}
+
+/** Small tables are checked whole each time they are read; the messages, which are large, by size here and whole by `data verify`. */
+function damaged(dir: string, file: string): DataError {
+  return new DataError(
+    'TAPE_DAMAGED',
+    `${join(dir, file)} is not the file that the manifest describes: \`tapeline data verify ${dir}\` says more; import the tape again`,
+  )
 }
 
 async function read(dir: string, manifest: Manifest, options: ReadOptions, markets: () => Promise<MarketRow[]>): Promise<TapeStream> {

@@ -89,6 +89,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   /** Rows of the batch at hand that are done: what counts when a strategy throws in the middle. */
   #rowsInBatch = 0
   #firstTime: number | null = null
+  /** First row that a strategy could hear of. */
+  #heardFrom: number | null = null
   #warmupUntil = -Infinity
   /** Before `--from` the strategy hears nothing; from there on it hears, and trades after the warm-up. */
   readonly #quietUntil: number
@@ -242,8 +244,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       complete,
       reason,
       rows: this.#rows + this.#rowsInBatch,
-      firstTime: this.#firstTime,
-      lastTime: this.#firstTime === null ? null : this.#rowTime,
+      firstTime: this.#heardFrom,
+      lastTime: this.#heardFrom === null ? null : this.#rowTime,
       marketsSeen: this.markets.seen,
       marketsTwoSided: this.#twoSided,
       marketsUnsyncedEver: this.#unsynced,
@@ -278,6 +280,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     this.#rowTime = time
     this.#setNow(time)
     this.#state.lastRow = this.#now
+    if (this.#heardFrom === null && time >= this.#quietUntil) this.#heardFrom = time
     if (this.#firstTime === null) this.#begin(time)
     else if (this.#state.mode === 'warmup' && time >= this.#warmupUntil) this.#setMode(this.#operatorMode)
   }

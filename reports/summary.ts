@@ -41,13 +41,15 @@ export function summarise(record: SessionRecord, analysis: Analysis = analyse(re
 export function warningsOf({ header, end }: SessionRecord, analysis: Analysis): string[] {
   const out: string[] = []
   const { tape } = header
+  const resting = analysis.trading.fills.some((f) => f.maker) || end.fills === 0
   if (!end.complete) out.push(`Partial: the session ended early (${end.reason}). Every figure covers only the part that ran.`)
   if (end.fills === 0) {
     const top = analysis.refusals
       .slice(0, 3)
       .map((r) => `${r.reason} ${r.count.toLocaleString('en-US')}`)
       .join(', ')
-    if (end.marketsTwoSided === 0) out.push('No fills: no market ever had a synced two-sided book, so the strategy was never asked.')
+    if (end.firstTime === null) out.push('No fills: nothing was recorded in the chosen span.')
+    else if (end.marketsTwoSided === 0) out.push('No fills: no market ever had a synced two-sided book, so the strategy was never asked.')
     else if (end.signals === 0)
       out.push(`No fills: the strategy saw ${end.marketsTwoSided} two-sided market(s) and never asked for anything.`)
     else if (end.orders === 0) out.push(`No fills: ${end.signals.toLocaleString('en-US')} signals, all refused by risk (${top}).`)
@@ -59,8 +61,10 @@ export function warningsOf({ header, end }: SessionRecord, analysis: Analysis): 
   const events = new Set(end.markets.filter((m) => m.fills > 0).map((m) => m.event)).size
   if (end.fills > 0 && events < 20) out.push(`Few independent outcomes: ${events} event(s). Trades of one event win and lose together.`)
   if (analysis.daily.length < 30) out.push(`Short span: ${analysis.daily.length} day(s). Ratios of daily returns are withheld below 30.`)
-  if (tape.labels === 'inferred')
-    out.push('Trades are inferred from volume (the recording has no trade channel): queue positions are estimates. Compare --fills strict.')
+  if (tape.labels === 'inferred' && resting)
+    out.push(
+      `Trades are inferred from volume (the recording has no trade channel): queue positions are estimates.${header.fills === 'strict' ? '' : ' Compare --fills strict.'}`,
+    )
   if (tape.labels === 'none')
     out.push('Trades are unknown (neither prints nor volume were recorded): resting orders can only fill when the book crosses them.')
   if (tape.gaps > 0) out.push(`The recording has ${tape.gaps} gap(s); nothing is traded or filled in a market until its next snapshot.`)
@@ -72,7 +76,8 @@ export function warningsOf({ header, end }: SessionRecord, analysis: Analysis): 
         `${undetermined.length} position(s) never settled on this tape: marked where they could be closed${undetermined.some((m) => m.markBasis === 'no quote: worst case') ? ', at worst case where nobody quoted' : ''}. Outcomes can be added with \`tapeline data import results\`.`,
       )
   }
-  if (header.fills === 'touch') out.push('Optimistic fill model: every trade at our price fills us as if we were first in the queue.')
+  if (header.fills === 'touch' && resting)
+    out.push('Optimistic fill model: every trade at our price fills us as if we were first in the queue.')
   return out
 }
 

@@ -8,6 +8,7 @@ import type { Strategy } from '../engine/index.ts'
  * stand better than one tick inside the touch and never cross it.
  */
 export function lean({ size = 10, edge = 1, lean: leaning = 0.5, positionMax = 100 } = {}): Strategy {
+  if (!(size > 0) || !(edge >= 0) || !(positionMax >= 0)) throw new RangeError('lean needs size above 0, edge and positionMax of 0 or more')
   return {
     name: 'lean',
     parameters: { size, edge, lean: leaning, positionMax },

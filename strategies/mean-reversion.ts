@@ -8,6 +8,8 @@ import { rollingByMarket, type Strategy } from '../engine/index.ts'
  * through the touch, so that a touch that moves a tick on the way is still taken.
  */
 export function meanReversion({ window = 100, minimum = 30, threshold = 2, size = 10, positionMax = 100 } = {}): Strategy {
+  if (!Number.isInteger(window) || window < 2 || minimum > window || !(threshold > 0) || !(size > 0))
+    throw new RangeError('mean-reversion needs a whole window of 2 or more, minimum within it, threshold and size above 0')
   const mids = rollingByMarket(window) // exact integer sums: a constant window has zero deviation
   return {
     name: 'mean-reversion',

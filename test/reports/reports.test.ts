@@ -101,7 +101,7 @@ describe('a report', () => {
     )
     expect(refused.summary.warnings[0]).toMatch(/all refused by risk \(warmup/)
     expect(quiet.html.includes('Read this first')).toBe(true)
-    expect(buildReport(record([], [idle])).summary.warnings[0]).toMatch(/no market ever had a synced/)
+    expect(buildReport(record([], [idle])).summary.warnings[0]).toMatch(/nothing was recorded in the chosen span/)
   })
 
   it('names practice data in its first line', () => {
