@@ -246,6 +246,7 @@ const stats: CommandModule<object, Json & { tape: string }> = {
       return {
         data: s,
         text: `${s.name}: ${count(s.rows)} rows, ${count(s.markets)} markets, ${s.from} to ${s.to}
+  recorded      ${s.recordedHours.toFixed(2)} market-hours${s.clock.length > 1 ? ` in ${s.clock.length} connections` : ''}, over a span of ${s.hours.toFixed(2)} hours
   in sync       ${s.coverage === null ? 'n/a' : `${(s.coverage * 100).toFixed(3)} % of recorded time`}; ${s.gaps} gaps, ${s.resyncs} resyncs, ${s.inFlux} in flux, ${s.lastingCrosses} lasting crosses, ${s.negativeLevels} negative levels, ${s.quarantined} quarantined
   audit         ${s.audits === 0 ? 'n/a (no ticker)' : `${count(s.auditsEqual)} of ${count(s.audits)} tickers had our best prices (${((s.auditsEqual / s.audits) * 100).toFixed(1)} %)`}
   rows          ${Object.entries(s.byKind)

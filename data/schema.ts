@@ -93,7 +93,7 @@ export type MarketRow = {
   readonly rows: number
   readonly deltas: number
   readonly trades: number
-  /** Contracts in trade rows, and contracts by the exchange's own cumulative volume over the same span (null: unknown). */
+  /** `trades`, and the contracts in them: prints, or decreases labelled as trades where there are none. Contracts by the exchange's own cumulative volume over the same span (null: unknown). */
   readonly tradedQuantity: number
   readonly venueQuantity: number | null
   /** Only best prices known at the start: a backtest refuses it. */

@@ -26,6 +26,8 @@ export type TapeStats = {
   readonly from: string
   readonly to: string
   readonly hours: number
+  /** Hours of market time that somebody recorded; the span may be much longer. */
+  readonly recordedHours: number
   /** Share of recorded market time in which the book was synced. */
   readonly coverage: number | null
   readonly gaps: number
@@ -150,6 +152,7 @@ export async function tapeStats(tape: Tape): Promise<TapeStats> {
     from: iso(manifest.from),
     to: iso(manifest.to),
     hours: (manifest.to - manifest.from) / 3_600_000_000,
+    recordedHours: recorded / 3_600_000_000,
     coverage: recorded === 0 ? null : sum((c) => c.synced) / recorded,
     gaps: manifest.gaps,
     resyncs: sum((c) => c.resyncs),

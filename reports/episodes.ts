@@ -183,3 +183,8 @@ export function tradingOf(record: SessionRecord): Trading {
   }
   return { fills, episodes }
 }
+
+/** + for a buy of YES, − for a sale. */
+export function sign(fill: Pick<Fill, 'side'>): 1 | -1 {
+  return fill.side === 'bid' ? 1 : -1
+}

@@ -1,6 +1,11 @@
-/** The summary: every number of the report as data, and one screen of it as text. Owns the choice of the dozen that come first and the warnings; hides nothing. */
+/**
+ * The summary: every number of the report as data, and one screen of it as text. Owns the choice of the dozen that come first and the warnings;
+ * hides nothing. Invariant: text from outside reaches a terminal without control characters.
+ */
 import type { SessionRecord } from '../engine/session.ts'
-import { analyse, money, type Analysis, type Metric } from './metrics.ts'
+import type { Metric } from './figures.ts'
+import type { Analysis } from './metrics.ts'
+import { contracts, count, money, moneySigned, plural, utc } from './words.ts'
 
 export type Summary = {
   readonly schema: 'tapeline.summary/1'
@@ -14,11 +19,13 @@ export type Summary = {
   readonly refusals: Analysis['refusals']
   readonly rejections: Analysis['rejections']
   readonly markouts: Analysis['markouts']
+  readonly bridge: Analysis['bridge']
+  readonly byReason: Analysis['byReason']
   readonly daily: Analysis['daily']
   readonly markets: SessionRecord['end']['markets']
 }
 
-export function summarise(record: SessionRecord, analysis: Analysis = analyse(record)): Summary {
+export function summarise(record: SessionRecord, analysis: Analysis): Summary {
   const { markets, ...end } = record.end
   return {
     schema: 'tapeline.summary/1',
@@ -32,60 +39,83 @@ export function summarise(record: SessionRecord, analysis: Analysis = analyse(re
     refusals: analysis.refusals,
     rejections: analysis.rejections,
     markouts: analysis.markouts,
+    bridge: analysis.bridge,
+    byReason: analysis.byReason,
     daily: analysis.daily,
     markets,
   }
 }
 
 /** What a reader must know before believing a number, the gravest first. */
-export function warningsOf({ header, end }: SessionRecord, analysis: Analysis): string[] {
+function warningsOf({ header, end }: SessionRecord, { metrics, trading, daily, refusals, rejections }: Analysis): string[] {
   const out: string[] = []
   const { tape } = header
-  const resting = analysis.trading.fills.some((f) => f.maker) || end.fills === 0
+  // What is said of queues matters to orders that rest.
+  const resting = end.fills === 0 || trading.fills.some((f) => f.maker)
+  const strict = header.fills === 'strict' ? '' : ' Compare --fills strict.'
   if (!end.complete) out.push(`Partial: the session ended early (${end.reason}). Every figure covers only the part that ran.`)
   if (end.fills === 0) {
-    const top = analysis.refusals
-      .slice(0, 3)
-      .map((r) => `${r.reason} ${r.count.toLocaleString('en-US')}`)
-      .join(', ')
+    const top = listed(refusals, 3)
     if (end.firstTime === null) out.push('No fills: nothing was recorded in the chosen span.')
     else if (end.marketsTwoSided === 0) out.push('No fills: no market ever had a synced two-sided book, so the strategy was never asked.')
     else if (end.signals === 0)
-      out.push(`No fills: the strategy saw ${end.marketsTwoSided} two-sided market(s) and never asked for anything.`)
-    else if (end.orders === 0) out.push(`No fills: ${end.signals.toLocaleString('en-US')} signals, all refused by risk (${top}).`)
-    else
-      out.push(`No fills: ${end.orders.toLocaleString('en-US')} orders were sent and none traded${top === '' ? '' : `; refusals: ${top}`}.`)
+      out.push(`No fills: the strategy saw ${plural(end.marketsTwoSided, 'two-sided market')} and never asked for anything.`)
+    else if (end.orders === 0) out.push(`No fills: ${plural(end.signals, 'signal')}, all refused by risk (${top}).`)
+    else {
+      const why = [top === '' ? '' : `refusals: ${top}`, rejections.length === 0 ? '' : `rejections: ${listed(rejections, 3)}`].filter(
+        (t) => t !== '',
+      )
+      out.push(`No fills: ${plural(end.orders, 'order')} sent and none traded${why.length === 0 ? '' : `; ${why.join('; ')}`}.`)
+    }
   }
-  const trades = analysis.trading.episodes.filter((e) => e.exit !== 'open').length
-  if (end.fills > 0 && trades < 30) out.push(`Small sample: ${trades} closed trade(s). Win rate and means say little below 30.`)
-  const events = new Set(end.markets.filter((m) => m.fills > 0).map((m) => m.event)).size
-  if (end.fills > 0 && events < 20) out.push(`Few independent outcomes: ${events} event(s). Trades of one event win and lose together.`)
-  if (analysis.daily.length < 30) out.push(`Short span: ${analysis.daily.length} day(s). Ratios of daily returns are withheld below 30.`)
+  const closed = trading.episodes.filter((e) => e.exit !== 'open').length
+  if (end.fills > 0 && closed < 30) out.push(`Small sample: ${plural(closed, 'closed trade')}. Win rate and means say little below 30.`)
+  const traded = end.markets.filter((m) => m.fills > 0)
+  const events = new Set(traded.map((m) => m.event)).size
+  if (end.fills > 0 && events < 20)
+    out.push(`Few independent outcomes: ${plural(events, 'event')}. Trades of one event win and lose together.`)
+  const interval = metric(metrics, 'net').interval
+  if (interval !== null && interval[0] <= 0 && interval[1] >= 0)
+    out.push(`Net P&L cannot be told from luck: its 95 % interval (${money(interval[0])} … ${money(interval[1])}) includes zero.`)
+  const without = metric(metrics, 'netWithoutBest').value
+  if (without !== null && without <= 0 && end.equity > header.cash)
+    out.push(`The profit comes from a few markets: without the best five, net P&L is ${money(without)}.`)
+  if (daily.length < 30) out.push(`Short span: ${plural(daily.length, 'day')}. Ratios of daily returns are withheld below 30.`)
   if (tape.labels === 'inferred' && resting)
-    out.push(
-      `Trades are inferred from volume (the recording has no trade channel): queue positions are estimates.${header.fills === 'strict' ? '' : ' Compare --fills strict.'}`,
-    )
+    out.push(`Trades are inferred from volume (the recording has no trade channel): queue positions are estimates.${strict}`)
+  if (tape.labels === 'mixed' && resting)
+    out.push(`For some markets trades are inferred from volume: queue positions there are estimates.${strict}`)
   if (tape.labels === 'none')
     out.push('Trades are unknown (neither prints nor volume were recorded): resting orders can only fill when the book crosses them.')
-  if (tape.gaps > 0) out.push(`The recording has ${tape.gaps} gap(s); nothing is traded or filled in a market until its next snapshot.`)
-  const open = end.markets.filter((m) => m.position !== 0)
+  if (tape.gaps > 0)
+    out.push(`The recording has ${plural(tape.gaps, 'gap')}; nothing is traded or filled in a market until its next snapshot.`)
+  const open = end.markets.filter((m) => m.position !== 0 && m.result === null)
   if (open.length > 0) {
-    const undetermined = open.filter((m) => m.result === null)
-    if (undetermined.length > 0)
-      out.push(
-        `${undetermined.length} position(s) never settled on this tape: marked where they could be closed${undetermined.some((m) => m.markBasis === 'no quote: worst case') ? ', at worst case where nobody quoted' : ''}. Outcomes can be added with \`tapeline data import results\`.`,
-      )
+    const blind = open.filter((m) => m.markBasis === 'no quote: worst case').length
+    const value = open.reduce((a, m) => a + m.liquidationValue, 0)
+    const mid = open.reduce((a, m) => a + m.midValue, 0)
+    out.push(
+      `${plural(open.length, 'position')} never settled on this tape: marked where they could be closed (${money(value)}; ${money(mid)} at the mid)${blind > 0 ? `, ${count(blind)} at worst case where nobody quoted` : ''}. Outcomes can be added with \`tapeline data import results\`.`,
+    )
   }
   if (header.fills === 'touch' && resting)
     out.push('Optimistic fill model: every trade at our price fills us as if we were first in the queue.')
   return out
 }
 
+/** What each fill model means, in a trader's words. */
 export const FILL_MODELS = {
   strict: 'a resting order fills only when a trade goes through its price',
   queue:
     'a resting order waits behind the quantity that was there; trades at its price advance it, cancels do not; depth arriving through its price fills it',
   touch: 'a resting order fills at any trade at its price, as if first in the queue (optimistic)',
+} as const
+export const LABELS = {
+  'paired with prints': 'told from cancels by pairing each decrease of the book with a recorded print',
+  inferred: 'inferred from volume and last price (no trade channel was recorded)',
+  mixed: 'paired with recorded prints in some markets, inferred from volume in others',
+  true: 'known exactly: the tape was made with them',
+  none: 'unknown: neither prints nor volume were recorded',
 } as const
 
 export function metric(metrics: readonly Metric[], id: string): Metric {
@@ -97,79 +127,66 @@ function shown(metrics: readonly Metric[], id: string): string {
   const m = metric(metrics, id)
   return m.value === null ? `n/a (${m.reason})` : m.text
 }
-
-/** One screen. */
-export function terminalText(s: Summary, colour: boolean): string {
-  const paint = (text: string, code: number): string => (colour ? `\u001b[${code}m${text}\u001b[0m` : text)
-  const m = s.metrics
-  const net = metric(m, 'net')
-  const lines: string[] = []
-  if (s.practice) lines.push(paint('PRACTICE DATA: made by a seeded population of agents, not recorded from an exchange', 33))
-  const { tape } = s.header
-  lines.push(
-    paint(`${s.header.strategies.map((x) => x.name).join(' + ')} on ${tape.name}`, 1) +
-      ` · ${s.header.fills} fills · ${s.complete ? 'complete' : 'PARTIAL'}`,
-  )
-  lines.push(
-    `${s.end.rows.toLocaleString('en-US')} rows · ${s.end.marketsSeen} markets · ${utc(s.end.firstTime)} to ${utc(s.end.lastTime)} UTC · labels ${tape.labels} · ${tape.gaps} gaps`,
-  )
-  lines.push('')
-  const wide = (label: string, text: string): string => `  ${label.padEnd(22)}${text}`
-  const interval = net.interval === null ? '' : `   (95 % ${money(net.interval[0])} … ${money(net.interval[1])})`
-  lines.push(wide('Net P&L', paint(net.text, (net.value ?? 0) >= 0 ? 32 : 31) + interval))
-  lines.push(wide('Gross / fees', `${shown(m, 'gross')} / ${shown(m, 'fees')}`))
-  const win = metric(m, 'winRate')
-  lines.push(
-    wide('Win rate', win.value === null ? `n/a (${win.reason})` : `${win.text} of ${win.n} trades; break-even ${shown(m, 'breakEven')}`),
-  )
-  lines.push(wide('Sharpe', shown(m, 'sharpe')))
-  lines.push(wide('Largest drawdown', shown(m, 'drawdown')))
-  lines.push(wide('Fill rate', `${shown(m, 'fillRate')} of orders, ${shown(m, 'fillRateContracts')} of contracts`))
-  lines.push(wide('Orders / fills', `${shown(m, 'orders')} / ${s.end.fills.toLocaleString('en-US')}   maker ${shown(m, 'makerShare')}`))
-  lines.push(wide('Markout, 1 min', shown(m, 'markout')))
-  lines.push(
-    wide(
-      'Refused',
-      s.refusals.length === 0
-        ? 'nothing'
-        : s.refusals
-            .slice(0, 4)
-            .map((r) => `${r.reason} ${r.count.toLocaleString('en-US')}`)
-            .join(', '),
-    ),
-  )
-  if (s.rejections.length > 0)
-    lines.push(
-      wide(
-        'Rejected by venue',
-        s.rejections
-          .slice(0, 4)
-          .map((r) => `${r.reason} ${r.count.toLocaleString('en-US')}`)
-          .join(', '),
-      ),
-    )
-  const traded = [...s.markets].filter((x) => x.fills > 0).sort((a, b) => b.pnl - a.pnl)
-  if (traded.length > 1) {
-    const name = (x: (typeof traded)[number]): string => `${x.ticker} ${money(x.pnl)}`
-    lines.push(wide('Best', traded.slice(0, 2).map(name).join(', ')))
-    lines.push(wide('Worst', traded.slice(-2).reverse().map(name).join(', ')))
-  }
-  const open = s.markets.filter((x) => x.position !== 0)
-  if (open.length > 0)
-    lines.push(
-      wide(
-        'Left open',
-        open
-          .slice(0, 3)
-          .map((x) => `${x.ticker} ${x.position > 0 ? 'YES' : 'NO'} ${Math.abs(x.position) / 100}`)
-          .join(', ') + (open.length > 3 ? `, … ${open.length} in all` : ''),
-      ),
-    )
-  lines.push('')
-  for (const w of s.warnings) lines.push(`${paint('!', 33)} ${w}`)
-  return `${lines.join('\n')}\n`
+function listed(rows: Analysis['refusals'], most: number): string {
+  return rows
+    .slice(0, most)
+    .map((r) => `${r.reason} ${count(r.count)}`)
+    .join(', ')
 }
 
-export function utc(time: number | null): string {
-  return time === null ? '—' : new Date(time / 1000).toISOString().slice(0, 19).replace('T', ' ')
+const COLORS = { yellow: 33, green: 32, red: 31, bold: 1 } as const
+/** Text from outside may hold codes that move a terminal's cursor or rename its window. */
+function plain(text: string): string {
+  return text.replaceAll(/\p{Cc}/gu, ' ')
+}
+
+/** One screen. */
+export function renderTerminal(s: Summary, { color }: { readonly color: boolean }): string {
+  const paint = (text: string, tone: keyof typeof COLORS): string => (color ? `\u001b[${COLORS[tone]}m${text}\u001b[0m` : text)
+  const m = s.metrics
+  const { tape } = s.header
+  const lines: string[] = []
+  if (s.practice) lines.push(paint('PRACTICE DATA: made by a seeded population of agents, not recorded from an exchange', 'yellow'))
+  lines.push(
+    `${paint(plain(`${s.header.strategies.map((x) => x.name).join(' + ')} on ${tape.name}`), 'bold')} · ${s.header.fills} fills · ${s.complete ? 'complete' : paint('PARTIAL', 'yellow')}`,
+  )
+  lines.push(
+    `${count(s.end.rows)} rows · ${plural(s.end.marketsSeen, 'market')} · ${utc(s.end.firstTime)} to ${utc(s.end.lastTime)} UTC · labels ${tape.labels} · ${plural(tape.gaps, 'gap')}`,
+  )
+  lines.push('')
+  const wide = (label: string, text: string): void => void lines.push(`  ${label.padEnd(20)}${text}`)
+  const net = metric(m, 'net')
+  const interval = net.interval === null ? '' : `   (95 % ${money(net.interval[0])} … ${money(net.interval[1])})`
+  wide('Net P&L', paint(moneySigned(net.value ?? 0), (net.value ?? 0) >= 0 ? 'green' : 'red') + interval)
+  wide('Gross / fees', `${shown(m, 'gross')} / ${shown(m, 'fees')}`)
+  const win = metric(m, 'winRate')
+  wide(
+    'Win rate',
+    win.value === null ? `n/a (${win.reason})` : `${win.text} of ${plural(win.n ?? 0, 'trade')}; break-even ${shown(m, 'breakEven')}`,
+  )
+  wide('Sharpe', shown(m, 'sharpe'))
+  wide('Largest drawdown', `${shown(m, 'drawdown')} (${shown(m, 'drawdownShare')} of the peak)`)
+  const rate = metric(m, 'fillRate')
+  wide('Fill rate', rate.value === null ? `n/a (${rate.reason})` : `${rate.text} of orders, ${shown(m, 'fillRateContracts')} of contracts`)
+  const maker = metric(m, 'makerShare')
+  wide(
+    'Orders / fills',
+    `${shown(m, 'orders')} / ${count(s.end.fills)}${maker.value === null ? '' : `   ${maker.text} of contracts as maker`}`,
+  )
+  wide('Markout, 1 min', shown(m, 'markout'))
+  wide('Refused by risk', s.refusals.length === 0 ? 'nothing' : listed(s.refusals, 4))
+  if (s.rejections.length > 0) wide('Rejected by venue', listed(s.rejections, 4))
+  const traded = s.markets.filter((x) => x.fills > 0).sort((a, b) => b.pnl - a.pnl || (a.ticker < b.ticker ? -1 : 1))
+  const named = (list: typeof traded): string => list.map((x) => `${plain(x.ticker)} ${moneySigned(x.pnl)}`).join(', ')
+  const ends = Math.min(3, Math.ceil(traded.length / 2))
+  if (ends > 0) wide('Best', named(traded.slice(0, ends)))
+  if (traded.length > ends) wide('Worst', named(traded.slice(ends).slice(-3).reverse()))
+  const open = s.markets.filter((x) => x.position !== 0)
+  if (open.length > 0) {
+    const held = open.slice(0, 3).map((x) => `${plain(x.ticker)} ${x.position > 0 ? 'YES' : 'NO'} ${contracts(Math.abs(x.position))}`)
+    wide('Left open', held.join(', ') + (open.length > 3 ? `, … ${count(open.length)} in all` : ''))
+  }
+  if (s.warnings.length > 0) lines.push('')
+  for (const w of s.warnings) lines.push(`${paint('!', 'yellow')} ${plain(w)}`)
+  return `${lines.join('\n')}\n`
 }

@@ -11,6 +11,7 @@ import {
   createBatch,
   Flag,
   Kind,
+  Label,
   LABEL_NAMES,
   labelOf,
   pushRow,
@@ -160,6 +161,9 @@ class Importer {
     this.#known = known
     this.#yesPrices = yesPrices
     this.#labeler = new Labeler((row) => this.#out.push(row))
+    this.#ends = [...known.connections]
+      .map(([connection, { last }]) => ({ connection, time: last - (known.offsets.get(connection) ?? 0) }))
+      .sort((a, b) => a.time - b.time)
   }
 
   get pending(): number {
@@ -175,8 +179,10 @@ class Importer {
   frame(frame: Frame): void {
     const receive = receiveOf(frame)
     const offset = this.#known.offsets.get(frame.connection) ?? 0
-    if (Number.isFinite(receive)) this.#time = Math.max(this.#time, receive - offset)
-    if (this.#time > this.#nextClose + CLOSE_GRACE) this.#closeDue()
+    if (Number.isFinite(receive) && receive - offset > this.#time) {
+      this.#silent(receive - offset)
+      this.#time = receive - offset
+    }
     switch (frame.type) {
       case 'subscribed':
         return this.#subscribed(frame)
@@ -216,11 +222,18 @@ class Importer {
       pushRow(this.#batch, row.time, row.timeVenue, row.market, row.kind, row.flags, row.side, row.price, row.quantity, row.detail)
       this.rows++
       if (row.kind === Kind.DELTA && row.quantity < 0) {
-        const key = `${labelOf(row.flags)} ${row.flags & Flag.INFERRED} ${this.#seriesByNumber.get(row.market) ?? ''}`
+        const key = `${labelOf(row.flags)} ${row.flags & Flag.INFERRED} ${this.#byNumber.get(row.market)?.series ?? ''}`
         const share = this.#shares.get(key) ?? { count: 0, quantity: 0 }
         share.count++
         share.quantity -= row.quantity
         this.#shares.set(key, share)
+        if (labelOf(row.flags) === Label.TRADE && (row.flags & Flag.INFERRED) !== 0) {
+          const market = this.#byNumber.get(row.market)
+          if (market !== undefined) {
+            market.trades++
+            market.tradedQuantity -= row.quantity
+          }
+        }
       }
     }
     this.#out.length = 0
@@ -303,7 +316,7 @@ class Importer {
     })
     if (Number.isFinite(close) && market.closeTime !== close) {
       market.closeTime = close
-      this.#nextClose = -Infinity
+      this.#nextClose = Math.min(this.#nextClose, market.closeTime ?? Infinity)
       this.#labeler.market(market.number, this.#hasPrints(market), close)
       this.#rare(market, Kind.STATUS, this.#time, { status: market.status, closeTime: close })
     }
@@ -481,7 +494,7 @@ class Importer {
       this.#rare(market, Kind.STATUS, this.#time, { status: market.status })
     } else if (type === 'close_date_updated') {
       market.closeTime = seconds('close_ts') ?? market.closeTime
-      this.#nextClose = -Infinity
+      this.#nextClose = Math.min(this.#nextClose, market.closeTime ?? Infinity)
       this.#labeler.market(market.number, this.#hasPrints(market), market.closeTime)
       this.#rare(market, Kind.STATUS, this.#time, { status: market.status, closeTime: market.closeTime })
     } else if (type === 'price_level_structure_updated') {
@@ -541,7 +554,7 @@ class Importer {
 
   // ---------------------------------------------------------------------------------------------- state
 
-  readonly #seriesByNumber = new Map<number, string>()
+  readonly #byNumber = new Map<number, MarketState>()
 
   /** The market, with a catalog row when it is new. `describe` runs before that row is written. */
   #market(ticker: string, connection: string, describe?: (market: MarketState) => void): MarketState {
@@ -556,7 +569,7 @@ class Importer {
     this.#remarks.add(`Fees of ${market.series} assumed: quadratic, multiplier 1 (the frames state none)`)
     this.#remarks.add(`Event of ${market.series} read from the ticker by convention`)
     this.#markets.set(ticker, market)
-    this.#seriesByNumber.set(number, market.series)
+    this.#byNumber.set(number, market)
     this.#labeler.market(number, this.#hasPrints(market), market.closeTime)
     this.#nextClose = Math.min(this.#nextClose, market.closeTime ?? Infinity)
     const detail: CatalogDetail = {
@@ -642,16 +655,37 @@ class Importer {
     market.hour(this.#time).rows++
   }
 
-  /** Silence after the close time is a close as well, also for markets that nobody recorded any more. */
-  #closeDue(): void {
-    this.#nextClose = Infinity
-    for (const market of this.#markets.values()) {
-      if (market.closeTime === null || market.status !== 'active') continue
-      if (this.#time > market.closeTime + CLOSE_GRACE) this.#close(market, this.#time)
-      else this.#nextClose = Math.min(this.#nextClose, market.closeTime)
+  /**
+   * What nobody tells: markets close, and connections end. Both are written at their own time, before the first frame that is later. After the end of its connection a market
+   * is not known any more, however long the rest of the tape is.
+   */
+  #silent(until: number): void {
+    for (;;) {
+      const end = this.#ends[0]
+      const closing = this.#nextClose + CLOSE_GRACE
+      const due = Math.min(end?.time ?? Infinity, closing)
+      if (due >= until) return
+      this.#time = Math.max(this.#time, due)
+      if (end !== undefined && end.time === due) {
+        this.#ends.shift()
+        for (const market of this.#markets.values()) {
+          if (market.connection !== end.connection) continue
+          this.#labeler.interrupted(market.number)
+          market.account(this.#time)
+          this.#unsync(market, 'recording ended', null)
+        }
+      } else {
+        this.#nextClose = Infinity
+        for (const market of this.#markets.values()) {
+          if (market.closeTime === null || market.status !== 'active') continue
+          if (market.closeTime + CLOSE_GRACE <= due) this.#close(market, this.#time)
+          else this.#nextClose = Math.min(this.#nextClose, market.closeTime)
+        }
+      }
     }
   }
-  #nextClose = -Infinity
+  #nextClose = Infinity
+  readonly #ends: { readonly time: number; readonly connection: string }[]
 
   #row(
     market: MarketState,
