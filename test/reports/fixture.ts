@@ -5,11 +5,12 @@
 import { createJournalTable, JournalKind, Strings, type JournalTable } from '../../engine/journal.ts'
 import { createEquityTable, createMarkoutTable, createTouchTable } from '../../engine/samples.ts'
 import type { MarketEnd, SessionEnd, SessionHeader, SessionRecord } from '../../engine/session.ts'
-import { contracts, dollars, priceDistance } from '../../engine/units.ts'
+import { dollars, priceDistance } from '../../engine/units.ts'
 import { header } from '../support/session.ts'
 
 /** 2026-06-01T00:00:00Z. */
 export const START = Date.UTC(2026, 5, 1) * 1000
+const contracts = (human: number): number => Math.round(human * 100)
 const at = (seconds: number): number => START + Math.round(seconds * 1e6)
 
 type Row = {
