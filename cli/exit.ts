@@ -53,6 +53,8 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof UsageError) return { exit: error.exit, code: error.code, message: error.message }
   if (error instanceof DataError) return { exit: EXIT.data, code: error.code, message: error.message }
   if (error instanceof StrategyError) return { exit: EXIT.strategy, code: error.code, message: error.message }
+  if (error instanceof Error && 'code' in error && error.code === 'LEDGER_MISMATCH')
+    return { exit: EXIT.mismatch, code: 'LEDGER_MISMATCH', message: error.message }
   if (error instanceof AssertionError)
     return {
       exit: EXIT.bug,

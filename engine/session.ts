@@ -86,7 +86,7 @@ export type MarketEnd = {
   readonly filled: number
   /** Signed position at the end (0 once paid). */
   readonly position: number
-  /** Value of the open position at liquidation and at the mid, Money (signed, a short is the negative of its cost to close plus its collateral). */
+  /** Value of the open position at liquidation and at the mid, Money: of a NO the negative of what buying the YES back costs, without the collateral that comes free. */
   readonly liquidationValue: number
   readonly midValue: number
   readonly markBasis: 'none' | 'settlement' | 'touch' | 'last touch before the close' | 'no quote: worst case'

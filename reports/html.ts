@@ -14,11 +14,14 @@ import { countTable, fillSection, marketTable, reasonTable, tradeSection } from 
 import { cents, contracts, count, decimal, duration, money, moneySigned, plural, utc } from './words.ts'
 
 const MARKETS_SHOWN = 4
+/** Characters that a page aims at, and what its last tables, figures and assumptions take of them at most. */
+const PAGE_MAX = 900_000
+const TABLES_MAX = 230_000
 
 export function renderHtml(record: SessionRecord, analysis: Analysis, summary: Summary): string {
   const { header, end } = record
   const title = `${header.strategies.map((s) => s.name).join(' + ')} on ${header.tape.name}`
-  const body = html`
+  const top = html`
 ${header.tape.practice && html`<div class="practice">Practice data: this tape was made by a seeded population of agents, not recorded from an exchange</div>`}
 <main>
 <h1>${title}</h1>
@@ -29,9 +32,12 @@ ${cards(summary)}
 ${equity(record, analysis)}
 ${markets(record)}
 ${details(record, analysis)}
-${execution(record, analysis)}
-${tradeSection(analysis.trading.episodes)}
-${fillSection(analysis.trading.fills)}
+${execution(record, analysis)}`
+  // What the charts and tables leave of a megabyte goes to the two files, three quarters of it as base64 makes four characters of three.
+  const room = Math.max(40_000, Math.floor(((PAGE_MAX - top.text.length - TABLES_MAX) * 0.75) / 2))
+  const body = html`${top}
+${tradeSection(analysis.trading.episodes, room)}
+${fillSection(analysis.trading.fills, room)}
 <h2>Every figure</h2>
 <dl>${summary.metrics.map((m) => html`<dt>${m.label}</dt><dd><b>${m.text}</b>${m.reason !== null && html` (${m.reason})`}${m.interval !== null && html` <span class="soft">${intervalText(m)}</span>`}${m.n !== null && html` <span class="soft">n = ${count(m.n)}</span>`}<br><span class="soft">${m.formula}</span></dd>\n`)}</dl>
 ${assumptions(record)}

@@ -3,6 +3,7 @@
  * hides nothing. Invariant: text from outside reaches a terminal without control characters.
  */
 import type { SessionRecord } from '../engine/session.ts'
+import { PRICE_ONE } from '../engine/units.ts'
 import type { Metric } from './figures.ts'
 import type { Analysis } from './metrics.ts'
 import { contracts, count, money, moneySigned, plural, utc } from './words.ts'
@@ -92,10 +93,12 @@ function warningsOf({ header, end }: SessionRecord, { metrics, trading, daily, r
   const open = end.markets.filter((m) => m.position !== 0 && m.result === null)
   if (open.length > 0) {
     const blind = open.filter((m) => m.markBasis === 'no quote: worst case').length
-    const value = open.reduce((a, m) => a + m.liquidationValue, 0)
-    const mid = open.reduce((a, m) => a + m.midValue, 0)
+    // What a NO is worth: its dollar of collateral less the cost of buying the YES back.
+    const collateral = open.reduce((a, m) => a + Math.max(0, -m.position) * PRICE_ONE, 0)
+    const value = collateral + open.reduce((a, m) => a + m.liquidationValue, 0)
+    const mid = collateral + open.reduce((a, m) => a + m.midValue, 0)
     out.push(
-      `${plural(open.length, 'position')} never settled on this tape: marked where they could be closed (${money(value)}; ${money(mid)} at the mid)${blind > 0 ? `, ${count(blind)} at worst case where nobody quoted` : ''}. Outcomes can be added with \`tapeline data import results\`.`,
+      `${plural(open.length, 'position')} never settled on this tape: marked where they could be closed (worth ${money(value)}; ${money(mid)} at the mid)${blind > 0 ? `, ${count(blind)} at worst case where nobody quoted` : ''}. Outcomes can be added with \`tapeline data import results\`.`,
     )
   }
   if (header.fills === 'touch' && resting)

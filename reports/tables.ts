@@ -11,8 +11,6 @@ import { contracts, count, duration, episodeText, money, moneySigned, plural, re
 
 const ROWS_MAX = 300
 const TITLE_MAX = 120
-/** Characters of a CSV file that the page carries. */
-const FILE_MAX = 56_000
 
 type Column = { readonly name: string; readonly right?: boolean; readonly fixed?: boolean }
 function table(caption: string, columns: readonly Column[], rows: readonly Markup[]): Markup {
@@ -82,9 +80,10 @@ export function reasonTable(rows: Analysis['byReason']): Markup {
   )}</div>`
 }
 
-export function tradeSection(episodes: readonly Episode[]): Markup | false {
+/** `room`: characters of CSV that the page can afford. */
+export function tradeSection(episodes: readonly Episode[], room: number): Markup | false {
   if (episodes.length === 0) return false
-  return html`<h2>Trades</h2><p class="soft small">A trade runs from flat to flat or to settlement, at average cost; one still open is marked where it could be closed. ${cut(ROWS_MAX, episodes.length, 'trades')}${download('trades.csv', TRADE_HEAD, episodes.map(tradeRow))}</p>${table(
+  return html`<h2>Trades</h2><p class="soft small">A trade runs from flat to flat or to settlement, at average cost; one still open is marked where it could be closed. ${cut(ROWS_MAX, episodes.length, 'trades')}${download('trades.csv', TRADE_HEAD, episodes.map(tradeRow), room)}</p>${table(
     'Trades',
     [
       { name: 'Opened (UTC)' },
@@ -104,9 +103,9 @@ export function tradeSection(episodes: readonly Episode[]): Markup | false {
   )}`
 }
 
-export function fillSection(fills: readonly Fill[]): Markup | false {
+export function fillSection(fills: readonly Fill[], room: number): Markup | false {
   if (fills.length === 0) return false
-  return html`<h2>Fills</h2><p class="soft small">${cut(ROWS_MAX, fills.length, 'fills')}${fills.length > ROWS_MAX && 'All are in journal.parquet of the run folder. '}${download('fills.csv', FILL_HEAD, fills.map(fillRow))}</p>${table(
+  return html`<h2>Fills</h2><p class="soft small">${cut(ROWS_MAX, fills.length, 'fills')}${fills.length > ROWS_MAX && 'All are in journal.parquet of the run folder. '}${download('fills.csv', FILL_HEAD, fills.map(fillRow), room)}</p>${table(
     'Fills',
     [
       { name: 'Time (UTC)' },
@@ -192,13 +191,13 @@ function iso(time: number): string {
 }
 
 /** A download that works with scripts off: the file stands in the link, as many rows as the page can afford. */
-function download(name: string, head: Row, rows: readonly Row[]): Markup {
+function download(name: string, head: Row, rows: readonly Row[], room: number): Markup {
   const parts = [csv([head])]
   let size = 0
   for (const row of rows) {
     const line = csv([row])
     size += line.length + 2
-    if (size > FILE_MAX) break
+    if (size > room) break
     parts.push(line)
   }
   const held = parts.length - 1
