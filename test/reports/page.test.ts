@@ -104,7 +104,7 @@ describe('words from outside are inert', () => {
     for (const e of document.querySelectorAll('*')) for (const name of e.getAttributeNames()) expect(name).not.toMatch(/^on/i)
     expect(report.html.match(/<script/g)?.length).toBe(1)
     // No control character but the line feed.
-    expect([...report.terminal(false)].filter((c) => c < ' ' && c !== '\n')).toEqual([])
+    expect(Array.from(report.terminal(false)).filter((c) => c < ' ' && c !== '\n')).toEqual([])
     for (const [, rows] of files(report.html)) for (const row of rows) for (const cell of row) expect(/^[=+@\t\r]/.test(cell)).toBe(false)
   })
   it('strategy names, parameters, tapes and reasons of an end too', () => {
