@@ -26,7 +26,7 @@ import { TapeWriter } from '../tape-writer.ts'
 import { findFiles, framesOf, hashFile, parseTime, shortName, venueTime, type Frame, type Reject } from './frames.ts'
 import { Labeler, type Row } from './label.ts'
 import { MarketState, type Counter } from './state.ts'
-import { inferGrid, pairKey, receiveOf, seriesOf, survey, type Survey } from './survey.ts'
+import { inferGrid, receiveOf, seriesOf, survey, type Survey } from './survey.ts'
 
 export type ImportOptions = {
   readonly name?: string
@@ -54,6 +54,9 @@ export type ImportSummary = {
   readonly remarks: readonly string[]
 }
 
+/** What the labels find out about a row. */
+const FRESH = { open: false, reached: false, met: false, whole: false } as const
+
 /** The last deltas of a market may arrive this long after its close time. */
 const CLOSE_GRACE = 2_000_000
 /** Still crossed after this: broken, not in flux. */
@@ -73,6 +76,11 @@ export async function importKalshiWs(paths: readonly string[], dir: string, opti
     throw new DataError(
       'INPUT_INVALID',
       `${paths.join(', ')}: no recorded frame found in ${files.length} file(s); expected lines with payload_json, frame or raw`,
+    )
+  if (known.connections.size === 0)
+    throw new DataError(
+      'INPUT_INVALID',
+      `${paths.join(', ')}: no frame has a time, neither of receipt nor of the exchange: record the frames with their receive times`,
     )
   const writer = await TapeWriter.create(dir, {
     source: 'kalshi-ws',
@@ -140,6 +148,7 @@ class Importer {
   readonly #yesPrices: boolean
   readonly #markets = new Map<string, MarketState>()
   readonly #labeler: Labeler
+  readonly #traded: ReadonlySet<string>
   readonly #out: Row[] = []
   /** Last seq by connection and subscription; the markets of each. */
   readonly #sequences = new Map<string, { last: number; readonly markets: Set<MarketState> }>()
@@ -160,10 +169,16 @@ class Importer {
     this.#writer = writer
     this.#known = known
     this.#yesPrices = yesPrices
+    this.#traded = new Set([...known.traded].map((key) => key.slice(key.indexOf('\n') + 1)))
     this.#labeler = new Labeler((row) => this.#out.push(row))
     this.#ends = [...known.connections]
       .map(([connection, { last }]) => ({ connection, time: last - (known.offsets.get(connection) ?? 0) }))
       .sort((a, b) => a.time - b.time)
+    // Frames before the first one with a time (a bare snapshot) happened no later than that.
+    this.#time = Math.min(...[...known.connections].map(([connection, seen]) => seen.first - (known.offsets.get(connection) ?? 0)))
+    for (const [connection, scale] of known.volumeScale)
+      if (scale !== 1)
+        this.#remarks.add(`Volume of connection ${connection} counts both sides of a trade: halved (seen in its own last trades)`)
   }
 
   get pending(): number {
@@ -382,15 +397,14 @@ class Importer {
     const side = msg['side'] === 'yes' ? BID : ASK
     const yes = side === ASK && !this.#yesPrices ? PRICE_ONE - price : price
     const { book } = market
-    const best = side === BID ? (book.hasBid ? book.bid : -1) : book.hasAsk ? book.ask : PRICE_ONE + 1
-    const atBest = side === BID ? yes >= best : yes <= best
     market.deltas++
     if (market.synced && !book.change(side, yes, quantity)) {
       this.#negative++
       this.#unsync(market, 'negative level', 'negativeLevels')
     }
-    this.#row(market, Kind.DELTA, Flag.LAST, side, yes, quantity, venue, null, atBest)
-    if (!market.synced) return
+    this.#row(market, Kind.DELTA, Flag.LAST, side, yes, quantity, venue)
+    if (!market.synced) return this.#labeler.best(market.number, 0, PRICE_ONE)
+    this.#labeler.best(market.number, book.hasBid ? book.bid : 0, book.hasAsk ? book.ask : PRICE_ONE)
     if (book.crossed) {
       if (market.fluxTime !== venue) {
         market.fluxTime = venue
@@ -455,7 +469,8 @@ class Importer {
     this.#close(market, venue)
     market.trades++
     market.tradedQuantity += quantity
-    this.#row(market, Kind.TRADE, Flag.LAST, book === 'bid' ? BID : ASK, price, quantity, venue)
+    // A block trade was agreed beside the book: it took nobody's place in it.
+    this.#row(market, Kind.TRADE, Flag.LAST, book === 'bid' ? BID : ASK, price, quantity, venue, null, msg['is_block_trade'] !== true)
   }
 
   #lifecycle(frame: Frame): void {
@@ -547,8 +562,7 @@ class Importer {
       price: 0,
       quantity: 0,
       detail: JSON.stringify({ series: `${frame.type}:${id}`, value, revision: 0 }),
-      open: false,
-      atBest: false,
+      ...FRESH,
     })
   }
 
@@ -570,7 +584,7 @@ class Importer {
     this.#remarks.add(`Event of ${market.series} read from the ticker by convention`)
     this.#markets.set(ticker, market)
     this.#byNumber.set(number, market)
-    this.#labeler.market(number, this.#hasPrints(market), market.closeTime)
+    this.#labeler.market(number, this.#hasPrints(market), market.closeTime, this.#known.volumeScale.get(connection) ?? 1)
     this.#nextClose = Math.min(this.#nextClose, market.closeTime ?? Infinity)
     const detail: CatalogDetail = {
       ticker,
@@ -588,8 +602,9 @@ class Importer {
     this.#rare(market, Kind.CATALOG, this.#time, detail)
     return market
   }
+  /** Prints may come by another connection than the book. */
   #hasPrints(market: MarketState): boolean {
-    return this.#known.traded.has(pairKey(market.connection, market.ticker))
+    return this.#traded.has(market.ticker)
   }
 
   /** Another connection took the market over: between the two nobody watched. */
@@ -696,29 +711,18 @@ class Importer {
     quantity: number,
     venue: number,
     detail: string | null = null,
-    atBest = false,
+    executes = true,
   ): void {
-    this.#push({
-      time: Math.max(this.#time, venue),
-      timeVenue: venue,
-      market: market.number,
-      kind,
-      flags,
-      side,
-      price,
-      quantity,
-      detail,
-      open: false,
-      atBest,
-    })
+    const time = Math.max(this.#time, venue)
+    this.#push({ time, timeVenue: venue, market: market.number, kind, flags, side, price, quantity, detail, ...FRESH }, executes)
   }
   #rare(market: MarketState, kind: Kind, venue: number, detail: unknown): void {
     this.#row(market, kind, Flag.LAST, 0, 0, 0, Math.min(venue, this.#time), JSON.stringify(detail))
   }
-  #push(row: Row): void {
+  #push(row: Row, executes = true): void {
     if (row.time > this.#time) this.#time = row.time
     assert(Number.isSafeInteger(row.time) && Number.isSafeInteger(row.timeVenue), 'a row has whole times')
-    this.#labeler.push(row)
+    this.#labeler.push(row, executes)
   }
 
   #refuse(frame: Frame, reason: string): void {

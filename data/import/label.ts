@@ -2,9 +2,14 @@
  * Labels of decreases: which left the book because somebody traded, and which because their owner took them away. Owns the pairing with prints, the
  * inference from volume where there are none, amends and close wipes; hides the look-ahead window. Invariants: every negative delta leaves with one
  * label; each print is used once; inferred trades never exceed the exchange's own volume.
+ *
+ * What one venue instant of a market says (recorded KXBTC15M, 2026-05): a decrease with an increase on its own side is an amend, also when the size
+ * changes; a decrease with an increase of the other side that reaches it is a trade whose taker rests with the remainder; a decrease behind the best
+ * price that is left at the end of the instant cannot be a trade, whatever order the rows of a sweep have.
  */
 import { Flag, Kind, Label, withLabel } from '../../engine/message.ts'
-import { BID, ASK } from '../../engine/units.ts'
+import { ASK, BID, PRICE_ONE } from '../../engine/units.ts'
+import { tradesOf } from './infer.ts'
 
 /** A row on its way to the tape. */
 export type Row = {
@@ -19,8 +24,12 @@ export type Row = {
   detail: string | null
   /** Set on a negative delta until its label is known. */
   open: boolean
-  /** It stood at the best price of its side when it happened. */
-  atBest: boolean
+  /** A taker could have met it: nothing better was left when its venue instant ended. Known from then on. */
+  reached: boolean
+  /** The remainder of its taker came to rest in the same instant. */
+  met: boolean
+  /** An order of just this size had come to this level before: more likely its owner took it away. */
+  whole: boolean
 }
 
 /** What the exchange says of a market at a moment: cumulative volume, last price and size. */
@@ -28,20 +37,31 @@ export type Volume = { readonly timeVenue: number; readonly volume: number; read
 
 /** A print belongs to a delta within this (µs of venue time): prints carry milliseconds, older feeds seconds. */
 const PRINT_WINDOW = 1_000_000
-/** How long a decrease waits for its explanation (µs of tape time). */
-const WAIT = 5_000_000
+/** How long a decrease waits for a print (µs of tape time). */
+const WAIT_PRINT = 5_000_000
+/** … and for a ticker, where there are no prints: in the recordings of 2026-05 tickers came up to 21 s after their venue time, deltas within 0.5 s. */
+const WAIT_TICKER = 30_000_000
 /** Deltas of a ticker's span may arrive this much after it (µs of tape time). */
-const TICKER_WAIT = 400_000
-const SEARCH_MAX = 20_000
+const TICKER_WAIT = 1_000_000
+/** So many decreases and nothing else in one instant that leaves no book: a wipe, also where no close time is known. */
+const WIPE_ROWS = 100
 
 type Market = {
   readonly hasPrints: boolean
+  /** Units of the exchange's volume in which one contract traded counts (2: both sides are counted). */
+  readonly volumeScale: number
   closeTime: number | null
   readonly open: Row[]
   readonly prints: Row[]
-  /** Increases of the current venue instant not yet matched with a decrease. */
+  /** Deltas of the current venue instant, and the best prices they left (0 and 10,000 for none). */
   instant: Row[]
   instantTime: number
+  bid: number
+  ask: number
+  /** Orders as they came: how many of one size stand at one price. */
+  readonly sizes: Map<number, number>
+  /** Tickers whose venue time the deltas have not passed yet. */
+  readonly tickers: { readonly now: Volume; readonly time: number }[]
   volume: Volume | null
   volumeKnown: boolean
   /** Trades by the exchange's own volume and as labelled (Quantity), over the spans that could be compared. */
@@ -52,7 +72,6 @@ type Market = {
 export class Labeler {
   readonly #queue: Row[] = []
   #head = 0
-  #pushes = 0
   readonly #markets = new Map<number, Market>()
   readonly #emit: (row: Row) => void
 
@@ -61,16 +80,21 @@ export class Labeler {
   }
 
   /** Declares a market. `hasPrints`: the recording has its trade channel. */
-  market(market: number, hasPrints: boolean, closeTime: number | null): void {
+  market(market: number, hasPrints: boolean, closeTime: number | null, volumeScale = 1): void {
     const known = this.#markets.get(market)
     if (known === undefined) {
       this.#markets.set(market, {
         hasPrints,
+        volumeScale,
         closeTime,
         open: [],
         prints: [],
         instant: [],
         instantTime: -1,
+        bid: 0,
+        ask: PRICE_ONE,
+        sizes: new Map(),
+        tickers: [],
         volume: null,
         volumeKnown: false,
         venueQuantity: 0,
@@ -83,60 +107,41 @@ export class Labeler {
     return m === undefined || !m.volumeKnown ? { venue: null, inferred: 0 } : { venue: m.venueQuantity, inferred: m.inferredQuantity }
   }
 
-  /** The next row, in tape order. */
-  push(row: Row): void {
-    this.#judge(row.time)
+  /** The next row, in tape order. `executes`: a print may stand for a decrease (a block trade never met the book). */
+  push(row: Row, executes = true): void {
     this.#queue.push(row)
     const m = this.#markets.get(row.market)
     if (m !== undefined) {
       if (row.kind === Kind.DELTA) this.#delta(m, row)
-      else if (row.kind === Kind.TRADE) this.#print(m, row)
+      else if (row.kind === Kind.TRADE && executes) this.#print(m, row)
+      else if (row.kind === Kind.CLEAR) m.sizes.clear()
     }
     this.#drain(row.time)
   }
 
-  /** A ticker: what traded since the last one, where there are no prints. It is judged a little later: its deltas may come after it. */
-  ticker(market: number, now: Volume, time: number): void {
-    this.#judge(time)
-    this.#tickers.push({ market, now, time })
-  }
-
-  readonly #tickers: { readonly market: number; readonly now: Volume; readonly time: number }[] = []
-  #judge(time: number): void {
-    while (this.#tickers.length > 0 && time - (this.#tickers[0] as { time: number }).time > TICKER_WAIT) {
-      const { market, now } = this.#tickers.shift() as { market: number; now: Volume }
-      this.#explain(market, now)
-    }
-  }
-
-  #explain(market: number, now: Volume): void {
+  /** The best prices that the last delta of a market left: 0 and 10,000 for none or unknown. */
+  best(market: number, bid: number, ask: number): void {
     const m = this.#markets.get(market)
     if (m === undefined) return
-    const before = m.volume
-    if (before !== null && now.timeVenue <= before.timeVenue) return
-    m.volume = now
-    if (before === null) return
-    m.volumeKnown = true
-    const traded = now.volume - before.volume
-    if (traded > 0) m.venueQuantity += traded
-    if (m.hasPrints) return
-    const candidates = m.open.filter((r) => r.open && r.timeVenue > before.timeVenue && r.timeVenue <= now.timeVenue)
-    if (traded > 0) {
-      // Only what stood at the best price: a looser rule explains a little more volume and calls some cancels trades.
-      const possible = candidates.filter((r) => r.atBest)
-      m.inferredQuantity += infer(possible, traded, now)
-    }
-    for (const row of candidates) if (row.open) settle(row, Label.CANCEL, Flag.INFERRED)
-    compact(m)
+    m.bid = bid
+    m.ask = ask
+  }
+
+  /** A ticker: what traded since the last one, where there are no prints. It may come before or after the deltas that it speaks of. */
+  ticker(market: number, now: Volume, time: number): void {
+    const m = this.#markets.get(market)
+    if (m !== undefined) m.tickers.push({ now, time })
   }
 
   /** A reconnection: volume of the time nobody saw is nobody's. */
   interrupted(market: number): void {
-    this.#judge(Infinity)
     const m = this.#markets.get(market)
     if (m === undefined) return
+    endInstant(m)
+    explain(m, Infinity, Infinity)
     const explained = m.hasPrints || m.volume !== null
     m.volume = null
+    m.sizes.clear()
     for (const row of m.open) if (row.open) settle(row, explained ? Label.CANCEL : Label.NONE, m.hasPrints ? 0 : Flag.INFERRED)
     compact(m)
   }
@@ -147,32 +152,36 @@ export class Labeler {
 
   #delta(m: Market, row: Row): void {
     if (row.timeVenue !== m.instantTime) {
+      endInstant(m)
       m.instantTime = row.timeVenue
-      m.instant = []
+      explain(m, row.timeVenue, row.time)
+    }
+    const key = (row.side * (PRICE_ONE + 1) + row.price) * 2 ** 36 + Math.abs(row.quantity)
+    const standing = m.sizes.get(key) ?? 0
+    if (row.quantity > 0) m.sizes.set(key, standing + 1)
+    else if (standing > 0) {
+      row.whole = true
+      if (standing === 1) m.sizes.delete(key)
+      else m.sizes.set(key, standing - 1)
     }
     if (m.closeTime !== null && row.timeVenue >= m.closeTime) {
       if (row.quantity < 0) settle(row, Label.CLOSE_WIPE, 0)
-      return
-    }
-    // An amend: the same size leaves one price and comes back at another within one venue instant.
-    const other = m.instant.findIndex((r) => r.quantity === -row.quantity && (r.quantity > 0 || r.open))
-    if (other >= 0) {
-      const [match] = m.instant.splice(other, 1) as [Row]
-      const decrease = row.quantity < 0 ? row : match
-      settle(decrease, Label.AMEND, 0)
       return
     }
     m.instant.push(row)
     if (row.quantity >= 0) return
     row.open = true
     m.open.push(row)
+    if (m.open.length > 256) compact(m)
     if (m.hasPrints) {
+      prunePrints(m, row.time)
       const print = m.prints.find((p) => fits(row, p))
       if (print !== undefined) pair(m, row, print, true)
     }
   }
 
   #print(m: Market, row: Row): void {
+    prunePrints(m, row.time)
     row.flags |= Flag.EXECUTION
     m.prints.push(row)
     // The nearest decrease of that size at that price; the delta mostly comes first.
@@ -185,52 +194,26 @@ export class Labeler {
       )
         best = delta
     if (best !== undefined) pair(m, best, row, false)
-    else this.#printsOfOne(m, row)
-  }
-
-  /** Several prints of one instant that together are one decrease. */
-  #printsOfOne(m: Market, row: Row): void {
-    const same = m.prints.filter((p) => p.timeVenue === row.timeVenue && p.price === row.price && p.side === row.side)
-    if (same.length < 2) return
-    const sum = same.reduce((a, p) => a + p.quantity, 0)
-    const delta = m.open.find(
-      (d) =>
-        d.open &&
-        d.price === row.price &&
-        d.side !== row.side &&
-        -d.quantity === sum &&
-        Math.abs(d.timeVenue - row.timeVenue) <= PRINT_WINDOW,
-    )
-    if (delta === undefined) return
-    settle(delta, Label.TRADE, Flag.EXECUTION)
-    for (const print of same) {
-      print.flags &= ~Flag.EXECUTION
-      m.prints.splice(m.prints.indexOf(print), 1)
-    }
+    else if (!printsOfOne(m, row)) decreasesOfOne(m, row)
   }
 
   #drain(now: number): void {
     while (this.#head < this.#queue.length) {
       const row = this.#queue[this.#head] as Row
-      if (row.open) {
-        if (now - row.time <= WAIT) break
-        // Waited long enough: nobody printed it, so nobody traded it.
-        const m = this.#markets.get(row.market)
-        settle(row, m?.hasPrints === true || m?.volume !== null ? Label.CANCEL : Label.NONE, m?.hasPrints === true ? 0 : Flag.INFERRED)
-      } else if (row.kind === Kind.TRADE && now - row.time <= PRINT_WINDOW && this.#markets.get(row.market)?.prints.includes(row) === true)
-        break
+      const m = this.#markets.get(row.market)
+      if (row.open && m !== undefined) {
+        if (now - row.time <= (m.hasPrints ? WAIT_PRINT : WAIT_TICKER)) break
+        // Waited long enough: what the tickers say by now is all that will be said.
+        if (m.instant.includes(row)) endInstant(m)
+        explain(m, -Infinity, now)
+        if (row.open) settle(row, m.hasPrints || m.volume !== null ? Label.CANCEL : Label.NONE, m.hasPrints ? 0 : Flag.INFERRED)
+      } else if (row.kind === Kind.TRADE && now - row.time <= PRINT_WINDOW && m?.prints.includes(row) === true) break
       this.#emit(row)
       this.#head++
       if (this.#head === 4096) {
         this.#queue.splice(0, this.#head)
         this.#head = 0
       }
-    }
-    // Looked at now and then: with a thousand markets a look for each row would be the work.
-    if (++this.#pushes % 1024 !== 0 && now !== Infinity) return
-    for (const m of this.#markets.values()) {
-      if (m.open.length > 256) compact(m)
-      while (m.prints.length > 0 && now - (m.prints[0] as Row).time > PRINT_WINDOW) m.prints.shift()
     }
   }
 }
@@ -244,16 +227,75 @@ function compact(m: Market): void {
   for (const row of m.open) if (row.open) m.open[n++] = row
   m.open.length = n
 }
+function prunePrints(m: Market, now: number): void {
+  while (m.prints.length > 0 && now - (m.prints[0] as Row).time > PRINT_WINDOW) m.prints.shift()
+}
+
+/** A venue instant is over: its amends are known, and which of its decreases a taker can have met. */
+function endInstant(m: Market): void {
+  const rows = m.instant
+  if (rows.length === 0) return
+  m.instant = []
+  m.instantTime = -1
+  if (rows.length > 1) {
+    if (rows.length >= WIPE_ROWS && m.bid === 0 && m.ask === PRICE_ONE && rows.every((r) => r.quantity < 0)) {
+      for (const row of rows) if (row.open) settle(row, Label.CLOSE_WIPE, 0)
+      return
+    }
+    // The remainder of a taker rests on the other side: an increase on a decrease's own side is the same order, changed.
+    for (const up of rows) {
+      if (up.quantity < 0) continue
+      const own = rows.filter((r) => r.open && r.side === up.side)
+      const same = own.find((r) => r.quantity === -up.quantity) ?? own[own.length - 1]
+      if (same !== undefined) settle(same, Label.AMEND, 0)
+    }
+  }
+  for (const row of rows) {
+    if (!row.open) continue
+    row.reached = row.side === BID ? row.price >= m.bid : row.price <= m.ask
+    row.met =
+      row.reached &&
+      rows.some((r) => r.quantity > 0 && r.side !== row.side && (row.side === BID ? r.price <= row.price : r.price >= row.price))
+  }
+}
+
+/** The tickers that the deltas have passed, or waited out: which decreases their volume explains. Those that it does not were canceled. */
+function explain(m: Market, venue: number, time: number): void {
+  for (let next = m.tickers[0]; next !== undefined; next = m.tickers[0]) {
+    const { now } = next
+    if (now.timeVenue >= venue && time - next.time <= TICKER_WAIT) return
+    m.tickers.shift()
+    const before = m.volume
+    if (before !== null && now.timeVenue <= before.timeVenue) continue
+    m.volume = now
+    if (before === null) continue
+    m.volumeKnown = true
+    const traded = Math.max(0, Math.floor((now.volume - before.volume) / m.volumeScale))
+    m.venueQuantity += traded
+    if (m.hasPrints) continue
+    const candidates = m.open.filter((r) => r.open && r.timeVenue <= now.timeVenue)
+    if (traded > 0)
+      for (const row of tradesOf(candidates, traded, now)) {
+        m.inferredQuantity -= row.quantity
+        settle(row, Label.TRADE, Flag.EXECUTION | Flag.INFERRED)
+      }
+    for (const row of candidates) if (row.open) settle(row, Label.CANCEL, Flag.INFERRED)
+    compact(m)
+  }
+}
 
 /** The decrease of a resting order that this print took: same size and price, the side opposite to the taker's, close in time. */
 function fits(delta: Row, print: Row): boolean {
+  return -delta.quantity === print.quantity && meets(delta, print)
+}
+function meets(delta: Row, print: Row): boolean {
   return (
     delta.price === print.price &&
-    -delta.quantity === print.quantity &&
     delta.side === (print.side === BID ? ASK : BID) &&
     Math.abs(delta.timeVenue - print.timeVenue) <= PRINT_WINDOW
   )
 }
+
 /** The first of the two to arrive executes; the other is inert. A print with only milliseconds takes the delta's finer time. */
 function pair(m: Market, delta: Row, print: Row, printFirst: boolean): void {
   settle(delta, Label.TRADE, printFirst ? 0 : Flag.EXECUTION)
@@ -262,49 +304,30 @@ function pair(m: Market, delta: Row, print: Row, printFirst: boolean): void {
   m.prints.splice(m.prints.indexOf(print), 1)
 }
 
-/**
- * Which decreases at the best price add up to the traded volume. The last trade is known by price and size, so it is looked for first; for the rest an
- * exact sum is searched among decreases, those that came back elsewhere at once considered last. What cannot be explained stays unexplained.
- */
-function infer(candidates: readonly Row[], volume: number, ticker: Volume): number {
-  let left = volume
-  const trade = (row: Row): void => {
-    left += row.quantity
-    settle(row, Label.TRADE, Flag.EXECUTION | Flag.INFERRED)
+/** Several prints of one instant that together are one decrease. */
+function printsOfOne(m: Market, row: Row): boolean {
+  const same = m.prints.filter((p) => p.timeVenue === row.timeVenue && p.price === row.price && p.side === row.side)
+  if (same.length < 2) return false
+  const sum = same.reduce((a, p) => a + p.quantity, 0)
+  const delta = m.open.find((d) => d.open && -d.quantity === sum && meets(d, row))
+  if (delta === undefined) return false
+  settle(delta, Label.TRADE, Flag.EXECUTION)
+  for (const print of same) {
+    print.flags &= ~Flag.EXECUTION
+    m.prints.splice(m.prints.indexOf(print), 1)
   }
-  for (let i = candidates.length - 1; i >= 0; i--) {
-    const row = candidates[i] as Row
-    if (row.price === ticker.last && -row.quantity === ticker.lastSize && -row.quantity <= left) {
-      trade(row)
-      break
-    }
-  }
-  const rest = candidates
-    .filter((r) => r.open && -r.quantity <= left)
-    .sort((a, b) => Math.abs(a.price - ticker.last) - Math.abs(b.price - ticker.last) || b.timeVenue - a.timeVenue)
-  const exact = sumTo(rest, left)
-  if (exact !== null) for (const row of exact) trade(row)
-  else for (const row of rest) if (-row.quantity <= left) trade(row)
-  return volume - left
+  return true
 }
 
-/** A subset whose sizes add up to `total`, found within a bounded search in the order given; null for none. */
-function sumTo(rows: readonly Row[], total: number): Row[] | null {
-  if (total === 0) return []
-  const chosen: Row[] = []
-  const suffix = new Float64Array(rows.length + 1)
-  for (let i = rows.length - 1; i >= 0; i--) suffix[i] = (suffix[i + 1] as number) - (rows[i] as Row).quantity
-  let steps = 0
-  const search = (i: number, left: number): boolean => {
-    if (left === 0) return true
-    if (i >= rows.length || (suffix[i] as number) < left || ++steps > SEARCH_MAX) return false
-    const row = rows[i] as Row
-    if (-row.quantity <= left) {
-      chosen.push(row)
-      if (search(i + 1, left + row.quantity)) return true
-      chosen.pop()
-    }
-    return search(i + 1, left)
+/** One print over several decreases of one venue instant, where their sizes add up to it. */
+function decreasesOfOne(m: Market, row: Row): void {
+  const near = m.open.filter((d) => d.open && meets(d, row))
+  for (const { timeVenue } of near) {
+    const same = near.filter((d) => d.timeVenue === timeVenue)
+    if (same.length < 2 || same.reduce((a, d) => a - d.quantity, 0) !== row.quantity) continue
+    for (const delta of same) settle(delta, Label.TRADE, Flag.EXECUTION)
+    row.flags &= ~Flag.EXECUTION
+    m.prints.splice(m.prints.indexOf(row), 1)
+    return
   }
-  return search(0, total) ? chosen : null
 }

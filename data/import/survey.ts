@@ -4,7 +4,7 @@
  * to venue times, so shifting every receive time by a second changes offsets by a second and nothing else.
  */
 import type { GridBand } from '../../engine/message.ts'
-import { parsePrice } from '../../engine/units.ts'
+import { parsePrice, parseQuantity } from '../../engine/units.ts'
 import type { ClockOffset } from '../schema.ts'
 import { framesOf, venueTime, type Frame } from './frames.ts'
 
@@ -16,6 +16,8 @@ export type Survey = {
   readonly prices: ReadonlyMap<string, ReadonlySet<number>>
   /** connection + market with a trade print. */
   readonly traded: ReadonlySet<string>
+  /** Units of `volume_fp` in which one contract traded counts, by connection (2: both sides are counted). */
+  readonly volumeScale: ReadonlyMap<string, number>
   readonly frames: number
   readonly connections: ReadonlyMap<string, { readonly first: number; readonly last: number }>
 }
@@ -39,6 +41,7 @@ export async function survey(files: readonly string[], progress?: (bytes: number
   const prices = new Map<string, Set<number>>()
   const traded = new Set<string>()
   const connections = new Map<string, { first: number; last: number }>()
+  const volumes = new Map<string, VolumeEvidence>()
   let frames = 0
   const see = (ticker: string, text: unknown): void => {
     if (typeof text !== 'string') return
@@ -76,6 +79,10 @@ export async function survey(files: readonly string[], progress?: (bytes: number
         }
         see(ticker, msg['price_dollars'] ?? msg['yes_price_dollars'])
         if (type === 'trade') traded.add(pairKey(connection, ticker))
+      } else if (type === 'ticker') {
+        let evidence = volumes.get(connection)
+        if (evidence === undefined) volumes.set(connection, (evidence = new VolumeEvidence()))
+        evidence.see(ticker, parseQuantity(String(msg['volume_fp'])), parseQuantity(String(msg['last_trade_size_fp'])))
       } else if (type === 'orderbook_snapshot') {
         for (const key of ['yes_dollars_fp', 'no_dollars_fp']) {
           const levels = msg[key]
@@ -92,8 +99,34 @@ export async function survey(files: readonly string[], progress?: (bytes: number
     offsets.set(connection, offset)
     clock.push({ connection, offset, uncertainty: Math.round((Math.max(...lows) - offset) / 2), samples: samples.get(connection) ?? 0 })
   }
-  return { offsets, clock, prices, traded, frames, connections }
+  const volumeScale = new Map([...volumes].map(([connection, evidence]) => [connection, evidence.scale]))
+  return { offsets, clock, prices, traded, volumeScale, frames, connections }
 }
+
+/**
+ * Whether the exchange's `volume_fp` counts a traded contract once or twice. In the recordings of 2026-05 all 2,784 changes are even and none is less than twice the
+ * last trade's size; 462 are exactly twice that trade; `dollar_volume` is half of it in all 3,202 tickers. Counted once, a window with one trade would change by that trade's size.
+ */
+class VolumeEvidence {
+  readonly #last = new Map<string, number>()
+  #windows = 0
+  #once = 0
+  #twice = 0
+
+  see(ticker: string, volume: number, lastSize: number): void {
+    const change = volume - (this.#last.get(ticker) ?? Number.NaN)
+    if (Number.isFinite(volume)) this.#last.set(ticker, volume)
+    if (!(change > 0) || !(lastSize > 0)) return
+    this.#windows++
+    if (change < 2 * lastSize || change % 2 !== 0) this.#once++
+    if (change === 2 * lastSize) this.#twice++
+  }
+  /** Doubt means once, and the manifest has a remark when it is twice. */
+  get scale(): number {
+    return this.#twice > 0 && this.#windows >= WINDOWS_MIN && this.#once * 50 < this.#windows ? 2 : 1
+  }
+}
+const WINDOWS_MIN = 10
 
 /** When it was received; a bare frame without an envelope stands on its own time. */
 export function receiveOf(frame: Frame): number {
