@@ -1,4 +1,5 @@
 // Bundles the shipped program: every entry below into dist/, packages left outside, lazy imports kept lazy.
+import { execFileSync } from 'node:child_process'
 import { existsSync, rmSync } from 'node:fs'
 import { chmod } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
@@ -27,3 +28,5 @@ await build({
   logLevel: 'warning',
 })
 if (existsSync(`${root}dist/tapeline.js`)) await chmod(`${root}dist/tapeline.js`, 0o755)
+// The declarations that `import … from 'tapeline'` needs.
+execFileSync(process.execPath, [`${root}node_modules/typescript/bin/tsc`, '-b', `${root}engine`], { stdio: 'inherit' })

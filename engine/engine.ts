@@ -49,7 +49,7 @@ const FLUX_MAX = 250 * MILLISECOND
 const ROUNDS_MAX = 10_000
 
 type Due =
-  | { readonly type: 'venue'; readonly token: unknown }
+  | { readonly type: 'venue'; readonly market: Market; readonly token: unknown }
   | { readonly type: 'answer'; readonly answer: Answer }
   | { readonly type: 'wake'; readonly owner: number }
   | { readonly type: 'retry'; readonly wish: Wish }
@@ -169,7 +169,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
           this.#unsync(market, 'negative level')
           continue
         }
-        if (watched && quantity < 0) tape.displayed(market, side, price, market.book.at(side, price))
+        if (tape !== null && quantity < 0 && (watched || market.taken)) tape.displayed(market, side, price, market.book.at(side, price))
       } else if (kind === Kind.TRADE) {
         market.lastTrade = price
         if (watched && market.synced && (flags & Flag.EXECUTION) !== 0)
@@ -193,7 +193,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
         if (!market.inSnapshot) continue
         market.inSnapshot = false
         this.#sync(market)
-        if (watched) tape.snapshot(market)
+        if (tape !== null && (watched || market.taken)) tape.snapshot(market)
       } else continue
       if ((flags & Flag.LAST) !== 0 && !market.dirty) {
         market.dirty = true
@@ -323,10 +323,12 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     switch (due.type) {
       case 'venue':
         this.#venue.onTape?.due(due.token)
+        this.#maybeRetire(due.market)
         break
       case 'answer':
         this.#step()
         this.manager.answered(due.answer)
+        this.#payLate(due.answer.order.market)
         this.#maybeRetire(due.answer.order.market)
         break
       case 'wake':
@@ -434,6 +436,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
         const grid = gridOf((JSON.parse(text) as GridDetail).grid)
         if (grid === market.grid) return
         market.grid = grid
+        // Marks are kept by index.
+        if (market.holding !== null) market.holding.markPosition = 0
         if (!market.book.regrid(grid)) this.#unsync(market, 'level off the grid')
         this.#venue.onTape?.lifecycle(market, market.status, timeVenue)
         this.#mention(market, 'grid')
@@ -471,21 +475,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     if (h !== null) {
       this.portfolio.mark(market)
       this.portfolio.recount(market)
-      this.journal.push(
-        this.#now,
-        JournalKind.SETTLEMENT,
-        this.words.market(market),
-        -1,
-        -1,
-        0,
-        detail.value,
-        h.position,
-        this.words.of(detail.result),
-        -1,
-        0,
-        0,
-        this.portfolio.profit(market),
-      )
+      this.#settlementRow(market, h.position, detail.result, 0)
       this.#sampler.equity(this.#now)
     }
     this.#notices.push({ type: 'settlement', market, positions: h === null ? [] : h.positions.slice() })
@@ -497,26 +487,42 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     if (market.paid) return
     market.paid = true
     market.status = 'finalized'
+    if (market.holding !== null) this.#pay(market)
+  }
+
+  /** A fill from before the close whose news came after the payment: it pays at once. */
+  #payLate(market: Market): void {
     const h = market.holding
-    if (h === null) return
-    const position = h.position
+    if (!market.paid || h === null || h.position === 0) return
+    this.#settlementRow(market, h.position, market.result ?? '', 0)
+    this.#pay(market)
+  }
+
+  #pay(market: Market): void {
+    const position = market.holding?.position ?? 0
     const paid = this.portfolio.pay(market)
+    this.#settlementRow(market, position, 'paid', paid)
+    this.#sampler.equity(this.#now)
+  }
+
+  #settlementRow(market: Market, position: number, what: string, paid: number): void {
+    const { words, portfolio } = this
+    const value = market.settlementValue
     this.journal.push(
       this.#now,
       JournalKind.SETTLEMENT,
-      this.words.market(market),
+      words.market(market),
       -1,
       -1,
       0,
-      market.settlementValue,
+      value,
       position,
-      this.words.of('paid'),
+      words.of(what),
       -1,
       0,
       paid,
-      this.portfolio.profit(market),
+      portfolio.profit(market),
     )
-    this.#sampler.equity(this.#now)
   }
 
   /** A market that has paid leaves once nothing of ours is on its way. */
@@ -599,8 +605,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   answer(time: number, answer: Answer): void {
     this.#queue.push(Math.max(time, this.#now), Phase.ANSWER, { type: 'answer', answer })
   }
-  wake(time: number, token: unknown): void {
-    this.#queue.push(Math.max(time, this.#now), Phase.COMMAND, { type: 'venue', token })
+  wake(time: number, market: Market, token: unknown): void {
+    this.#queue.push(Math.max(time, this.#now), Phase.COMMAND, { type: 'venue', market, token })
   }
   retryAt(time: number, wish: Wish): void {
     this.#queue.push(Math.max(time, this.#now + 1), Phase.TIMER, { type: 'retry', wish })

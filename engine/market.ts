@@ -64,6 +64,8 @@ export class Market {
   arrival = Infinity
   /** Our orders resting at the venue, or matched against by it. */
   resting = 0
+  /** We took displayed depth here: its later changes matter to what is left to take. */
+  taken = false
   dirty = false
   inSnapshot = false
   lastTrade = -1

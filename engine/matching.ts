@@ -45,6 +45,8 @@ export class VenueOrder {
   /** Its place was cut by a snapshot: an estimate from then on. */
   uncertain = false
   resting = false
+  /** Venue time at which it arrived, or came back to the end of a queue. */
+  since = -Infinity
   next: VenueOrder | null = null
   previous: VenueOrder | null = null
 
@@ -178,14 +180,14 @@ export class Matching {
 
   /**
    * A tape's trade: `quantity` was executed at `price` against the resting `side`. Our better-priced orders would have been met
-   * first; at the price itself the fill model decides. All of ours share the one volume.
+   * first; at the price itself the fill model decides. All of ours share the one volume. `time`: an order that came no earlier was not there.
    */
-  execution(side: SideCode, price: number, quantity: number): void {
+  execution(side: SideCode, price: number, quantity: number, time = Infinity): void {
     const index = this.grid.indexOf[price] ?? -1
     if (index < 0 || this.count === 0) return
     let left = quantity
     for (let order = this.#front(side); order !== null && left > 0; order = this.#front(side)) {
-      if (side === BID ? order.index <= index : order.index >= index) break
+      if ((side === BID ? order.index <= index : order.index >= index) || order.since >= time) break
       const q = Math.min(left, order.remaining)
       left -= q
       this.#fillResting(order, q)
@@ -199,7 +201,7 @@ export class Matching {
       const anonymous = Math.min(before, left)
       passed += anonymous
       left -= anonymous
-      if (left > 0) {
+      if (left > 0 && order.since < time) {
         const q = Math.min(left, order.remaining)
         left -= q
         this.#fillResting(order, q)
@@ -349,10 +351,23 @@ export class Matching {
     for (let k = 0; k < size; k++) {
       const i = other === ASK ? k : size - 1 - k
       if (other === ASK ? i > order.index : i < order.index) break
+      const own = order.prevention === 'taker' ? this.#firstOf(other, i, order.account) : null
+      // It would stop at its own account's order: only what stands before that counts.
+      if (own !== null) return sum + this.#before(other, i, own)
       sum += this.#shownAt(other, i)
       for (let o = this.#heads[other][i] ?? null; o !== null; o = o.next) if (o.account !== order.account) sum += o.remaining
       if (sum >= order.remaining) break
     }
+    return sum
+  }
+
+  #firstOf(side: SideCode, index: number, account: number): VenueOrder | null {
+    for (let o = this.#heads[side][index] ?? null; o !== null; o = o.next) if (o.account === account) return o
+    return null
+  }
+  #before(side: SideCode, index: number, order: VenueOrder): number {
+    let sum = Math.min(this.#shownAt(side, index), Math.max(0, order.ahead - this.#takenAt(side, index)))
+    for (let o = order.previous; o !== null; o = o.previous) sum += o.remaining
     return sum
   }
 

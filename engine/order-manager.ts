@@ -10,7 +10,7 @@ import type { Market } from './market.ts'
 import { nextState, Order, type Answer, type Command, type OrderEvent } from './order.ts'
 import type { Portfolio } from './portfolio.ts'
 import type { Approved, Intent, Refusal, Risk, RiskState } from './risk.ts'
-import { BID, SECOND, type Price, type Quantity, type SideCode, type Timestamp } from './units.ts'
+import { BID, PRICE_ONE, SECOND, type Price, type Quantity, type SideCode, type Timestamp } from './units.ts'
 import type { TokenBucket } from './token-bucket.ts'
 import type { Venue } from './venue.ts'
 import { Wish } from './wish.ts'
@@ -80,7 +80,7 @@ export class OrderManager {
     value: number,
   ): void {
     const wish = this.#wish(market, owner, side, false)
-    const room = roomFor(market, owner, side, positionMax)
+    const room = roomFor(market, owner, side, positionMax, false)
     const wanted = quantity < room ? quantity : room
     if (wanted <= 0) {
       if (wish.active) this.#end(wish)
@@ -109,7 +109,7 @@ export class OrderManager {
   ): void {
     const wish = this.#wish(market, owner, side, true)
     if (wish.order !== null) return
-    const room = roomFor(market, owner, side, positionMax)
+    const room = roomFor(market, owner, side, positionMax, true)
     const wanted = (quantity < room ? quantity : room) as Quantity
     if (wanted <= 0) {
       if (wish.refusal !== 'strategy-position' || wish.price !== limit) this.#state_(wish, limit, quantity, why, value)
@@ -174,8 +174,9 @@ export class OrderManager {
         this.#portfolio.expose(order, order.price, order.over ? 0 : order.remaining)
         this.#note(order, this.#words.decreased, answer.remaining, answer.timeVenue)
         break
-      case 'amend-rejected':
+      case 'amend-rejected': {
         this.#count(this.rejections, answer.reason)
+        const refused = order.priceNext ?? order.price
         order.priceNext = null
         order.quantityNext = null
         // Filled whole at its old size while a larger one was on its way: then that was its last fill.
@@ -183,14 +184,15 @@ export class OrderManager {
         if (!order.over) this.#portfolio.expose(order, order.price, order.remaining)
         else if (wish.order === order) this.#over(order)
         this.#note(order, this.#words.rejected(answer.reason), order.remaining, answer.timeVenue)
-        // The quote it should have become is not to be had; what rests is no longer wanted at its price.
-        wish.active = false
+        // The quote it should have become is not to be had; but by now the wish may be another, or have another order.
+        if ((wish.order === order || wish.order === null) && wish.price === refused) wish.active = false
         break
+      }
       case 'rejected':
         this.#count(this.rejections, answer.reason)
         this.#step(order, 'rejected')
         this.#note(order, this.#words.rejected(answer.reason), order.remaining, answer.timeVenue)
-        wish.active = false
+        if (wish.price === order.price) wish.active = false
         this.#over(order)
         break
       case 'cancel-rejected':
@@ -201,7 +203,7 @@ export class OrderManager {
         this.#step(order, 'canceled')
         this.#note(order, this.#words.canceled(answer.reason), order.remaining, answer.timeVenue)
         // Only our own cancel leaves the wish as it is: it may want another order by now.
-        if (answer.reason !== 'user') wish.active = false
+        if (answer.reason !== 'user' && wish.order === order && wish.price === order.price) wish.active = false
         this.#over(order)
         break
       }
@@ -243,11 +245,17 @@ export class OrderManager {
     if (wish.left === 0) wish.active = false
     if (order.over) this.#over(order)
     else {
-      const next = order.priceNext ?? order.price
-      const worst = order.side === BID ? Math.max(order.price, next) : Math.min(order.price, next)
-      this.#portfolio.expose(order, worst, total - order.filled)
+      this.#expose(order)
     }
     this.#host.filled(order, answer)
+  }
+
+  /** The worse of old and new while an amend is on its way: the larger quantity, the larger cost, as risk approved it. */
+  #expose(order: Order): void {
+    const { price, priceNext, quantity, quantityNext, filled, side } = order
+    const cost = (p: number, q: number): number => (side === BID ? p : PRICE_ONE - p) * Math.max(0, q - filled)
+    const next = quantityNext ?? quantity
+    this.#portfolio.expose(order, price, Math.max(quantity, next) - filled, Math.max(cost(price, quantity), cost(priceNext ?? price, next)))
   }
 
   #over(order: Order): void {
@@ -408,8 +416,7 @@ export class OrderManager {
     order.quantityNext = (order.filled + approved.quantity) as Quantity
     this.#step(order, 'amend-sent')
     this.#risk.sent()
-    const worst = order.side === BID ? Math.max(order.price, approved.price) : Math.min(order.price, approved.price)
-    this.#portfolio.expose(order, worst, Math.max(order.remaining, approved.quantity))
+    this.#expose(order)
     this.#command(this.#words.amend, { type: 'amend', order, price: approved.price, quantity: order.quantityNext })
   }
 
@@ -509,9 +516,10 @@ function slotOf(owner: number, side: SideCode, take: boolean): number {
   return owner * 4 + side * 2 + (take ? 1 : 0)
 }
 
-/** How much more the strategy itself allows on this side: its `positionMax` against its own position. */
-function roomFor(market: Market, owner: number, side: SideCode, positionMax: number): number {
+/** How much more the strategy itself allows on this side: its `positionMax` against its own position and its other order there. */
+function roomFor(market: Market, owner: number, side: SideCode, positionMax: number, take: boolean): number {
   if (positionMax === Infinity) return Infinity
   const position = market.holding === null ? 0 : (market.holding.positions[owner] ?? 0)
-  return side === BID ? positionMax - position : positionMax + position
+  const other = market.wishes[slotOf(owner, side, !take)]?.order?.remaining ?? 0
+  return (side === BID ? positionMax - position : positionMax + position) - other
 }

@@ -92,10 +92,14 @@ export class Portfolio {
     return holding
   }
 
-  /** What a working order may still do, replacing what was counted for it. `quantity` 0 when it is over. */
-  expose(order: Order, price: number, quantity: number): void {
+  /** What a working order may still do, replacing what was counted for it. `quantity` 0 when it is over; `notional` where it is not their product. */
+  expose(
+    order: Order,
+    price: number,
+    quantity: number,
+    notional = order.side === BID ? price * quantity : (PRICE_ONE - price) * quantity,
+  ): void {
     const h = this.holdingOf(order.market)
-    const notional = order.side === BID ? price * quantity : (PRICE_ONE - price) * quantity
     const fee = quantity === 0 ? 0 : feeBound(order.market.fee, price, quantity, order.market.venueTime)
     if (order.side === BID) {
       h.bidQuantity += quantity - order.riskQuantity

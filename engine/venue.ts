@@ -12,7 +12,7 @@ export interface Inbox {
   /** An answer becomes known at `time`, never before now. */
   answer(time: number, answer: Answer): void
   /** Calls `onTape.due(token)` at `time`, before the answers of that instant. */
-  wake(time: number, token: unknown): void
+  wake(time: number, market: Market, token: unknown): void
 }
 
 export interface Venue {

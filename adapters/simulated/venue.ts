@@ -43,7 +43,7 @@ class VenueMarket implements MatchSink {
 }
 
 /** What the venue knows of one of our orders. */
-type Resting = { readonly order: Order; readonly venue: VenueOrder; readonly fees: FeeAccount }
+type Resting = { readonly order: Order; readonly venue: VenueOrder; readonly fees: FeeAccount; expiry: Arrival | null }
 
 export class SimulatedVenue implements Venue, OnTape {
   readonly #model: FillModelName
@@ -74,7 +74,7 @@ export class SimulatedVenue implements Venue, OnTape {
     const { market } = command.order
     const m = this.#of(market)
     const delay = command.type === 'submit' ? this.#delays.place : command.type === 'cancel' ? this.#delays.cancel : this.#delays.amend
-    return this.#enqueue(m, this.#now + delay, command, command.order.id)
+    return this.#enqueue(m, this.#now + delay, command, command.order.id).time
   }
 
   /** Contracts of ours before the order and in it, for tests and displays; null when it does not rest. */
@@ -97,7 +97,7 @@ export class SimulatedVenue implements Venue, OnTape {
     const m = this.#markets.get(market)
     if (m === undefined) return
     this.#time = timeVenue
-    m.matching.execution(side, price, quantity)
+    m.matching.execution(side, price, quantity, timeVenue)
   }
   displayed(market: Market, side: SideCode, price: number, quantity: number): void {
     this.#markets.get(market)?.matching.displayed(side, price, quantity)
@@ -109,7 +109,10 @@ export class SimulatedVenue implements Venue, OnTape {
     const m = this.#markets.get(market)
     if (m === undefined) return
     this.#time = timeVenue
-    if (market.grid !== m.matching.grid) m.matching.regrid(market.grid)
+    if (market.grid !== m.matching.grid) {
+      m.matching.regrid(market.grid)
+      market.resting = m.matching.count
+    }
     if (market.status === statusBefore) return
     // api.md §3.4: resting orders end at the close, and when a halted market is activated again.
     if (market.status === 'active' && statusBefore === 'inactive') m.matching.cancelAll('reactivated')
@@ -125,6 +128,7 @@ export class SimulatedVenue implements Venue, OnTape {
     const m = this.#of(arrival.market)
     if (arrival.time > arrival.market.venueTime) this.#close(m)
     while (!arrival.done) this.#arrive(m, m.arrivals[0] as Arrival)
+    if (m.arrivals.length === 0 && m.matching.count === 0 && arrival.market.settlementValue >= 0) this.#markets.delete(arrival.market)
   }
 
   // ---------------------------------------------------------------------------------------------- arrivals
@@ -144,7 +148,7 @@ export class SimulatedVenue implements Venue, OnTape {
   }
 
   /** Arrivals of one market never tie: each is at least a µs after the one before it that arrives no later. */
-  #enqueue(m: VenueMarket, time: number, command: Command | null, target: number): number {
+  #enqueue(m: VenueMarket, time: number, command: Command | null, target: number): Arrival {
     const { arrivals } = m
     let at = arrivals.length
     while (at > 0 && (arrivals[at - 1] as Arrival).time > time) at--
@@ -158,8 +162,18 @@ export class SimulatedVenue implements Venue, OnTape {
     const arrival: Arrival = { time: due, market: m.market, command, target, done: false }
     arrivals.splice(at, 0, arrival)
     m.market.arrival = (arrivals[0] as Arrival).time
-    this.#inbox?.wake(due + this.#lagMax, arrival)
-    return due
+    this.#inbox?.wake(due + this.#lagMax, m.market, arrival)
+    return arrival
+  }
+
+  /** An order is over: its expiry need not arrive. */
+  #forget(m: VenueMarket, resting: Resting): void {
+    m.orders.delete(resting.order.id)
+    const { expiry } = resting
+    if (expiry === null || expiry.done) return
+    expiry.done = true
+    m.arrivals.splice(m.arrivals.indexOf(expiry), 1)
+    m.market.arrival = m.arrivals[0]?.time ?? Infinity
   }
 
   /** The venue instant is whole: depth that came through our prices met us. */
@@ -221,10 +235,17 @@ export class SimulatedVenue implements Venue, OnTape {
       return
     }
     const venue = new VenueOrder(order.id, 0, order.side, command.price, command.quantity, order.postOnly, order.prevention)
-    const resting: Resting = { order, venue, fees: { gathered: 0 } }
+    const resting: Resting = { order, venue, fees: { gathered: 0 }, expiry: null }
     m.orders.set(order.id, resting)
     // The acceptance is told before its fills: an answer in the same instant keeps this order.
     this.#answer({ type: 'accepted', order, timeVenue: this.#time, remaining: command.quantity })
+    venue.since = this.#time
+    // No matching from a book that is out of sync or in flux: what must trade at once ends unfilled.
+    if (order.tif !== 'gtc' && (!market.synced || market.inSnapshot || market.book.crossed)) {
+      this.#flushHeld()
+      this.ended(m, venue, 'ioc')
+      return
+    }
     const reducible = order.reduceOnly ? Math.max(0, order.side === BID ? -m.position : m.position) : -1
     const rejection = m.matching.place(venue, order.tif, reducible)
     if (rejection !== null) {
@@ -238,7 +259,7 @@ export class SimulatedVenue implements Venue, OnTape {
     }
     if (venue.resting) {
       market.resting = m.matching.count
-      if (order.expires !== null) this.#enqueue(m, order.expires, null, order.id)
+      if (order.expires !== null) resting.expiry = this.#enqueue(m, order.expires, null, order.id)
     }
     this.#flushHeld()
   }
@@ -258,6 +279,7 @@ export class SimulatedVenue implements Venue, OnTape {
       return
     }
     this.#answer({ type: 'amended', order, timeVenue: this.#time, remaining })
+    if (command.price !== resting.venue.price || remaining > resting.venue.remaining) resting.venue.since = this.#time
     const rejection = m.matching.amend(resting.venue, command.price, remaining)
     if (rejection !== null) this.#retract({ type: 'amend-rejected', order, timeVenue: this.#time, reason: rejection })
     else this.#flushHeld()
@@ -277,7 +299,8 @@ export class SimulatedVenue implements Venue, OnTape {
     assert(resting !== undefined, 'a filled order is known to the venue')
     const { order } = resting
     const fee = fillFee(m.market.fee, maker, order.side, price, quantity, this.#time, resting.fees)
-    if (venue.remaining === 0) m.orders.delete(venue.id)
+    if (venue.remaining === 0) this.#forget(m, resting)
+    if (!maker) m.market.taken = true
     m.position += order.side === BID ? quantity : -quantity
     m.market.resting = m.matching.count
     this.#answer({ type: 'fill', order, timeVenue: this.#time, price, quantity, fee, maker })
@@ -287,7 +310,7 @@ export class SimulatedVenue implements Venue, OnTape {
   ended(m: VenueMarket, venue: VenueOrder, reason: CancelReason): void {
     const resting = m.orders.get(venue.id)
     assert(resting !== undefined, 'a canceled order is known to the venue')
-    m.orders.delete(venue.id)
+    this.#forget(m, resting)
     m.market.resting = m.matching.count
     this.#answer({ type: 'canceled', order: resting.order, timeVenue: this.#time, reason })
   }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { SimulatedVenue } from '../../adapters/simulated/venue.ts'
+import { gridOf } from '../../engine/grid.ts'
 import { Market, MarketEvent } from '../../engine/market.ts'
 import { Order, type Answer } from '../../engine/order.ts'
 import type { SelfTradePrevention, TimeInForce } from '../../engine/matching.ts'
@@ -18,7 +19,7 @@ function setup() {
   const inbox = {
     now: 1_000,
     answer: (known: number, answer: Answer) => void answers.push({ ...answer, known }),
-    wake: (time: number, token: unknown) => void wakes.push({ time, token }),
+    wake: (time: number, _market: unknown, token: unknown) => void wakes.push({ time, token }),
   }
   const venue = new SimulatedVenue('queue', { place: 100, cancel: 50, amend: 70, answer: 30 }, 400)
   venue.connect(inbox)
@@ -166,5 +167,51 @@ describe('the simulated venue', () => {
     v.venue.send({ type: 'amend', order: a, price: 4_100 as Price, quantity: 200 as Quantity })
     v.row(3_000)
     expect(v.told()).toEqual(['0 accepted', '0 fill 100@4000 maker', '0 cancel-rejected not-found', '0 amend-rejected not-found'])
+  })
+})
+
+describe('what a review found', () => {
+  it('gives back what we took once the level was emptied and filled again, also to one who only takes', () => {
+    const v = setup()
+    v.market.book.set(ASK, 5_000, 100)
+    v.send(v.order(BID, 5_000, 100, 'ioc'))
+    v.row(2_000)
+    expect(v.market.taken).toBe(true)
+    v.market.book.change(ASK, 5_000, -100)
+    v.venue.displayed(v.market, ASK, 5_000, 0)
+    v.market.book.change(ASK, 5_000, 100)
+    v.send(v.order(BID, 5_000, 100, 'ioc'))
+    v.row(3_000)
+    expect(v.told(2)).toEqual(['1 accepted', '1 fill 100@5000 taker'])
+  })
+
+  it('does not trade on a book that is crossed or out of sync', () => {
+    for (const broken of ['crossed', 'unsynced'] as const) {
+      const v = setup()
+      v.market.book.set(ASK, 5_000, 100)
+      if (broken === 'crossed') v.market.book.set(BID, 6_000, 100)
+      else v.market.synced = false
+      v.send(v.order(BID, 5_000, 100, 'ioc'))
+      v.row(2_000)
+      expect(v.told()).toEqual(['0 accepted', '0 canceled ioc'])
+    }
+  })
+
+  it('does not fill an order by a print from before it was there; forgets the expiry of an order that is over; keeps orders over a new grid', () => {
+    const v = setup()
+    const a = v.order(BID, 4_000, 100, 'gtc', { expires: 9_000 })
+    v.send(a)
+    v.row(2_000)
+    v.venue.execution(v.market, BID, 3_900, 500, 1_050)
+    expect(v.told()).toEqual(['0 accepted'])
+    v.market.grid = gridOf([{ start: 0, end: 10_000, step: 1_000 }])
+    v.market.book.regrid(v.market.grid)
+    v.send(v.order(ASK, 6_600, 100, 'gtc'))
+    v.venue.lifecycle(v.market, 'active', 2_100)
+    expect(v.market.resting).toBe(1)
+    v.venue.execution(v.market, BID, 3_000, 500, 2_200)
+    expect(v.told(1)).toEqual(['0 fill 100@4000 maker'])
+    v.row(3_000)
+    expect(v.market.arrival).toBe(Infinity)
   })
 })
