@@ -217,21 +217,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     }
     for (const market of this.markets.alive) if (market.holding !== null) this.portfolio.mark(market)
     this.#sampler.finish(this.#now, this.markets.alive)
-    this.journal.push(
-      this.#now,
-      JournalKind.STATE,
-      -1,
-      -1,
-      -1,
-      0,
-      -1,
-      0,
-      this.words.of(`session:${complete ? 'complete' : 'partial'}`),
-      this.words.of(reason),
-      0,
-      0,
-      0,
-    )
+    this.journal.state(this.#now, -1, this.words.of(`session:${complete ? 'complete' : 'partial'}`), this.words.of(reason))
     this.journal.flush()
     this.#samples.flush()
     for (const market of this.markets.alive) if (market.holding !== null) this.#ended.push(marketEnd(market, this.portfolio))
@@ -539,21 +525,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   }
 
   #operate(detail: OperatorDetail): void {
-    this.journal.push(
-      this.#now,
-      JournalKind.STATE,
-      -1,
-      -1,
-      -1,
-      0,
-      -1,
-      0,
-      this.words.of(`session:${detail.command}`),
-      this.words.of(detail.reason),
-      0,
-      0,
-      0,
-    )
+    this.journal.state(this.#now, -1, this.words.of(`session:${detail.command}`), this.words.of(detail.reason))
     this.#operatorMode =
       detail.command === 'resume' ? 'running' : detail.command === 'pause' ? 'paused' : detail.command === 'halt' ? 'halted' : 'reduce'
     if (this.#state.mode !== 'warmup') this.#setMode(this.#operatorMode)
@@ -597,7 +569,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   /** State of a market enters the journal only where we trade it: what nobody looked at must not change a digest. */
   #mention(market: Market, what: string): void {
     if (!market.sampled) return
-    this.journal.push(this.#now, JournalKind.STATE, this.words.market(market), -1, -1, 0, -1, 0, this.words.of(what), -1, 0, 0, 0)
+    this.journal.state(this.#now, this.words.market(market), this.words.of(what))
   }
 
   // ------------------------------------------------------------------------------------------------ ports

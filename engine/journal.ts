@@ -144,6 +144,11 @@ export class Journal {
     if (t.length === BLOCK) this.flush()
   }
 
+  /** A STATE row: of a market (by its word, −1 for the session's own). */
+  state(time: number, market: number, what: number, why = -1): void {
+    this.push(time, JournalKind.STATE, market, -1, -1, 0, -1, 0, what, why, 0, 0, 0)
+  }
+
   /** Hands the open block to the sink. Called by the engine at its end; block borders are part of no digest. */
   flush(): void {
     if (this.#block.length === 0) return
