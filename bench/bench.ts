@@ -50,6 +50,7 @@ const header: SessionHeader = {
     manifest: '',
     source: manifest.source,
     practice: true,
+    depth: 'book',
     rows: manifest.rows,
     markets: manifest.markets,
     from: manifest.from,

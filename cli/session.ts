@@ -156,6 +156,7 @@ async function factsOf(tape: Tape, options: BacktestOptions): Promise<TapeFacts>
     manifest: (await describeFile(tape.dir, 'manifest.json', 0)).sha256,
     source: manifest.source,
     practice: manifest.practice,
+    depth: manifest.depth,
     rows: manifest.rows,
     markets: chosen.length,
     from: manifest.from,

@@ -11,11 +11,13 @@
  *   quarantine.ndjson                          rejected input lines, with file, line and reason (only when there are any)
  * ```
  *
+ * A tape whose `depth` is not `book` has no checkpoints: a run over it starts at its first row.
+ *
  * Columns of `messages`, sorted by (file, row): `time` BIGINT µs when we learned it · `time_venue` BIGINT µs · `market` VARCHAR
  * ticker ('' for none) · `kind` UTINYINT · `flags` UTINYINT · `side` UTINYINT · `price` INTEGER 1/10,000 $ · `quantity` BIGINT 1/100 contract ·
  * `detail` VARCHAR JSON of rare kinds, else NULL. Meanings: engine/message.ts.
  */
-import type { KindName, LabelName } from '../engine/message.ts'
+import type { Depth, KindName, LabelName } from '../engine/message.ts'
 
 export const TAPE_SCHEMA = 'tapeline.tape/1'
 
@@ -46,6 +48,8 @@ export type Manifest = {
   readonly source: string
   /** Made by the practice population: every report says so in its first line. */
   readonly practice: boolean
+  /** What it knows of order books. */
+  readonly depth: Depth
   readonly files: readonly ManifestFile[]
   readonly rows: number
   readonly byKind: Readonly<Partial<Record<KindName, number>>>

@@ -60,7 +60,8 @@ export async function readManifest(dir: string): Promise<Manifest> {
       `${path} has schema ${schema}, this program reads ${TAPE_SCHEMA}: import the tape again with this version`,
     )
   }
-  return manifest
+  // Tapes made before there were others hold whole books.
+  return { ...manifest, depth: (manifest as Partial<Manifest>).depth ?? 'book' }
 }
 
 /** Opens a tape folder. Throws DataError when it is none, of another schema, or a file is missing. */

@@ -109,7 +109,7 @@ type Kept = {
 export class TapeWriter {
   readonly #target: string
   readonly #partial: string
-  readonly #identity: Pick<Manifest, 'name' | 'source' | 'practice'>
+  readonly #identity: Pick<Manifest, 'name' | 'source' | 'practice' | 'depth'>
   readonly #replace: boolean
   readonly #database: Database
   readonly #appender: ColumnAppender
@@ -138,7 +138,7 @@ export class TapeWriter {
   private constructor(
     target: string,
     partial: string,
-    identity: Pick<Manifest, 'name' | 'source' | 'practice'>,
+    identity: Pick<Manifest, 'name' | 'source' | 'practice' | 'depth'>,
     replace: boolean,
     database: Database,
     appender: ColumnAppender,
@@ -158,8 +158,15 @@ export class TapeWriter {
       name = basename(dir),
       source,
       practice = false,
+      depth = 'book',
       replace = false,
-    }: { readonly name?: string; readonly source: string; readonly practice?: boolean; readonly replace?: boolean },
+    }: {
+      readonly name?: string
+      readonly source: string
+      readonly practice?: boolean
+      readonly depth?: Manifest['depth']
+      readonly replace?: boolean
+    },
   ): Promise<TapeWriter> {
     if (existsSync(dir) && readdirSync(dir).length > 0) {
       if (!replace) throw new DataError('TAPE_EXISTS', `${dir} exists and is not empty: choose another folder, or remove it first`)
@@ -174,7 +181,7 @@ export class TapeWriter {
     await rm(partial, { recursive: true, force: true })
     await mkdir(join(partial, 'messages'), { recursive: true })
     const database = await Database.open({ threads: 1, memory: 512 })
-    return new TapeWriter(dir, partial, { name, source, practice }, replace, database, await database.table('staging', STAGING))
+    return new TapeWriter(dir, partial, { name, source, practice, depth }, replace, database, await database.table('staging', STAGING))
   }
 
   /** The number of a market in the batches that are appended. */
@@ -361,6 +368,8 @@ export class TapeWriter {
       this.#day = day
       this.#part = 0
     } else if (this.#fileRows >= FILE_ROWS) await this.#flushFile()
+    // Without books there is nothing to repeat: a run over such a tape starts at its first row.
+    if (this.#identity.depth !== 'book') return
     for (let m = 0; m < this.#kept.length; m++) {
       const kept = this.#kept[m]
       if (kept === undefined || kept.done || kept.open) continue

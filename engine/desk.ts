@@ -3,12 +3,14 @@
  * make no sense; hides the engine from the strategy. Invariant: nothing reaches the order manager that is not on the market's
  * units (safe integers, on the grid or refused).
  */
+import type { Externals } from './externals.ts'
+import { fillFee } from './fees.ts'
 import { JournalKind, type Journal } from './journal.ts'
 import type { Market, Markets } from './market.ts'
 import type { OrderManager } from './order-manager.ts'
 import type { Words } from './words.ts'
 import type { Portfolio } from './portfolio.ts'
-import type { BookView, Desk, MarketView, Quote, Take } from './strategy.ts'
+import type { BookView, Desk, ExternalView, MarketView, Quote, Take } from './strategy.ts'
 import { ASK, BID, PRICE_ONE, sideCode, type Price, type Quantity, type Side, type SideCode, type Timestamp } from './units.ts'
 
 /** A strategy asked for something that cannot be meant: NaN, a negative size, a price outside 0 … 10,000. */
@@ -76,6 +78,7 @@ export interface DeskHost {
   readonly manager: OrderManager
   readonly journal: Journal
   readonly words: Words
+  readonly externals: Externals
   bookOf(market: Market): MarketBook
   wakeAt(time: number, owner: number): void
 }
@@ -121,6 +124,13 @@ export class StrategyDesk implements Desk {
       if (wish !== null && wish.owner === this.#owner && wish.side === code && wish.order !== null) sum += wish.order.remaining
     }
     return sum / 100
+  }
+  fee(market: MarketView, price: number, size: number, maker = false): number {
+    const { fee, venueTime } = market as Market
+    return fillFee(fee, maker, BID, this.#price(market, price), this.#size(market, size), venueTime, { gathered: 0 }) / 1e6
+  }
+  external(series: string): ExternalView | null {
+    return this.#host.externals.last(series)
   }
   snap(market: MarketView, side: Side, value: number): Price {
     if (!Number.isFinite(value)) throw this.#error('STRATEGY_PRICE', `snap() for ${market.ticker} was given ${value}`)

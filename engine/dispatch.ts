@@ -5,9 +5,8 @@
 import { AssertionError, unreachable } from './assert.ts'
 import { StrategyError, type MarketBook, type StrategyDesk } from './desk.ts'
 import type { Market } from './market.ts'
-import type { ExternalDetail } from './message.ts'
 import type { Answer, Order } from './order.ts'
-import type { Strategy } from './strategy.ts'
+import type { ExternalView, Strategy } from './strategy.ts'
 import { BID, type Price, type SideCode, type Timestamp } from './units.ts'
 
 /** What a handler other than `onBook` is told, after the rows and answers of its instant. */
@@ -23,7 +22,7 @@ export type Notice =
   | { readonly type: 'fill'; readonly order: Order; readonly answer: Extract<Answer, { type: 'fill' }> }
   | { readonly type: 'status'; readonly market: Market }
   | { readonly type: 'settlement'; readonly market: Market; readonly positions: readonly number[] }
-  | { readonly type: 'external'; readonly detail: ExternalDetail; readonly timeVenue: number }
+  | { readonly type: 'external'; readonly view: ExternalView }
 
 export class Dispatch {
   readonly #strategies: readonly Strategy[]
@@ -99,11 +98,9 @@ export class Dispatch {
           ),
         )
         break
-      case 'external': {
-        const { series, value, revision } = n.detail
-        this.#each('onExternal', (s, desk) => s.onExternal?.({ series, value, revision, timeVenue: n.timeVenue as Timestamp }, desk))
+      case 'external':
+        this.#each('onExternal', (s, desk) => s.onExternal?.(n.view, desk))
         break
-      }
       default:
         unreachable(n)
     }

@@ -9,6 +9,7 @@
 import { assert, AssertionError, unreachable } from './assert.ts'
 import { MarketBook, StrategyDesk, StrategyError, type DeskHost } from './desk.ts'
 import { Dispatch, type Notice } from './dispatch.ts'
+import { Externals } from './externals.ts'
 import { gridOf } from './grid.ts'
 import { Journal, JournalKind, Strings, type JournalSink } from './journal.ts'
 import { Markets, type Market } from './market.ts'
@@ -65,6 +66,7 @@ export type EngineOptions = {
 
 export class Engine implements Inbox, DeskHost, ManagerHost {
   readonly markets = new Markets()
+  readonly externals = new Externals()
   readonly portfolio: Portfolio
   readonly journal: Journal
   readonly words: Words
@@ -391,7 +393,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       return
     }
     if (kind === Kind.EXTERNAL) {
-      this.#notices.push({ type: 'external', detail: JSON.parse(text) as ExternalDetail, timeVenue })
+      this.#notices.push({ type: 'external', view: this.externals.add(JSON.parse(text) as ExternalDetail, timeVenue) })
       return
     }
     if (kind === Kind.OPERATOR) {

@@ -1,10 +1,12 @@
 /** The public door: what a strategy author imports from 'tapeline'. */
 export { rollingByMarket } from './strategy.ts'
 export type {
+  Basket,
   BookView,
   Desk,
   ExternalView,
   FillView,
+  Leg,
   MarketView,
   Parameter,
   Quote,

@@ -17,12 +17,13 @@
 import { assert } from './assert.ts'
 import { Book } from './book.ts'
 import type { PriceGrid } from './grid.ts'
+import type { FillModelName } from './session.ts'
 import { ASK, BID, type Price, type Quantity, type SideCode } from './units.ts'
 
 export type TimeInForce = 'gtc' | 'ioc' | 'fok'
 /** api.md §4.6. `taker`: the incoming order stops at our own; `maker`: our own resting order is canceled and matching goes on. */
 export type SelfTradePrevention = 'taker' | 'maker'
-export type FillModel = 'strict' | 'queue' | 'touch'
+export type FillModel = FillModelName
 
 export type CancelReason = 'user' | 'ioc' | 'self-trade' | 'expired' | 'closed' | 'reactivated' | 'reduce-only' | 'grid' | 'session'
 export type PlaceRejection = 'post-only-cross' | 'fok-volume' | 'reduce-only-needs-ioc' | 'reduce-only-no-position' | 'off-grid' | 'size'

@@ -15,7 +15,7 @@ export const Kind = {
   DELTA: 2,
   /** Two strangers traded. `side` is the taker's on the YES book (bid = the taker bought YES). */
   TRADE: 3,
-  /** Best price and its size of one side, where no depth is known. */
+  /** Best price of one side (`side`) and its quantity, where no depth is known; quantity 0: the side is empty. */
   QUOTE: 4,
   CANDLE: 5,
   /** A market becomes known: `CatalogDetail`. */
@@ -82,6 +82,9 @@ export function withLabel(flags: number, label: Label): number {
   return (flags & ~(7 << LABEL_SHIFT)) | (label << LABEL_SHIFT)
 }
 
+/** What a tape knows of order books: all levels, best prices alone, or trades alone. */
+export type Depth = 'book' | 'quotes' | 'prints'
+
 /** A band of a price grid: from `start` to `end` (inclusive), every `step`; all in Price units. */
 export type GridBand = { readonly start: number; readonly end: number; readonly step: number }
 
@@ -89,7 +92,8 @@ export type FeeType = 'quadratic' | 'quadratic_with_maker_fees' | 'quadratic_wit
 /** Kalshi fee schedule, api.md §7.1. `multiplier` is in 1/10,000 (10,000 = 1). */
 export type FeeDetail = { readonly type: FeeType; readonly multiplier: number }
 
-export type MarketStatus = 'initialized' | 'active' | 'inactive' | 'closed' | 'determined' | 'finalized'
+/** `unlisted` is ours: known from its trades alone, never tradable. The others are the exchange's. */
+export type MarketStatus = 'unlisted' | 'initialized' | 'active' | 'inactive' | 'closed' | 'determined' | 'finalized'
 
 /** Known when the row's time has come, and nothing else: no result, no later close time. Times in µs, prices in Price units. */
 export type CatalogDetail = {

@@ -3,9 +3,16 @@
  * and the end mark. Both are JSON. Invariant: nothing in the header comes from a clock or a machine but the versions.
  */
 import type { JournalTable } from './journal.ts'
+import type { Depth } from './message.ts'
 import type { EquityTable, MarkoutTable, TouchTable } from './samples.ts'
 
-export type FillModelName = 'strict' | 'queue' | 'touch'
+export type FillModelName = 'strict' | 'queue' | 'touch' | 'quotes' | 'prints'
+/** The fill models that a depth of tape can carry, the default first. */
+export const FILL_MODELS_OF: Readonly<Record<Depth, readonly FillModelName[]>> = {
+  book: ['queue', 'strict', 'touch'],
+  quotes: ['quotes'],
+  prints: ['prints'],
+}
 /** µs from decision to venue (place, cancel, amend) and from venue to answer. */
 export type Delays = { readonly place: number; readonly cancel: number; readonly amend: number; readonly answer: number }
 
@@ -29,6 +36,7 @@ export type TapeFacts = {
   readonly manifest: string
   readonly source: string
   readonly practice: boolean
+  readonly depth: Depth
   readonly rows: number
   readonly markets: number
   readonly from: number

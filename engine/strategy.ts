@@ -56,6 +56,7 @@ export type FillView = {
   readonly fee: number
 }
 export type SettlementView = { readonly market: MarketView; readonly result: string; readonly value: Price; readonly position: number }
+/** A row of an outside series. `timeVenue`: when it was published; a strategy hears of it when it was known (`desk.now`). */
 export type ExternalView = { readonly series: string; readonly value: number; readonly revision: number; readonly timeVenue: Timestamp }
 
 /** Two-sided or one-sided resting interest. `size` and `positionMax` in contracts. `why` is a constant label, `value` its number. */
@@ -76,6 +77,22 @@ export type Take = {
   readonly positionMax?: number
 }
 
+/** One leg of a basket: the worst price that is accepted for it. */
+export type Leg = { readonly market: MarketView; readonly side: Side; readonly limit: number }
+/**
+ * The same number of contracts in every leg, immediate-or-cancel, approved as one at the worst partial outcome and sent together. What follows when some legs filled
+ * less than others: `hold` what there is; `unwind` what has no counterpart; `complete` the missing legs at limits up to `costMax` (dollars a contract) worse, and unwind what is
+ * then still without counterpart.
+ */
+export type Basket = {
+  readonly legs: readonly Leg[]
+  readonly size: number
+  readonly missing: 'hold' | 'unwind' | 'complete'
+  readonly costMax?: number
+  readonly why: string
+  readonly value?: number
+}
+
 /** The author's hands. Every call is a wish; the order manager finds the commands. */
 export interface Desk {
   /** µs. */
@@ -93,6 +110,10 @@ export interface Desk {
   readonly cash: number
   /** Dollars, positions at liquidation. */
   readonly equity: number
+  /** Dollars: the fee of one fill of `size` contracts at a price, as a taker unless said otherwise. */
+  fee(market: MarketView, price: number, size: number, maker?: boolean): number
+  /** The latest value of an outside series: of what is known by now the last published, in its last revision. Null before the first. */
+  external(series: string): ExternalView | null
   /** From an opinion to a price one may owe: the nearest grid price that is not worse for us (a bid rounds down, an ask up). */
   snap(market: MarketView, side: Side, value: number): Price
   /** Wants to rest at a price. One wish per market and side; saying it twice changes nothing; a fill consumes it. */

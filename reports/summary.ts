@@ -112,6 +112,10 @@ export const FILL_MODELS = {
   queue:
     'a resting order waits behind the quantity that was there; trades at its price advance it, cancels do not; depth arriving through its price fills it',
   touch: 'a resting order fills at any trade at its price, as if first in the queue (optimistic)',
+  quotes:
+    'only best prices are known: a taker gets the quoted size at the quoted price and no more; a resting order fills when the other side is quoted at its price or through it, or a trade goes through it',
+  prints:
+    'only trades are known: a taker fills at the next trades within its limit after its arrival, up to their size; a resting order fills when a trade goes through its price',
 } as const
 export const LABELS = {
   'paired with prints': 'told from cancels by pairing each decrease of the book with a recorded print',

@@ -75,7 +75,13 @@ export async function importResults(csv: string, dir: string): Promise<ResultsSu
   if (plan.size === 0) return summary
 
   const { manifest } = tape
-  const writer = await TapeWriter.create(dir, { name: manifest.name, source: manifest.source, practice: manifest.practice, replace: true })
+  const writer = await TapeWriter.create(dir, {
+    name: manifest.name,
+    source: manifest.source,
+    practice: manifest.practice,
+    depth: manifest.depth,
+    replace: true,
+  })
   try {
     const stream = await tape.read({ decode: 'thread' })
     for (const ticker of stream.tickers) writer.market(ticker)

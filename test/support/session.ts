@@ -41,6 +41,7 @@ export function header(more: Partial<SessionHeader> = {}): SessionHeader {
       manifest: '',
       source: 'test',
       practice: false,
+      depth: 'book',
       rows: 0,
       markets: 0,
       from: 0,
