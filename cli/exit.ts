@@ -1,6 +1,6 @@
 /** Exit codes and what leads to them. Owns the numbers: scripts match on them. */
 import { AssertionError } from '../engine/assert.ts'
-import { StrategyError } from '../engine/desk.ts'
+import { StrategyError } from '../engine/strategy-error.ts'
 import { DataError } from '../data/errors.ts'
 
 export const EXIT = {

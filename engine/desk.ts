@@ -8,67 +8,12 @@ import { fillFee } from './fees.ts'
 import { JournalKind, type Journal } from './journal.ts'
 import type { Market, Markets } from './market.ts'
 import type { OrderManager } from './order-manager.ts'
+import { StrategyError } from './strategy-error.ts'
+import { MarketFace, type MarketBook } from './view.ts'
 import type { Words } from './words.ts'
 import type { Portfolio } from './portfolio.ts'
 import type { BookView, Desk, ExternalView, MarketView, Quote, Take } from './strategy.ts'
-import { ASK, BID, PRICE_ONE, sideCode, type Price, type Quantity, type Side, type SideCode, type Timestamp } from './units.ts'
-
-/** A strategy asked for something that cannot be meant: NaN, a negative size, a price outside 0 … 10,000. */
-export class StrategyError extends Error {
-  override readonly name = 'StrategyError'
-  readonly code: string
-  constructor(code: string, message: string, cause?: unknown) {
-    super(message, cause === undefined ? undefined : { cause })
-    this.code = code
-  }
-}
-
-/** One market's book as strategies see it; one object per market, made once. */
-export class MarketBook implements BookView {
-  readonly market: Market
-
-  constructor(market: Market) {
-    this.market = market
-  }
-  get twoSided(): boolean {
-    return this.market.book.twoSided
-  }
-  get hasBid(): boolean {
-    return this.market.book.hasBid
-  }
-  get hasAsk(): boolean {
-    return this.market.book.hasAsk
-  }
-  get bid(): Price {
-    return this.market.book.bid
-  }
-  get ask(): Price {
-    return this.market.book.ask
-  }
-  get mid(): number {
-    const book = this.market.book
-    return (book.bid + book.ask) / 2
-  }
-  get bidSize(): number {
-    return this.market.book.bidQuantity / 100
-  }
-  get askSize(): number {
-    return this.market.book.askQuantity / 100
-  }
-  sizeAt(side: Side, price: number): number {
-    return this.market.book.at(sideCode(side), price) / 100
-  }
-  step(price: number, ticks: number): Price {
-    const { grid } = this.market
-    const index = grid.indexOf[price] ?? -1
-    if (index < 0)
-      throw new StrategyError(
-        'STRATEGY_PRICE',
-        `step(${price}, …) for ${this.market.ticker}: ${price} is not a price of its grid; use desk.snap first`,
-      )
-    return grid.priceAt(Math.min(grid.size - 1, Math.max(0, index + ticks)))
-  }
-}
+import { BID, ASK, PRICE_ONE, sideCode, type Price, type Quantity, type Side, type SideCode, type Timestamp } from './units.ts'
 
 /** What the desk needs of the engine. */
 export interface DeskHost {
@@ -92,6 +37,7 @@ export class StrategyDesk implements Desk {
     this.#host = host
     this.#owner = owner
     this.#name = name
+    Object.freeze(this)
   }
 
   get now(): Timestamp {
@@ -104,29 +50,30 @@ export class StrategyDesk implements Desk {
     return this.#host.portfolio.equity / 1e6
   }
   market(ticker: string): MarketView | null {
-    return this.#host.markets.get(ticker) ?? null
+    return this.#host.markets.get(ticker)?.face ?? null
   }
   book(market: MarketView): BookView | null {
-    const m = market as Market
-    return m.synced ? this.#host.bookOf(m) : null
+    const m = this.#behind(market)
+    return m.synced && m.depth !== 'prints' ? this.#host.bookOf(m) : null
   }
   siblings(market: MarketView): readonly MarketView[] {
-    return (market as Market).event.markets.filter((m) => m !== market)
+    const own = this.#behind(market)
+    return own.event.markets.filter((m) => m !== own).map((m) => m.face)
   }
   position(market: MarketView): number {
-    const { holding } = market as Market
+    const { holding } = this.#behind(market)
     return holding === null ? 0 : (holding.positions[this.#owner] ?? 0) / 100
   }
   working(market: MarketView, side: Side): number {
     let sum = 0
     const code = sideCode(side)
-    for (const wish of (market as Market).wishes) {
+    for (const wish of this.#behind(market).wishes) {
       if (wish !== null && wish.owner === this.#owner && wish.side === code && wish.order !== null) sum += wish.order.remaining
     }
     return sum / 100
   }
   fee(market: MarketView, price: number, size: number, maker = false): number {
-    const { fee, venueTime } = market as Market
+    const { fee, venueTime } = this.#behind(market)
     return fillFee(fee, maker, BID, this.#price(market, price), this.#size(market, size), venueTime, { gathered: 0 }) / 1e6
   }
   external(series: string): ExternalView | null {
@@ -134,7 +81,7 @@ export class StrategyDesk implements Desk {
   }
   snap(market: MarketView, side: Side, value: number): Price {
     if (!Number.isFinite(value)) throw this.#error('STRATEGY_PRICE', `snap() for ${market.ticker} was given ${value}`)
-    const { grid } = market as Market
+    const { grid } = this.#behind(market)
     let index = grid.floorIndex(value)
     if (side === 'ask' && (index < 0 || (grid.prices[index] as number) < value)) index++
     return grid.priceAt(Math.min(grid.size - 1, Math.max(0, index)))
@@ -142,7 +89,7 @@ export class StrategyDesk implements Desk {
   quote(market: MarketView, quote: Quote): void {
     const side = this.#side(market, quote.side)
     this.#host.manager.quote(
-      market as Market,
+      this.#behind(market),
       this.#owner,
       side,
       this.#price(market, quote.price),
@@ -155,7 +102,7 @@ export class StrategyDesk implements Desk {
   take(market: MarketView, take: Take): void {
     const side = this.#side(market, take.side)
     this.#host.manager.take(
-      market as Market,
+      this.#behind(market),
       this.#owner,
       side,
       this.#price(market, take.limit),
@@ -166,8 +113,8 @@ export class StrategyDesk implements Desk {
     )
   }
   pull(market: MarketView, side?: Side): void {
-    if (side !== 'ask') this.#host.manager.pull(market as Market, this.#owner, BID)
-    if (side !== 'bid') this.#host.manager.pull(market as Market, this.#owner, ASK)
+    if (side !== 'ask') this.#host.manager.pull(this.#behind(market), this.#owner, BID)
+    if (side !== 'bid') this.#host.manager.pull(this.#behind(market), this.#owner, ASK)
   }
   forecast(market: MarketView, probability: number): void {
     if (!(probability >= 0 && probability <= 1))
@@ -176,7 +123,7 @@ export class StrategyDesk implements Desk {
     journal.push(
       now,
       JournalKind.FORECAST,
-      words.market(market as Market),
+      words.market(this.#behind(market)),
       words.owner(this.#owner),
       -1,
       0,
@@ -195,6 +142,15 @@ export class StrategyDesk implements Desk {
     this.#host.wakeAt(Math.ceil(at), this.#owner)
   }
 
+  #behind(view: MarketView): Market {
+    const market = MarketFace.behind(view)
+    if (market === null)
+      throw this.#error(
+        'STRATEGY_MARKET',
+        `a call was given ${String(view)} for a market: use book.market, trade.market or desk.market(ticker)`,
+      )
+    return market
+  }
   #side(market: MarketView, side: Side): SideCode {
     if (side !== 'bid' && side !== 'ask')
       throw this.#error('STRATEGY_SIDE', `a wish for ${market.ticker} has side ${String(side)}: it is 'bid' (buy YES) or 'ask' (sell YES)`)

@@ -3,11 +3,13 @@
  * not called again, so that what ran so far can be finished.
  */
 import { AssertionError, unreachable } from './assert.ts'
-import { StrategyError, type MarketBook, type StrategyDesk } from './desk.ts'
+import type { StrategyDesk } from './desk.ts'
 import type { Market } from './market.ts'
 import type { Answer, Order } from './order.ts'
 import type { ExternalView, Strategy } from './strategy.ts'
+import { StrategyError } from './strategy-error.ts'
 import { BID, type Price, type SideCode, type Timestamp } from './units.ts'
+import type { MarketBook } from './view.ts'
 
 /** What a handler other than `onBook` is told, after the rows and answers of its instant. */
 export type Notice =
@@ -60,36 +62,36 @@ export class Dispatch {
   notify(n: Notice): void {
     switch (n.type) {
       case 'trade': {
-        const trade = {
-          market: n.market,
+        const trade = Object.freeze({
+          market: n.market.face,
           side: n.side === BID ? ('bid' as const) : ('ask' as const),
           price: n.price as Price,
           size: n.quantity / 100,
           timeVenue: n.timeVenue as Timestamp,
-        }
+        })
         this.#each('onTrade', (s, desk) => s.onTrade?.(trade, desk))
         break
       }
       case 'fill': {
-        const fill = {
-          market: n.order.market,
+        const fill = Object.freeze({
+          market: n.order.market.face,
           side: n.order.side === BID ? ('bid' as const) : ('ask' as const),
           price: n.answer.price,
           size: n.answer.quantity / 100,
           maker: n.answer.maker,
           fee: n.answer.fee / 1e6,
-        }
+        })
         this.#each('onFill', (s, desk, owner) => (owner === n.order.owner ? s.onFill?.(fill, desk) : undefined))
         break
       }
       case 'status':
-        this.#each('onStatus', (s, desk) => s.onStatus?.(n.market, desk))
+        this.#each('onStatus', (s, desk) => s.onStatus?.(n.market.face, desk))
         break
       case 'settlement':
         this.#each('onSettlement', (s, desk, owner) =>
           s.onSettlement?.(
             {
-              market: n.market,
+              market: n.market.face,
               result: n.market.result ?? '',
               value: n.market.settlementValue as Price,
               position: (n.positions[owner] ?? 0) / 100,
@@ -122,6 +124,12 @@ export class Dispatch {
     this.#stopped = true
     if (error instanceof AssertionError || error instanceof StrategyError) return error
     const text = error instanceof Error ? error.message : String(error)
+    if (error instanceof TypeError && /only a getter|not extensible|read only/.test(text))
+      return new StrategyError(
+        'STRATEGY_READ_ONLY',
+        `Strategy ${strategy.name} tried in ${handler} to change what it is shown: ${text}`,
+        error,
+      )
     return new StrategyError('STRATEGY_THREW', `Strategy ${strategy.name} threw in ${handler}: ${text}`, error)
   }
 }

@@ -7,7 +7,7 @@
  * One instant:  rows (with their matching) → commands due → answers → strategy handlers → timers, repeated until quiet.
  */
 import { assert, AssertionError, unreachable } from './assert.ts'
-import { MarketBook, StrategyDesk, StrategyError, type DeskHost } from './desk.ts'
+import { StrategyDesk, type DeskHost } from './desk.ts'
 import { Dispatch, type Notice } from './dispatch.ts'
 import { Externals } from './externals.ts'
 import { gridOf } from './grid.ts'
@@ -41,6 +41,8 @@ import { Sampler, type Markout } from './sampler.ts'
 import { marketEnd } from './settlement.ts'
 import type { MarketEnd, SessionEnd, SessionHeader } from './session.ts'
 import type { Strategy } from './strategy.ts'
+import { StrategyError } from './strategy-error.ts'
+import { MarketBook } from './view.ts'
 import { ASK, BID, MILLISECOND, PRICE_ONE, type Money, type SideCode, type Timestamp } from './units.ts'
 import type { Inbox, Venue } from './venue.ts'
 
@@ -65,7 +67,7 @@ export type EngineOptions = {
 }
 
 export class Engine implements Inbox, DeskHost, ManagerHost {
-  readonly markets = new Markets()
+  readonly markets: Markets
   readonly externals = new Externals()
   readonly portfolio: Portfolio
   readonly journal: Journal
@@ -104,6 +106,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   constructor({ header, strategies, venue, sink }: EngineOptions) {
     this.#header = header
     this.#venue = venue
+    this.markets = new Markets(header.tape.depth)
     this.#quietUntil = header.selection.from ?? -Infinity
     const strings = new Strings()
     this.journal = new Journal(strings, sink)
@@ -176,6 +179,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
         market.lastTrade = price
         if (watched && market.synced && (flags & Flag.EXECUTION) !== 0)
           tape.execution(market, side === BID ? ASK : BID, price, quantity, tv)
+        if (market.sampled && market.depth === 'prints') this.#sampler.touched(market, this.#now)
         if (this.#dispatch.listensToTrades) this.#notices.push({ type: 'trade', market, side, price, quantity, timeVenue: tv })
         continue
       } else if (kind === Kind.CLEAR || kind === Kind.LEVEL) {
@@ -196,6 +200,9 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
         market.inSnapshot = false
         this.#sync(market)
         if (tape !== null && (watched || market.taken)) tape.snapshot(market)
+      } else if (kind === Kind.QUOTE) {
+        if (!this.#quoted(market, side, price, quantity, watched)) continue
+        if ((flags & Flag.LAST) !== 0) this.#sync(market)
       } else continue
       if ((flags & Flag.LAST) !== 0 && !market.dirty) {
         market.dirty = true
@@ -374,6 +381,22 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   }
 
   // ------------------------------------------------------------------------------------------------ rows
+
+  /** The best price of a side, where no depth is known. What we took of a level that went away is forgotten with it. */
+  #quoted(market: Market, side: SideCode, price: number, quantity: number, watched: boolean): boolean {
+    const { book } = market
+    const best = side === BID ? book.bestBid : book.bestAsk
+    const before = best >= 0 && best < book.grid.size ? (book.grid.prices[best] as number) : -1
+    if (!book.quote(side, price, quantity)) {
+      this.#unsync(market, 'level off the grid')
+      return false
+    }
+    const tape = this.#venue.onTape
+    if (tape === null || !(watched || market.taken)) return true
+    if (before >= 0 && before !== price) tape.displayed(market, side, before, 0)
+    if (quantity > 0) tape.displayed(market, side, price, quantity)
+    return true
+  }
 
   /** The row opens a later venue instant of its market: the last one is whole now. */
   #instant(market: Market, timeVenue: number): void {

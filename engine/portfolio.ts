@@ -15,6 +15,9 @@ import type { Market, MarketEvent } from './market.ts'
 import type { Order } from './order.ts'
 import { BID, PRICE_ONE, type Money, type Position, type SideCode } from './units.ts'
 
+/** What stood behind the value of an open position. */
+export type MarkBasis = 'none' | 'settlement' | 'touch' | 'last touch before the close' | 'last trade' | 'no quote: worst case'
+
 /** What we hold and have working in one market. Money in millionths of a dollar. */
 export class Holding {
   position = 0 as Position
@@ -36,7 +39,7 @@ export class Holding {
   /** Value of the position at liquidation and (twice) at the mid, collateral of a short included. */
   liquidation = 0
   middle = 0
-  markBasis: 'none' | 'settlement' | 'touch' | 'last touch before the close' | 'no quote: worst case' = 'none'
+  markBasis: MarkBasis = 'none'
   paidOut = 0
   /** Best indices under which the position was last marked whole at the touch; −1: walk again. */
   markBid = -1
@@ -178,6 +181,11 @@ export class Portfolio {
       liquidation = position * market.settlementValue + (position < 0 ? -position * PRICE_ONE : 0)
       middle = liquidation
       h.markBasis = 'settlement'
+    } else if (market.depth === 'prints') {
+      // No book is known: the last trade is all there is.
+      h.markBasis = 'last trade'
+      liquidation = position > 0 ? position * market.lastTrade : -position * (PRICE_ONE - market.lastTrade)
+      middle = liquidation
     } else if (market.status !== 'active' && market.status !== 'inactive') {
       // Closed and not determined: the book is wiped, so what stood before the close is the last that is known.
       h.markBasis = 'last touch before the close'

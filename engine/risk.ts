@@ -32,6 +32,7 @@ export const REFUSALS = [
   'halted',
   'paused',
   'reduce-only',
+  'market-unlisted',
   'market-closed',
   'market-paused',
   'unsynced',
@@ -130,10 +131,12 @@ export class Risk {
       const closing = side === BID ? -h.position - h.bidQuantity : h.position - h.askQuantity
       if (quantity > closing) return 'reduce-only'
     }
+    if (market.status === 'unlisted') return 'market-unlisted'
     if (market.status === 'inactive' || market.status === 'initialized') return 'market-paused'
     if (market.status !== 'active') return 'market-closed'
     if (!market.synced || market.fluxSince >= 0) return 'unsynced'
-    if (state.now - state.lastRow > limits.silenceMax) return 'feed-silent'
+    // Between two trades silence is what a trades-only feed says.
+    if (market.depth !== 'prints' && state.now - state.lastRow > limits.silenceMax) return 'feed-silent'
     if ((market.grid.indexOf[price] ?? -1) < 0) return 'off-grid'
     const collar = this.#collar(market, side, price)
     if (collar !== null) return collar

@@ -4,6 +4,7 @@
  */
 import type { JournalTable } from './journal.ts'
 import type { Depth } from './message.ts'
+import type { MarkBasis } from './portfolio.ts'
 import type { EquityTable, MarkoutTable, TouchTable } from './samples.ts'
 
 export type FillModelName = 'strict' | 'queue' | 'touch' | 'quotes' | 'prints'
@@ -97,7 +98,7 @@ export type MarketEnd = {
   /** Value of the open position at liquidation and at the mid, Money: of a NO the negative of what buying the YES back costs, without the collateral that comes free. */
   readonly liquidationValue: number
   readonly midValue: number
-  readonly markBasis: 'none' | 'settlement' | 'touch' | 'last touch before the close' | 'no quote: worst case'
+  readonly markBasis: MarkBasis
   readonly fees: number
   /** Net of fees, positions marked at liquidation. */
   readonly pnl: number
