@@ -16,7 +16,7 @@ export type BacktestArguments = {
   from: string | undefined
   to: string | undefined
   warmup: string | undefined
-  fills: FillModelName
+  fills: FillModelName | undefined
   delay: string | undefined
   seed: number
   cash: string
@@ -64,7 +64,10 @@ export function backtestOptions(y: Argv): Argv {
     .option('from', { type: 'string', requiresArg: true, describe: 'Start, UTC (2026-05-13 or 2026-05-13T13:45:00Z)' })
     .option('to', { type: 'string', requiresArg: true, describe: 'End, UTC' })
     .option('warmup', { type: 'string', requiresArg: true, describe: 'See and do not trade for this long (30s, 5m)' })
-    .option('fills', { choices: ['strict', 'queue', 'touch'] as const, default: 'queue', describe: 'Fill model of resting orders' })
+    .option('fills', {
+      choices: ['strict', 'queue', 'touch', 'quotes', 'prints'] as const,
+      describe: 'Fill model (default: queue where books were recorded, quotes or prints where best prices or trades alone were)',
+    })
     .option('delay', { type: 'string', requiresArg: true, describe: 'place=100ms,cancel=100ms,amend=100ms,answer=50ms' })
     .option('seed', { type: 'number', default: 1, requiresArg: true, describe: 'Seed of what is random in a model' })
     .option('cash', { type: 'string', default: '10000', requiresArg: true, describe: 'Starting cash in dollars' })
@@ -115,7 +118,7 @@ export async function runBacktest(argv: BacktestArguments): Promise<Outcome<Back
       from,
       to,
       warmup: argv.warmup === undefined ? 0 : parseDuration(argv.warmup, '--warmup'),
-      fills: argv.fills,
+      fills: argv.fills ?? null,
       delays: parseDelays(argv.delay),
       seed: argv.seed,
       cash: dollars(cash),

@@ -41,7 +41,7 @@ export const demoCommand: CommandModule<object, { json: boolean }> = {
           from: undefined,
           to: undefined,
           warmup: undefined,
-          fills: 'queue',
+          fills: undefined,
           delay: undefined,
           seed: 1,
           cash: '10000',

@@ -18,7 +18,16 @@ import { Run, writeRun } from '../data/run.ts'
 import { describeFile } from '../data/tape-writer.ts'
 import { openTape, type Tape } from '../data/tape-reader.ts'
 import { Engine } from '../engine/engine.ts'
-import type { Delays, FillModelName, Limits, SessionHeader, SessionRecord, TapeFacts } from '../engine/session.ts'
+import type { Depth } from '../engine/message.ts'
+import {
+  FILL_MODELS_OF,
+  type Delays,
+  type FillModelName,
+  type Limits,
+  type SessionHeader,
+  type SessionRecord,
+  type TapeFacts,
+} from '../engine/session.ts'
 import { StrategyError } from '../engine/strategy-error.ts'
 import type { Strategy } from '../engine/strategy.ts'
 import { UsageError } from './exit.ts'
@@ -32,7 +41,8 @@ export type BacktestOptions = {
   readonly from: number | null
   readonly to: number | null
   readonly warmup: number
-  readonly fills: FillModelName
+  /** Null: the first that the depth of the tape can carry. */
+  readonly fills: FillModelName | null
   readonly delays: Delays
   readonly seed: number
   /** Money. */
@@ -56,6 +66,7 @@ export async function backtest(options: BacktestOptions): Promise<BacktestResult
   if (options.out !== null) await claim(options.out)
   const tape = await openTape(options.tape)
   const facts = await factsOf(tape, options)
+  const fills = fillModel(options.fills, facts)
   const header: SessionHeader = {
     schema: 'tapeline.session/1',
     mode: 'backtest',
@@ -65,7 +76,7 @@ export async function backtest(options: BacktestOptions): Promise<BacktestResult
     strategies: options.strategies.map((s) => ({ name: s.name, parameters: s.parameters })),
     cash: options.cash,
     limits: options.limits,
-    fills: options.fills,
+    fills,
     delays: options.delays,
     rate: { perSecond: 100, capacity: 100 },
     seed: options.seed,
@@ -83,7 +94,7 @@ export async function backtest(options: BacktestOptions): Promise<BacktestResult
   const engine = new Engine({
     header,
     strategies: options.strategies,
-    venue: new SimulatedVenue(options.fills, options.delays, facts.lagMax),
+    venue: new SimulatedVenue(fills, options.delays, facts.lagMax),
     sink: run,
   })
   let rows = 0
@@ -113,6 +124,22 @@ export async function backtest(options: BacktestOptions): Promise<BacktestResult
   const folder = options.out ?? join('runs', `${options.strategies.map((s) => s.name).join('+')}-${facts.name}-${id}`)
   await writeRun(folder, record)
   return { record, folder, seconds: (performance.now() - started) / 1000, failure }
+}
+
+const DEPTHS: Readonly<Record<Depth, string>> = {
+  book: 'holds whole books',
+  quotes: 'holds best prices without depth',
+  prints: 'holds trades alone',
+}
+/** A fill model that needs what the tape has not would invent fills. */
+function fillModel(wanted: FillModelName | null, { depth, name }: TapeFacts): FillModelName {
+  const possible = FILL_MODELS_OF[depth]
+  if (wanted === null) return possible[0] as FillModelName
+  if (!possible.includes(wanted))
+    throw new UsageError(
+      `--fills ${wanted}: the tape ${name} ${DEPTHS[depth]}, so its fill model is ${possible.join(' or ')}: leave --fills away`,
+    )
+  return wanted
 }
 
 /** The folder of a run may be new, empty, or an older run; nothing else is written over. */

@@ -12,7 +12,7 @@ import { StrategyError } from './strategy-error.ts'
 import { MarketFace, type MarketBook } from './view.ts'
 import type { Words } from './words.ts'
 import type { Portfolio } from './portfolio.ts'
-import type { BookView, Desk, ExternalView, MarketView, Quote, Take } from './strategy.ts'
+import type { Basket, BookView, Desk, ExternalView, Leg, MarketView, Quote, Take } from './strategy.ts'
 import { BID, ASK, PRICE_ONE, sideCode, type Price, type Quantity, type Side, type SideCode, type Timestamp } from './units.ts'
 
 /** What the desk needs of the engine. */
@@ -111,6 +111,29 @@ export class StrategyDesk implements Desk {
       take.why,
       take.value ?? 0,
     )
+  }
+  basket(basket: Basket): void {
+    const { legs, size, missing, costMax = 0 } = basket
+    if (!Array.isArray(legs) || legs.length < 2) throw this.#error('STRATEGY_BASKET', 'a basket has at least two legs')
+    if (missing !== 'hold' && missing !== 'unwind' && missing !== 'complete')
+      throw this.#error(
+        'STRATEGY_BASKET',
+        `a basket says what follows a missing leg: 'hold', 'unwind' or 'complete', not ${String(missing)}`,
+      )
+    if (!(costMax >= 0 && costMax < 1))
+      throw this.#error('STRATEGY_BASKET', `costMax ${costMax} of a basket is not a number of dollars a contract`)
+    const wanted = this.#size(legs[0]?.market as MarketView, size)
+    if (wanted === 0) throw this.#error('STRATEGY_SIZE', 'a basket has size 0: it is a number of contracts above zero')
+    const checked = (legs as readonly Leg[]).map(({ market, side, limit }) => ({
+      market: this.#behind(market),
+      side: this.#side(market, side),
+      limit: this.#price(market, limit),
+      wanted,
+      filled: 0,
+    }))
+    if (new Set(checked.map((l) => l.market)).size < checked.length)
+      throw this.#error('STRATEGY_BASKET', 'two legs of a basket name the same market: put them into one')
+    this.#host.manager.basket(this.#owner, checked, wanted, missing, Math.round(costMax * PRICE_ONE), basket.why, basket.value ?? 0)
   }
   pull(market: MarketView, side?: Side): void {
     if (side !== 'ask') this.#host.manager.pull(this.#behind(market), this.#owner, BID)

@@ -38,7 +38,7 @@ import { EventQueue, Phase, PHASE_HANDLERS } from './queue.ts'
 import { Risk, type RiskState } from './risk.ts'
 import { Samples, type SampleSink } from './samples.ts'
 import { Sampler, type Markout } from './sampler.ts'
-import { marketEnd } from './settlement.ts'
+import { marketEnd, ownerEnds } from './settlement.ts'
 import type { MarketEnd, SessionEnd, SessionHeader } from './session.ts'
 import type { Strategy } from './strategy.ts'
 import { StrategyError } from './strategy-error.ts'
@@ -112,7 +112,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     this.journal = new Journal(strings, sink)
     this.words = new Words(this.journal, distinct(strategies.map((s) => s.name)))
     this.#samples = new Samples(strings, sink)
-    this.portfolio = new Portfolio(header.cash as Money)
+    this.portfolio = new Portfolio(header.cash as Money, strategies.length)
     this.#state = { now: 0, lastRow: -Infinity, mode: 'warmup', ordersOpen: 0 }
     const risk = new Risk(header.limits, this.portfolio, this.#state)
     const bucket = new TokenBucket(header.rate.perSecond, header.rate.capacity)
@@ -229,12 +229,20 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     this.journal.state(this.#now, -1, this.words.of(`session:${complete ? 'complete' : 'partial'}`), this.words.of(reason))
     this.journal.flush()
     this.#samples.flush()
-    for (const market of this.markets.alive) if (market.holding !== null) this.#ended.push(marketEnd(market, this.portfolio))
+    const open: Market[] = []
+    for (const market of this.markets.alive) {
+      if (market.holding === null) continue
+      this.#ended.push(marketEnd(market, this.portfolio))
+      if (market.holding.position !== 0 || market.holding.positions.some((p) => p !== 0)) open.push(market)
+    }
+    open.sort((a, b) => (a.ticker < b.ticker ? -1 : 1))
+    const owners = ownerEnds(this.words.ownerNames, this.portfolio, open)
     this.#ended.sort((a, b) => (a.ticker < b.ticker ? -1 : 1))
     const p = this.portfolio
     let sum = 0
     for (const m of this.#ended) sum += m.pnl
     assert(sum === p.equity - p.start, 'the profits of the markets add up to the change of equity')
+    assert(owners.reduce((a, o) => a + o.pnl, 0) === sum, 'the profits of the strategies add up to the change of equity')
     return {
       complete,
       reason,
@@ -258,6 +266,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       fills: this.manager.fills,
       refusals: sorted(this.manager.refusals),
       rejections: sorted(this.manager.rejections),
+      owners,
       markets: this.#ended,
     }
   }

@@ -109,6 +109,13 @@ export class Market {
     this.face = new MarketFace(this)
   }
 
+  /** Where it stands: the middle of the book, its one side, or the last trade; −1 where nothing is known. */
+  get reference(): number {
+    const { book } = this
+    if (book.twoSided) return (book.bid + book.ask) / 2
+    if (book.hasBid) return book.bid
+    return book.hasAsk ? book.ask : this.lastTrade
+  }
   get tradable(): boolean {
     return this.status === 'active' && this.synced
   }

@@ -49,8 +49,13 @@ export class Holding {
   readonly positions: number[] = []
 }
 
+/** What one strategy did, over all markets. Money and Quantity. */
+export type Ledger = { cashFlow: number; fees: number; fills: number; traded: number }
+
 export class Portfolio {
   readonly start: Money
+  /** [owner] */
+  readonly ledgers: Ledger[]
   cash: number
   /** One dollar for every contract short. */
   locked = 0
@@ -67,8 +72,9 @@ export class Portfolio {
   low: number
   high: number
 
-  constructor(cash: Money) {
+  constructor(cash: Money, owners = 1) {
     this.start = cash
+    this.ledgers = Array.from({ length: owners }, () => ({ cashFlow: 0, fees: 0, fills: 0, traded: 0 }))
     this.cash = cash
     this.equityPeak = cash
     this.low = cash
@@ -131,6 +137,12 @@ export class Portfolio {
     h.fees += fee
     h.traded += quantity
     h.fills++
+    const ledger = this.ledgers[owner]
+    assert(ledger !== undefined, 'a fill belongs to a strategy of the session')
+    ledger.cashFlow += flow
+    ledger.fees += fee
+    ledger.fills++
+    ledger.traded += quantity
     this.fees += fee
     this.locked += lockedAfter - lockedBefore
     this.cash += flow - fee - (lockedAfter - lockedBefore)
@@ -152,7 +164,11 @@ export class Portfolio {
     h.cashFlow += h.position * market.settlementValue
     h.paidOut += paid
     h.position = 0 as Position
-    h.positions.fill(0)
+    for (let owner = 0; owner < h.positions.length; owner++) {
+      const ledger = this.ledgers[owner]
+      if (ledger !== undefined) ledger.cashFlow += (h.positions[owner] ?? 0) * market.settlementValue
+      h.positions[owner] = 0
+    }
     this.mark(market)
     h.markBasis = 'settlement'
     this.#refresh(market, h)

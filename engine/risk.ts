@@ -94,9 +94,9 @@ export class Risk {
     this.#sent = new Float64Array(Math.max(1, limits.ordersPerSecondMax)).fill(-Infinity)
   }
 
-  /** Approves, or names the first rule that says no. */
-  approve(intent: Intent): Approved<Intent> | Refusal {
-    return this.#refusal(intent) ?? (intent as Approved<Intent>)
+  /** Approves, or names the first rule that says no. `ahead`: orders of the same basket that will be sent first, in the same instant. */
+  approve(intent: Intent, ahead = 0): Approved<Intent> | Refusal {
+    return this.#refusal(intent, ahead) ?? (intent as Approved<Intent>)
   }
 
   /** Counts an order or amend that was sent. */
@@ -106,10 +106,13 @@ export class Risk {
   }
   /** When the order rate allows the next one. */
   get rateFreeAt(): number {
-    return (this.#sent[this.#next] as number) + SECOND
+    return this.#freeAt(0)
+  }
+  #freeAt(ahead: number): number {
+    return (this.#sent[(this.#next + ahead) % this.#sent.length] as number) + SECOND
   }
 
-  #refusal(intent: Intent): Refusal | null {
+  #refusal(intent: Intent, ahead: number): Refusal | null {
     const { market, side, price, quantity, replaces } = intent
     const { limits } = this
     const state = this.#state
@@ -173,20 +176,15 @@ export class Risk {
     const needed = cashNeeded(h.position, bidQuantity, bidNotional, askQuantity, askNotional) + h.feeOpen + fee - oldFee - h.reserved
     if (needed > 0 && needed > this.#portfolio.available) return 'cash'
     if (replaces === null && state.ordersOpen >= limits.ordersOpenMax) return 'open-orders'
-    if (state.now < this.rateFreeAt) return 'order-rate'
+    if (ahead >= this.#sent.length || state.now < this.#freeAt(ahead)) return 'order-rate'
     return null
   }
 
   /** No more than the collar beyond the mid on the aggressive side (one-sided book: beyond its best; no book: the last trade). */
   #collar(market: Market, side: SideCode, price: number): Refusal | null {
-    const book = market.book
-    let reference: number
-    if (book.twoSided) reference = (book.bid + book.ask) / 2
-    else if (book.hasBid) reference = book.bid
-    else if (book.hasAsk) reference = book.ask
-    else if (market.lastTrade >= 0) reference = market.lastTrade
-    else return 'no-reference'
-    return (side === BID ? price - reference : reference - price) > this.limits.collar ? 'price-collar' : null
+    const at = market.reference
+    if (at < 0) return 'no-reference'
+    return (side === BID ? price - at : at - price) > this.limits.collar ? 'price-collar' : null
   }
 }
 

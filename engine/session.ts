@@ -99,8 +99,22 @@ export type MarketEnd = {
   readonly liquidationValue: number
   readonly midValue: number
   readonly markBasis: MarkBasis
+  /** Where it stands at the end, Price units of YES: its value once determined, else the mid, the one side or the last trade; `null` where nothing is known. Splits a position that is flat in sum between strategies. */
+  readonly markPrice: number | null
   readonly fees: number
   /** Net of fees, positions marked at liquidation. */
+  readonly pnl: number
+}
+
+/** One strategy at the end of a session: its own ledger. Money in millionths of a dollar; the `pnl` of all strategies add up to the session's. */
+export type OwnerEnd = {
+  readonly name: string
+  readonly fills: number
+  /** Contracts filled, Quantity. */
+  readonly filled: number
+  readonly fees: number
+  /** Its share of the value of positions that are still open, at liquidation (`sharesOf`). */
+  readonly openValue: number
   readonly pnl: number
 }
 
@@ -129,6 +143,8 @@ export type SessionEnd = {
   readonly fills: number
   readonly refusals: Readonly<Record<string, number>>
   readonly rejections: Readonly<Record<string, number>>
+  /** By strategy, in the order of the header. */
+  readonly owners: readonly OwnerEnd[]
   /** Markets with an order, by ticker. */
   readonly markets: readonly MarketEnd[]
 }

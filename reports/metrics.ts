@@ -33,6 +33,7 @@ export type Analysis = Execution & {
 export function analyse(record: SessionRecord): Analysis {
   const trading = tradingOf(record)
   reconcile(record, trading)
+  reconcileOwners(record, trading)
   const figures = new Figures()
   const daily = dailyEquity(record)
   const mid2 = midsAt(record)
@@ -61,6 +62,18 @@ function reconcile({ header, end }: SessionRecord, { fills, episodes }: Trading)
     throw new ReportError(
       `the record does not add up: net P&L ${net}, markets ${ofMarkets}, episodes ${ofEpisodes}; fees ${end.fees}, of fills ${ofFills} (millionths of a dollar)`,
     )
+}
+
+/** Each strategy's ledger, kept by the session, against its trades as the report found them. */
+function reconcileOwners({ end }: SessionRecord, { fills, episodes }: Trading): void {
+  for (const owner of end.owners) {
+    const pnl = episodes.reduce((a, e) => a + (e.owner === owner.name ? e.pnl : 0), 0)
+    const fees = fills.reduce((a, f) => a + (f.owner === owner.name ? f.fee : 0), 0)
+    if (pnl !== owner.pnl || fees !== owner.fees)
+      throw new ReportError(
+        `the ledger of ${owner.name} does not add up: net P&L ${owner.pnl}, of its trades ${pnl}; fees ${owner.fees}, of its fills ${fees} (millionths of a dollar)`,
+      )
+  }
 }
 
 function profit(f: Figures, { header, end }: SessionRecord, fills: readonly Fill[], daily: readonly Daily[]): void {

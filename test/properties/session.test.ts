@@ -27,7 +27,21 @@ function wild(seed: number): Strategy {
       const u = next()
       if (u < 0.6) desk.quote(book.market, { side, price, size: integer(next, 1, 4000) / 100, why: 'wild' })
       else if (u < 0.85) desk.take(book.market, { side, limit: price, size: integer(next, 1, 4000) / 100, why: 'wild' })
-      else desk.pull(book.market, side)
+      else if (u < 0.93) {
+        const other = [...desk.siblings(book.market)].find((m) => desk.book(m)?.twoSided === true)
+        const there = other === undefined ? null : desk.book(other)
+        if (there !== null)
+          desk.basket({
+            legs: [
+              { market: book.market, side, limit: price },
+              { market: there.market, side, limit: side === 'bid' ? there.ask : there.bid },
+            ],
+            size: integer(next, 1, 4000) / 100,
+            missing: (['hold', 'unwind', 'complete'] as const)[integer(next, 0, 2)] as 'hold',
+            costMax: 0.02,
+            why: 'wild basket',
+          })
+      } else desk.pull(book.market, side)
     },
   }
 }
