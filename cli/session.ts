@@ -193,5 +193,6 @@ async function factsOf(tape: Tape, options: BacktestOptions): Promise<TapeFacts>
     inFlux: coverage.reduce((a, c) => a + c.inFlux, 0),
     coverage: recorded === 0 ? null : coverage.reduce((a, c) => a + c.synced, 0) / recorded,
     labels: manifest.labelBasis,
+    remarks: manifest.remarks,
   }
 }

@@ -38,7 +38,7 @@ import { EventQueue, Phase, PHASE_HANDLERS } from './queue.ts'
 import { Risk, type RiskState } from './risk.ts'
 import { Samples, type SampleSink } from './samples.ts'
 import { Sampler, type Markout } from './sampler.ts'
-import { marketEnd, ownerEnds } from './settlement.ts'
+import { marketEnd, ownerEnds, summed } from './settlement.ts'
 import type { MarketEnd, SessionEnd, SessionHeader } from './session.ts'
 import type { Strategy } from './strategy.ts'
 import { StrategyError } from './strategy-error.ts'
@@ -116,7 +116,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     this.#state = { now: 0, lastRow: -Infinity, mode: 'warmup', ordersOpen: 0 }
     const risk = new Risk(header.limits, this.portfolio, this.#state)
     const bucket = new TokenBucket(header.rate.perSecond, header.rate.capacity)
-    this.manager = new OrderManager(venue, risk, this.portfolio, this.#state, this.journal, bucket, this, this.words)
+    this.manager = new OrderManager(venue, risk, this.portfolio, this.#state, this.journal, bucket, this, this.words, strategies.length)
     this.#sampler = new Sampler(this.#samples, this.portfolio, this.words, (time, markout) =>
       this.#queue.push(Math.max(time, this.#now), Phase.TIMER, { type: 'sample', markout }),
     )
@@ -236,7 +236,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       if (market.holding.position !== 0 || market.holding.positions.some((p) => p !== 0)) open.push(market)
     }
     open.sort((a, b) => (a.ticker < b.ticker ? -1 : 1))
-    const owners = ownerEnds(this.words.ownerNames, this.portfolio, open)
+    const { tallies } = this.manager
+    const owners = ownerEnds(this.words.ownerNames, this.portfolio, tallies, open)
     this.#ended.sort((a, b) => (a.ticker < b.ticker ? -1 : 1))
     const p = this.portfolio
     let sum = 0
@@ -261,11 +262,11 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       drawdownMax: p.drawdownMax,
       fees: p.fees,
       stressLoss: p.loss + (p.equity - p.start),
-      signals: this.manager.signals,
+      signals: tallies.reduce((a, t) => a + t.signals, 0),
       orders: this.manager.orders,
       fills: this.manager.fills,
-      refusals: sorted(this.manager.refusals),
-      rejections: sorted(this.manager.rejections),
+      refusals: summed(tallies.map((t) => t.refusals)),
+      rejections: summed(tallies.map((t) => t.rejections)),
       owners,
       markets: this.#ended,
     }
@@ -632,12 +633,6 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   bookOf(market: Market): MarketBook {
     return (market.view ??= new MarketBook(market))
   }
-}
-
-function sorted(counts: Readonly<Record<string, number>>): Record<string, number> {
-  const out: Record<string, number> = {}
-  for (const key of Object.keys(counts).sort()) out[key] = counts[key] as number
-  return out
 }
 
 /** Two strategies of one name are told apart by a number. */

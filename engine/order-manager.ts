@@ -18,6 +18,14 @@ import type { Venue } from './venue.ts'
 import { Wish } from './wish.ts'
 import type { Words } from './words.ts'
 
+/** What became of one strategy's wishes. */
+export type Tally = {
+  signals: number
+  orders: number
+  readonly refusals: Record<string, number>
+  readonly rejections: Record<string, number>
+}
+
 const COST_ORDER = 10
 const COST_CANCEL = 2
 
@@ -41,10 +49,9 @@ export class OrderManager {
   readonly #words: Words
   #orders = 0
   #baskets = 0
-  signals = 0
   fills = 0
-  readonly refusals: Record<string, number> = {}
-  readonly rejections: Record<string, number> = {}
+  /** [owner] */
+  readonly tallies: Tally[]
 
   constructor(
     venue: Venue,
@@ -55,6 +62,7 @@ export class OrderManager {
     bucket: TokenBucket,
     host: ManagerHost,
     words: Words,
+    owners: number,
   ) {
     this.#venue = venue
     this.#risk = risk
@@ -64,6 +72,7 @@ export class OrderManager {
     this.#bucket = bucket
     this.#host = host
     this.#words = words
+    this.tallies = Array.from({ length: owners }, () => ({ signals: 0, orders: 0, refusals: {}, rejections: {} }))
   }
 
   /** Orders sent so far. */
@@ -230,7 +239,7 @@ export class OrderManager {
         this.#entries.answer(order, this.#words.decreased, answer.remaining, answer.timeVenue)
         break
       case 'amend-rejected': {
-        this.#count(this.rejections, answer.reason)
+        this.#count(this.#tally(order.owner).rejections, answer.reason)
         const refused = order.priceNext ?? order.price
         order.priceNext = null
         order.quantityNext = null
@@ -244,7 +253,7 @@ export class OrderManager {
         break
       }
       case 'rejected':
-        this.#count(this.rejections, answer.reason)
+        this.#count(this.#tally(order.owner).rejections, answer.reason)
         this.#step(order, 'rejected')
         this.#entries.answer(order, this.#words.rejected(answer.reason), order.remaining, answer.timeVenue)
         if (wish.price === order.price) wish.active = false
@@ -357,14 +366,14 @@ export class OrderManager {
     wish.left = quantity
     wish.why = this.#words.of(why)
     wish.value = value
-    this.signals++
+    this.#tally(wish.owner).signals++
     this.#entries.signal(wish, basket)
   }
 
   #end(wish: Wish): void {
     wish.active = false
     wish.left = 0
-    this.signals++
+    this.#tally(wish.owner).signals++
     this.#entries.pull(wish)
     this.#reconcile(wish)
   }
@@ -442,6 +451,7 @@ export class OrderManager {
     const { wish, market } = order
     assert(order.id === this.#orders, 'orders are numbered as they are sent')
     this.#orders++
+    this.#tally(order.owner).orders++
     wish.order = order
     wish.refusal = null
     this.#risk.sent()
@@ -488,7 +498,7 @@ export class OrderManager {
   }
 
   #refuse(wish: Wish, reason: Refusal): void {
-    this.#count(this.refusals, reason)
+    this.#count(this.#tally(wish.owner).refusals, reason)
     wish.refusedTimes++
     if (wish.refusal !== reason || wish.refusedPrice !== wish.price) {
       wish.refusal = reason
@@ -507,6 +517,11 @@ export class OrderManager {
     this.#host.retryAt(until, wish)
   }
 
+  #tally(owner: number): Tally {
+    const tally = this.tallies[owner]
+    assert(tally !== undefined, 'a wish belongs to a strategy of the session')
+    return tally
+  }
   #count(counts: Record<string, number>, reason: string): void {
     counts[reason] = (counts[reason] ?? 0) + 1
   }

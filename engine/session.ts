@@ -50,6 +50,8 @@ export type TapeFacts = {
   /** Share of recorded market time in which the book was synced, 0 … 1; `null` when unknown. */
   readonly coverage: number | null
   readonly labels: 'paired with prints' | 'inferred' | 'mixed' | 'true' | 'none'
+  /** What a reader must know of how it was made, one sentence each. */
+  readonly remarks: readonly string[]
 }
 
 export type SessionHeader = {
@@ -109,6 +111,10 @@ export type MarketEnd = {
 /** One strategy at the end of a session: its own ledger. Money in millionths of a dollar; the `pnl` of all strategies add up to the session's. */
 export type OwnerEnd = {
   readonly name: string
+  readonly signals: number
+  readonly orders: number
+  readonly refusals: Readonly<Record<string, number>>
+  readonly rejections: Readonly<Record<string, number>>
   readonly fills: number
   /** Contracts filled, Quantity. */
   readonly filled: number

@@ -3,6 +3,7 @@
  * the whole.
  */
 import type { Market } from './market.ts'
+import type { Tally } from './order-manager.ts'
 import type { Portfolio } from './portfolio.ts'
 import type { MarketEnd, OwnerEnd } from './session.ts'
 import { assert } from './assert.ts'
@@ -53,7 +54,7 @@ export function sharesOf(value: number, markPrice: number | null, positions: rea
 }
 
 /** The end marks of all strategies. `open`: markets that still hold a position. */
-export function ownerEnds(names: readonly string[], portfolio: Portfolio, open: readonly Market[]): OwnerEnd[] {
+export function ownerEnds(names: readonly string[], portfolio: Portfolio, tallies: readonly Tally[], open: readonly Market[]): OwnerEnd[] {
   const values = names.map(() => 0)
   for (const market of open) {
     const h = market.holding
@@ -66,10 +67,15 @@ export function ownerEnds(names: readonly string[], portfolio: Portfolio, open: 
   }
   return names.map((name, owner) => {
     const ledger = portfolio.ledgers[owner]
-    assert(ledger !== undefined, 'every strategy has its ledger')
+    const tally = tallies[owner]
+    assert(ledger !== undefined && tally !== undefined, 'every strategy has its ledger')
     const openValue = values[owner] as number
     return {
       name,
+      signals: tally.signals,
+      orders: tally.orders,
+      refusals: summed([tally.refusals]),
+      rejections: summed([tally.rejections]),
       fills: ledger.fills,
       filled: ledger.traded,
       fees: ledger.fees,
@@ -77,4 +83,11 @@ export function ownerEnds(names: readonly string[], portfolio: Portfolio, open: 
       pnl: ledger.cashFlow - ledger.fees + openValue,
     }
   })
+}
+
+/** Counts by reason added up, in the order of the reasons. */
+export function summed(counts: readonly Readonly<Record<string, number>>[]): Record<string, number> {
+  const out: Record<string, number> = {}
+  for (const key of [...new Set(counts.flatMap((c) => Object.keys(c)))].sort()) out[key] = counts.reduce((a, c) => a + (c[key] ?? 0), 0)
+  return out
 }

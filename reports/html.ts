@@ -2,6 +2,7 @@
  * The report as one HTML file. Owns the order in which a skeptic reads: what it rests on, what to know before believing it, the dozen figures, then
  * charts and tables. Hides the markup. Invariants: no request to anywhere; the same record gives the same bytes; people read YES and NO.
  */
+import { PRINTS_WAIT } from '../engine/matching.ts'
 import type { SessionRecord } from '../engine/session.ts'
 import { bridgeChart, drawdownChart, equityChart, fillTimeChart, MARKET_BARS, marketBars, markoutChart } from './charts.ts'
 import { marketChart } from './market-chart.ts'
@@ -9,7 +10,8 @@ import { escape, html, raw, type Markup } from './markup.ts'
 import { show, type Metric } from './figures.ts'
 import type { Analysis } from './metrics.ts'
 import { SCRIPT, STYLE } from './page.ts'
-import { FILL_MODELS, LABELS, metric, type Summary } from './summary.ts'
+import { strategySections } from './strategy-sections.ts'
+import { DEPTHS, FILL_MODELS, LABELS, metric, type Summary } from './summary.ts'
 import { countTable, fillSection, marketTable, reasonTable, tradeSection } from './tables.ts'
 import { cents, contracts, count, decimal, duration, money, moneySigned, plural, utc } from './words.ts'
 
@@ -30,6 +32,7 @@ ${restsOn(record, analysis)}
 ${summary.warnings.length > 0 && html`<section class="notes" aria-label="Read this first"><b>Read this first</b><ul>${summary.warnings.map((w) => html`<li>${w}</li>`)}</ul></section>`}
 ${cards(summary)}
 ${equity(record, analysis)}
+${strategySections(record, analysis)}
 ${markets(record)}
 ${details(record, analysis)}
 ${execution(record, analysis)}`
@@ -68,15 +71,16 @@ function restsOn({ header, end }: SessionRecord, analysis: Analysis): Markup {
   return html`<section class="facts" aria-label="What this rests on">
 ${fact('Tape', `${tape.name}, ${tape.source}, ${count(end.rows)} rows`)}
 ${fact('Span', `${utc(end.firstTime)} to ${utc(end.lastTime)} UTC`)}
-${fact('Markets', `${count(end.marketsSeen)} seen, ${count(end.marketsTwoSided)} two-sided`)}
-${fact('Coverage', `${tape.coverage === null ? 'unknown' : `${decimal(tape.coverage * 100, 2)} % of recorded time in sync`}, ${plural(tape.gaps, 'gap')}, ${plural(tape.inFlux, 'moment')} in flux`)}
+${fact('Markets', `${count(end.marketsSeen)} seen${tape.depth === 'prints' ? '' : `, ${count(end.marketsTwoSided)} two-sided`}`)}
+${tape.depth === 'book' && fact('Coverage', `${tape.coverage === null ? 'unknown' : `${decimal(tape.coverage * 100, 2)} % of recorded time in sync`}, ${plural(tape.gaps, 'gap')}, ${plural(tape.inFlux, 'moment')} in flux`)}
 ${fact('Sample', `${plural(end.fills, 'fill')}, ${plural(closed, 'closed trade')}, ${plural(events, 'event')}`)}
 ${fact('Cash', money(header.cash))}
 ${fact('Delays', `place ${duration(header.delays.place)}, cancel ${duration(header.delays.cancel)}, amend ${duration(header.delays.amend)}, answer ${duration(header.delays.answer)}`)}
 ${fact('Fees', "Kalshi's formula, taker and maker")}
 ${fact('Parameters', parameters.map((p) => (p.length === 0 ? 'none' : p.join(' '))).join(' | '))}
 ${fact('Fill model', `${header.fills}: ${FILL_MODELS[header.fills]}`, true)}
-${fact('Trades are', LABELS[tape.labels], true)}
+${tape.depth === 'book' && fact('Trades are', LABELS[tape.labels], true)}
+${tape.depth !== 'book' && fact('Known', DEPTHS[tape.depth], true)}
 </section>`
 }
 
@@ -138,7 +142,7 @@ function details(record: SessionRecord, { trading }: Analysis): Markup | false {
         : ` Dotted: settled ${m.result === 'yes' ? 'YES' : m.result === 'no' ? 'NO' : `at ${cents(m.settlementValue)}`}.`
     return html`${m.title !== m.ticker && html`<p class="soft">${m.title}</p>`}<p class="small">${plural(m.orders, 'order')}, ${plural(m.fills, 'fill')}, ${contracts(m.filled)} contracts, net ${moneySigned(m.pnl)}</p>${figure(
       chart.svg,
-      html`${key('c1')}best YES bid${key('c2')}best YES ask; thick and pale: our resting orders; ▲ we bought YES (or sold NO), ▼ we bought NO (or sold YES): price, contracts and reason on hover and in the tables.${settled}${chart.drawn < chart.fills && ` ${count(chart.drawn)} of ${count(chart.fills)} fills are drawn; the others stand on or close to the same spots.`}`,
+      html`${record.header.tape.depth === 'prints' ? html`${key('c1')}last trade` : html`${key('c1')}best YES bid${key('c2')}best YES ask`}; thick and pale: our resting orders; ▲ we bought YES (or sold NO), ▼ we bought NO (or sold YES): price, contracts and reason on hover and in the tables.${settled}${chart.drawn < chart.fills && ` ${count(chart.drawn)} of ${count(chart.fills)} fills are drawn; the others stand on or close to the same spots.`}`,
     )}`
   }
   return html`<h2>One market in detail</h2><h3>${first.ticker}</h3>${one(first)}
@@ -162,15 +166,15 @@ function assumptions({ header }: SessionRecord): Markup {
   const { limits, delays, rate } = header
   return html`<h2>Assumptions</h2>
 <ul class="small">
-<li>Fill model <b>${header.fills}</b>: ${FILL_MODELS[header.fills]}. Takers walk the displayed depth and what they took stays taken.</li>
-<li>Delays: place ${duration(delays.place)}, cancel ${duration(delays.cancel)}, amend ${duration(delays.amend)}, answer ${duration(delays.answer)}. A command acts on the book as the venue had it on arrival.</li>
+<li>Fill model <b>${header.fills}</b>: ${FILL_MODELS[header.fills]}. ${header.tape.depth === 'book' && ' Takers walk the displayed depth and what they took stays taken.'}${header.tape.depth === 'prints' && ` A taker waits ${duration(PRINTS_WAIT)} at most.`}</li>
+<li>Delays: place ${duration(delays.place)}, cancel ${duration(delays.cancel)}, amend ${duration(delays.amend)}, answer ${duration(delays.answer)}. ${header.tape.depth === 'prints' ? 'A command acts on trades after its arrival alone.' : 'A command acts on the book as the venue had it on arrival.'}</li>
 <li>Fees by Kalshi's published formula; the balance is rounded to a whole cent before 2026-05-28T17:01Z and to $0.0001 since. Series without stated fees count as quadratic, multiplier 1.</li>
 <li>Our orders do not move other people's: nobody reacts to them.</li>
 <li>Cash is locked until a market pays; no interest is counted; the risk-free rate is 0.</li>
 <li>All times are UTC. Every calendar day counts; a year has 365.</li>
 <li>Write tokens: ${rate.perSecond} a second, bucket ${rate.capacity}; 10 an order or amend, 2 a cancel.</li>
-<li>Limits: order ${contracts(limits.orderMax)} contracts · position ${contracts(limits.positionMax)} · worst loss ${money(limits.marketLossMax)} a market, ${money(limits.eventLossMax)} an exclusive event, ${money(limits.sessionLossMax)} a session · ${limits.ordersOpenMax} open orders · ${limits.ordersPerSecondMax} orders a second · price collar ${cents(limits.collar)} · feed silent ${duration(limits.silenceMax)} · orders live at most ${duration(limits.orderAgeMax)}.</li>
-</ul>`
+<li>Limits: order ${contracts(limits.orderMax)} contracts · position ${contracts(limits.positionMax)} · worst loss ${money(limits.marketLossMax)} a market, ${money(limits.eventLossMax)} an exclusive event, ${money(limits.sessionLossMax)} a session · ${limits.ordersOpenMax} open orders · ${limits.ordersPerSecondMax} orders a second · price collar ${cents(limits.collar)} · ${header.tape.depth === 'prints' ? 'feed silent and book in sync: not applicable to trades alone; the collar is measured from the last trade' : `feed silent ${duration(limits.silenceMax)}`} · orders live at most ${duration(limits.orderAgeMax)}.</li>
+${header.tape.remarks.map((r) => html`<li>Of the tape: ${r}</li>\n`)}</ul>`
 }
 
 function command({ header }: SessionRecord): string {

@@ -6,6 +6,7 @@
 import type { SessionRecord } from '../engine/session.ts'
 import { tradingOf, type Episode, type Fill, type Trading } from './episodes.ts'
 import { bridgeOf, type Bridge } from './bridge.ts'
+import { byStrategy, type StrategyFigures } from './by-strategy.ts'
 import { executionOf, type Execution } from './execution.ts'
 import { Figures, type Metric } from './figures.ts'
 import { forecastScore } from './forecast.ts'
@@ -28,6 +29,7 @@ export type Analysis = Execution & {
   readonly trading: Trading
   readonly bridge: Bridge | null
   readonly daily: readonly Daily[]
+  readonly strategies: readonly StrategyFigures[]
 }
 
 export function analyse(record: SessionRecord): Analysis {
@@ -49,6 +51,7 @@ export function analyse(record: SessionRecord): Analysis {
     trading,
     bridge: bridgeOf(record, trading.fills),
     daily,
+    strategies: byStrategy(record, trading, mid2, trades),
     ...execution,
   }
 }

@@ -54,6 +54,7 @@ const runHeader = {
   inFlux: 0,
   coverage: null,
   labels: 'true' as const,
+  remarks: [],
 }
 
 /** Sells one set of all markets at 40 and better, once, when the first book comes. */

@@ -168,6 +168,10 @@ export class Story {
         owners: [
           {
             name: 'test',
+            signals: 0,
+            orders: markets.reduce((a, m) => a + m.orders, 0),
+            refusals: {},
+            rejections: {},
             fills: markets.reduce((a, m) => a + m.fills, 0),
             filled: markets.reduce((a, m) => a + m.filled, 0),
             fees,
