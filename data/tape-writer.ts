@@ -281,7 +281,12 @@ export class TapeWriter {
           throw new DataError('TAPE_EXISTS', `${this.#target} was filled by somebody else meanwhile: choose another folder`, error)
       })
     }
-    await rename(this.#partial, this.#target)
+    try {
+      await rename(this.#partial, this.#target)
+    } catch (error) {
+      if (existsSync(old)) await rename(old, this.#target)
+      throw error
+    }
     await rm(old, { recursive: true, force: true })
     return manifest
   }
