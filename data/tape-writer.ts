@@ -124,6 +124,8 @@ export class TapeWriter {
   #part = 0
   #hourEnd = -Infinity
   readonly #files: { path: string; rows: number }[] = []
+  /** Tickers that the database can name by their number. */
+  #tickersNamed = 0
   readonly #byKind = new Float64Array(KIND_NAMES.length)
   /** Markets with rows: each must stand in markets.parquet, or no reader can name it. */
   readonly #used: boolean[] = []
@@ -335,12 +337,16 @@ export class TapeWriter {
     await mkdir(join(this.#partial, folder), { recursive: true })
     const path = `${folder}/part-${String(this.#part).padStart(3, '0')}.parquet`
     const db = this.#database
-    const names = await db.table('names', { number: 'integer', ticker: 'varchar' })
-    await names.append([Int32Array.from(this.#tickers, (_, i) => i), this.#tickers], 0, this.#tickers.length)
+    if (this.#tickersNamed !== this.#tickers.length) {
+      this.#tickersNamed = this.#tickers.length
+      const names = await db.table('names', { number: 'integer', ticker: 'varchar' })
+      await names.append([Int32Array.from(this.#tickers, (_, i) => i), this.#tickers], 0, this.#tickers.length)
+      // A list indexed by number keeps the order of rows, which a join does not promise.
+      await db.run('SET VARIABLE names = (SELECT list(ticker ORDER BY number) FROM names)')
+      await db.run('DROP TABLE names')
+    }
     const texts = await db.table('texts', { number: 'integer', detail_text: 'varchar' })
     await texts.append([Int32Array.from(this.#details, (_, i) => i), this.#details], 0, this.#details.length)
-    // A list indexed by number keeps the order of rows, which a join does not promise.
-    await db.run('SET VARIABLE names = (SELECT list(ticker ORDER BY number) FROM names)')
     await db.run('SET VARIABLE texts = (SELECT list(detail_text ORDER BY number) FROM texts)')
     await db.copy(
       `SELECT time::BIGINT AS time, time_venue::BIGINT AS time_venue, coalesce(getvariable('names')[market + 1], '') AS market, kind, flags, side, price,
@@ -348,7 +354,6 @@ export class TapeWriter {
       join(this.#partial, path),
     )
     await db.run('TRUNCATE staging')
-    await db.run('DROP TABLE names')
     await db.run('DROP TABLE texts')
     this.#files.push({ path, rows: this.#fileRows })
     this.#details = []
@@ -358,6 +363,7 @@ export class TapeWriter {
 
   /** Whether the checkpoint that is due now waits for a book in flux. */
   #waits(time: number): boolean {
+    if (this.#identity.depth !== 'book') return false
     if (!this.#kept.some((kept) => kept !== undefined && holdsBook(kept) && crossed(kept))) return false
     if (this.#waitingSince < 0) this.#waitingSince = time
     return time - this.#waitingSince <= FLUX_MAX

@@ -54,9 +54,10 @@ export async function parquetFile(database: Database, path: string): Promise<Par
   }
 }
 
-export function unreadable(name: string, error: unknown): DataError {
-  if (error instanceof DataError) return error
-  const text = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)
+/** What DuckDB says of a broken file, as a sentence; every other error (ours, the disk's, a bug) as it is. */
+export function unreadable(name: string, error: unknown): unknown {
+  if (!(error instanceof Error) || error.constructor !== Error || 'code' in error) return error
+  const text = error.message.split('\n')[0] ?? ''
   return new DataError('FILE_UNREADABLE', `${name} cannot be read (${text}): the file is damaged or not complete`, error)
 }
 

@@ -78,6 +78,8 @@ export function planMarkets(
     if (l.closeTime !== null) scheduled.set(event, Math.max(scheduled.get(event) ?? 0, l.closeTime))
   }
   const tally = new Tally(what)
+  let end = -Infinity
+  for (const s of seen.values()) if (s.last > end) end = s.last
   const before: LifeRow[] = []
   const after: LifeRow[] = []
   const markets: MarketRow[] = []
@@ -88,7 +90,7 @@ export function planMarkets(
   for (const ticker of tickers) {
     const data = seen.get(ticker) ?? null
     const listing = listings.markets.get(ticker) ?? null
-    const life = lifeOf(ticker, listing, data, tally)
+    const life = lifeOf(ticker, listing, data, end, tally)
     if (life === null) continue
     const { born, closed, determined, settled } = life
     const event = listing?.event ?? eventOf(ticker)
@@ -178,8 +180,8 @@ export function planMarkets(
 
 type Life = { readonly born: number; readonly closed: number | null; readonly determined: number | null; readonly settled: number | null }
 
-/** When things happened to a market; null when nothing about it has a time. */
-function lifeOf(ticker: string, listing: Listing | null, data: Seen | null, tally: Tally): Life | null {
+/** When things happened to a market; null when nothing about it has a time. `end`: the last row of all data. */
+function lifeOf(ticker: string, listing: Listing | null, data: Seen | null, end: number, tally: Tally): Life | null {
   if (listing === null) return data === null ? null : { born: data.first, closed: null, determined: null, settled: null }
   if (listing.resultUnknown !== null) tally.resultUnknown(ticker, listing.resultUnknown)
   if (listing.closesEarly === true) tally.closesEarly++
@@ -194,7 +196,9 @@ function lifeOf(ticker: string, listing: Listing | null, data: Seen | null, tall
     return null
   }
   let closed: number | null = null
-  if (closeTime !== null) {
+  // A close that lies beyond the data is a plan, unless the market has ended.
+  if (closeTime !== null && result === null && closeTime > end) tally.open++
+  else if (closeTime !== null) {
     closed = Math.max(born, closeTime)
     if (data !== null && data.last > closed) {
       closed = data.last + 1
@@ -236,6 +240,7 @@ class Tally {
   closedBefore = 0
   closesEarly = 0
   timeless = 0
+  open = 0
   settlementAssumed = 0
   gridInferred = 0
   gridContradicted = 0
@@ -278,6 +283,7 @@ class Tally {
       this.closesEarly,
       `${n(this.closesEarly, 'market')} could close early: the list gives the close as it came, so the scheduled close in the catalog may have been later`,
     )
+    say(this.open, `${n(this.open, 'market')} had not closed when the data ends`)
     say(this.timeless, `${n(this.timeless, 'listed market')} without any time: left out`)
     say(listings.elsewhere, `${n(listings.elsewhere, 'listed market')} left out: nothing of their event has a ${what}`)
     say(listings.repeated, `${n(listings.repeated, 'line')} of the market lists said the same again: counted once`)

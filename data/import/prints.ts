@@ -288,6 +288,10 @@ export class LifeMerge {
   get full(): boolean {
     return this.batch.length === BATCH_ROWS
   }
+  /** Rows that the batch can still take. */
+  get room(): number {
+    return BATCH_ROWS - this.batch.length
+  }
   /** Whether a row comes before data of this time. */
   due(time: number): boolean {
     const [b, a] = [this.#before[this.#nextBefore], this.#after[this.#nextAfter]]
