@@ -139,7 +139,11 @@ export class Database {
 function full(error: unknown): never {
   const text = error instanceof Error ? error.message : String(error)
   if (/no space left|disk (is )?full|max_temp_directory_size/i.test(text))
-    throw new DataError('DISK', `the disk is full (${text.split('\n')[0] ?? ''}): free some space or choose a folder on another disk`, error)
+    throw new DataError(
+      'DISK',
+      `the disk is full (${text.split('\n')[0] ?? ''}): free some space or choose a folder on another disk`,
+      error,
+    )
   throw error
 }
 

@@ -31,6 +31,8 @@ import { TAPE_SCHEMA, type CoverageRow, type Manifest, type ManifestFile, type M
 /** Rows a file holds at most: what the staging table keeps in memory. */
 const FILE_ROWS = 1_000_000
 const STAGE_ROWS = 65_536
+/** Without books a file need not start with its day: then it takes days until it has so many rows (a quiet year is not 365 files). */
+const SPARSE_ROWS = 100_000
 /** A book crossed for longer than this is broken, not in flux (the engine's own bound). */
 const FLUX_MAX = 250 * MILLISECOND
 
@@ -260,7 +262,7 @@ export class TapeWriter {
       if (count > 0) byKind[name] = count
     })
     const { markets: marketRows, coverage: _coverage, ...facts } = extra
-    const manifest: Manifest = {
+    const manifest = sealed({
       schema: TAPE_SCHEMA,
       ...this.#identity,
       files,
@@ -271,8 +273,8 @@ export class TapeWriter {
       to: this.#to,
       lagMax: this.#lagMax,
       ...facts,
-    }
-    await writeFile(join(this.#partial, 'manifest.json'), `${JSON.stringify(manifest, null, 1)}\n`)
+    })
+    await writeFile(join(this.#partial, 'manifest.json'), manifestText(manifest))
     await syncFolder(this.#partial, manifest)
     const old = `${this.#partial}.old`
     if (this.#replace) {
@@ -374,7 +376,8 @@ export class TapeWriter {
     const day = Math.floor(time / DAY)
     this.#hourEnd = (Math.floor(time / HOUR) + 1) * HOUR
     this.#waitingSince = -1
-    if (day !== this.#day) {
+    const sparse = this.#identity.depth !== 'book' && this.#fileRows > 0 && this.#fileRows < SPARSE_ROWS
+    if (day !== this.#day && !sparse) {
       await this.#flushFile()
       this.#day = day
       this.#part = 0
@@ -494,6 +497,17 @@ function crossed(kept: Kept): boolean {
   for (const p of kept.bids.keys()) if (p > bid) bid = p
   for (const p of kept.asks.keys()) if (p < ask) ask = p
   return bid >= ask
+}
+
+/** The manifest with its own digest. */
+export function sealed(manifest: Omit<Manifest, 'digest'>): Manifest {
+  const digest = createHash('sha256')
+    .update(manifestText({ ...manifest, digest: '' }))
+    .digest('hex')
+  return { ...manifest, digest }
+}
+export function manifestText(manifest: Manifest): string {
+  return `${JSON.stringify(manifest, null, 1)}\n`
 }
 
 /** SHA-256, size and rows of a file of a tape. */

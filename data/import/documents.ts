@@ -42,7 +42,10 @@ export async function readDocuments(
         parts.push(text)
         bytes += text.length + 1
         if (bytes > DOCUMENT_MAX)
-          throw new DataError('INPUT_INVALID', `${name} is one JSON document of more than ${DOCUMENT_MAX / 1e6} MB: write one value a line (NDJSON) instead`)
+          throw new DataError(
+            'INPUT_INVALID',
+            `${name} is one JSON document of more than ${DOCUMENT_MAX / 1e6} MB: write one value a line (NDJSON) instead`,
+          )
         continue
       }
       if (text.trim() === '') {
@@ -82,7 +85,11 @@ export async function readDocuments(
   try {
     value = JSON.parse(document)
   } catch (error) {
-    throw new DataError('INPUT_INVALID', `${name}:${lineOfError(document, error)} is not JSON: the file is damaged, cut off or of another kind`, error)
+    throw new DataError(
+      'INPUT_INVALID',
+      `${name}:${lineOfError(document, error)} is not JSON: the file is damaged, cut off or of another kind`,
+      error,
+    )
   }
   await take(value, { line: 1, document })
 }

@@ -122,14 +122,23 @@ async function seriesOn({ dir, manifest }: Tape, db: Database): Promise<Set<stri
 async function* insertions(db: Database): AsyncIterableIterator<Insertion> {
   const sql = `SELECT known, published, value, revision, series FROM news ORDER BY known, published, series, revision, value`
   for await (const piece of db.pieces(sql)) {
-    const [known, published, value, revision] = [0, 1, 2, 3].map((c) => piece.column(c)) as [Float64Array, Float64Array, Float64Array, Float64Array]
+    const [known, published, value, revision] = [0, 1, 2, 3].map((c) => piece.column(c)) as [
+      Float64Array,
+      Float64Array,
+      Float64Array,
+      Float64Array,
+    ]
     for (let i = 0; i < piece.rows; i++)
       yield {
         time: known[i] as number,
         timeVenue: published[i] as number,
         market: null,
         kind: Kind.EXTERNAL,
-        detail: JSON.stringify({ series: piece.text(4, i) ?? '', value: value[i] as number, revision: revision[i] as number } satisfies ExternalDetail),
+        detail: JSON.stringify({
+          series: piece.text(4, i) ?? '',
+          value: value[i] as number,
+          revision: revision[i] as number,
+        } satisfies ExternalDetail),
       }
   }
 }
@@ -157,7 +166,10 @@ async function stage(db: Database, files: readonly string[], options: ExternalOp
             `${file}:1: which column says when a row was published or known? Say it with --map published=<column>,known=<column>; it has ${columns.slice(0, 20).join(', ')}`,
           )
         if (chosen['series'] === undefined && options.series === undefined)
-          throw new DataError('INPUT_INVALID', `${file}:1: no column names the series: give --series NAME, or --map series=<column>; it has ${columns.slice(0, 20).join(', ')}`)
+          throw new DataError(
+            'INPUT_INVALID',
+            `${file}:1: no column names the series: give --series NAME, or --map series=<column>; it has ${columns.slice(0, 20).join(', ')}`,
+          )
         return chosen
       },
       take: (reading) => {
@@ -181,13 +193,17 @@ function rowOf({ get }: Reading, where: string, { series: name, map, lag = 0 }: 
   const text = get('value')
   if (text === null) throw new DataError('INPUT_INVALID', `${where}: the value is missing: remove the row, or give what is known`)
   const value = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : Number.NaN
-  if (!Number.isFinite(value)) throw new DataError('INPUT_INVALID', `${where}: value ${text} is no finite number: correct or remove the row`)
+  if (!Number.isFinite(value))
+    throw new DataError('INPUT_INVALID', `${where}: value ${text} is no finite number: correct or remove the row`)
   const time = (field: 'published' | 'known'): number | null => {
     const given = get(field)
     if (given === null) return null
     const t = instantOf(given)
     if (!Number.isFinite(t))
-      throw new DataError('INPUT_INVALID', `${where}: ${field} ${given} is no time: write 2026-05-13T13:45:00Z, or a number of s, ms, µs or ns since 1970`)
+      throw new DataError(
+        'INPUT_INVALID',
+        `${where}: ${field} ${given} is no time: write 2026-05-13T13:45:00Z, or a number of s, ms, µs or ns since 1970`,
+      )
     return t
   }
   const [published, known] = [time('published'), time('known')]

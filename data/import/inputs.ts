@@ -68,8 +68,7 @@ export function fitting(columns: Iterable<string>): string {
   if (all('trade_id', 'ticker', 'yes_price', 'taker_side')) return '; it looks like trades: `data import trades-parquet`'
   if (all('ticker', 'event_ticker') || all('ticker', 'close_time')) return '; it looks like a list of markets: give it with `--markets`'
   if (all('kind', 'time', 'time_venue')) return '; it is part of a tape already'
-  if (all('yes_bid', 'yes_ask') || all('bid', 'ask') || all('yb', 'ya'))
-    return '; it looks like best prices: `data import quotes --map …`'
+  if (all('yes_bid', 'yes_ask') || all('bid', 'ask') || all('yb', 'ya')) return '; it looks like best prices: `data import quotes --map …`'
   if (has.has('value')) return '; it looks like an outside series: `data import external`'
   return '; no import of Tapeline knows these columns by itself: `data import quotes --map …` and `data import external --map …` take any names'
 }

@@ -7,17 +7,7 @@
  */
 import { statSync } from 'node:fs'
 import { assert } from '../../engine/assert.ts'
-import {
-  createBatch,
-  Flag,
-  Kind,
-  Label,
-  LABEL_NAMES,
-  labelOf,
-  pushRow,
-  type CatalogDetail,
-  type LabelName,
-} from '../../engine/message.ts'
+import { createBatch, Flag, Kind, Label, LABEL_NAMES, labelOf, pushRow, type CatalogDetail, type LabelName } from '../../engine/message.ts'
 import { ASK, BID, parsePrice, parseQuantity, PRICE_ONE } from '../../engine/units.ts'
 import { DataError } from '../errors.ts'
 import type { ClockOffset, LabelShare, Manifest } from '../schema.ts'

@@ -21,6 +21,18 @@ export type Seen = {
   readonly finePrices: ReadonlySet<number>
 }
 
+/** Two forms of one ticker. */
+export function together(a: Seen, b: Seen): Seen {
+  return {
+    rows: a.rows + b.rows,
+    trades: a.trades + b.trades,
+    quantity: a.quantity + b.quantity,
+    first: Math.min(a.first, b.first),
+    last: Math.max(a.last, b.last),
+    finePrices: new Set([...a.finePrices, ...b.finePrices]),
+  }
+}
+
 export type LifeRow = { readonly time: number; readonly ticker: string; readonly kind: Kind; readonly detail: string }
 
 export type Plan = {
@@ -175,7 +187,13 @@ export function planMarkets(
     volumeEqual: compared - unequal.length,
     volumeUnequal: unequal,
   }
-  return { before: before.sort(inOrder), after: after.sort(inOrder), markets, remarks: tally.remarks(figures, listings, strangers), figures }
+  return {
+    before: before.sort(inOrder),
+    after: after.sort(inOrder),
+    markets,
+    remarks: tally.remarks(figures, listings, strangers),
+    figures,
+  }
 }
 
 type Life = { readonly born: number; readonly closed: number | null; readonly determined: number | null; readonly settled: number | null }
@@ -218,7 +236,11 @@ function lifeOf(ticker: string, listing: Listing | null, data: Seen | null, end:
   return { born, closed: closed ?? determined, determined, settled: Math.max(determined, listing.settlementTime) }
 }
 
-function gridFor(listing: Listing | null, data: Seen | null, tally: Tally): { readonly grid: readonly GridBand[]; readonly stated: boolean } {
+function gridFor(
+  listing: Listing | null,
+  data: Seen | null,
+  tally: Tally,
+): { readonly grid: readonly GridBand[]; readonly stated: boolean } {
   const fine = data?.finePrices ?? new Set<number>()
   const stated = listing?.grid ?? null
   if (stated !== null) {
@@ -278,7 +300,10 @@ class Tally {
     say(this.openLate, `${n(this.openLate, 'market')} with a ${what} before the stated open time: known from that ${what} on`)
     say(this.closeMissing, `${n(this.closeMissing, 'listed market')} without a close time: closed when determined`)
     say(this.closeLate, `${n(this.closeLate, 'market')} with a ${what} after the stated close: closed 1 µs after the last one`)
-    say(this.closedBefore, `${n(this.closedBefore, 'market')} closed before the latest close of the event, which stands in the catalog as the scheduled one`)
+    say(
+      this.closedBefore,
+      `${n(this.closedBefore, 'market')} closed before the latest close of the event, which stands in the catalog as the scheduled one`,
+    )
     say(
       this.closesEarly,
       `${n(this.closesEarly, 'market')} could close early: the list gives the close as it came, so the scheduled close in the catalog may have been later`,
@@ -287,13 +312,17 @@ class Tally {
     say(this.timeless, `${n(this.timeless, 'listed market')} without any time: left out`)
     say(listings.elsewhere, `${n(listings.elsewhere, 'listed market')} left out: nothing of their event has a ${what}`)
     say(listings.repeated, `${n(listings.repeated, 'line')} of the market lists said the same again: counted once`)
-    say(listings.changed, `${n(listings.changed, 'line')} of the market lists described a market in another state: the one with a result, else the larger volume, was taken`)
+    say(
+      listings.changed,
+      `${n(listings.changed, 'line')} of the market lists described a market in another state: the one with a result, else the larger volume, was taken`,
+    )
     say(listings.without, `${n(listings.without, 'line')} of the market lists had no ticker`)
     for (const [word, tickers] of this.#words)
       out.push(
         `Result ${word} of ${n(tickers.length, 'market')} cannot be used (no value, or no known word): undetermined (${tickers.slice(0, 3).join(', ')}${tickers.length > 3 ? ', …' : ''})`,
       )
-    for (const [from, { to, markets }] of Object.entries(f.seriesMapped)) out.push(`Series ${from} counts as ${to} (${n(markets, 'market')})`)
+    for (const [from, { to, markets }] of Object.entries(f.seriesMapped))
+      out.push(`Series ${from} counts as ${to} (${n(markets, 'market')})`)
     return out
   }
 }

@@ -197,7 +197,11 @@ function listingOf(record: Record_, file: string): Listing {
   const ticker = String(record['ticker'])
   const text = (name: string): string | null => {
     const value = record[name]
-    return typeof value === 'string' && value !== '' ? value : typeof value === 'number' || typeof value === 'boolean' ? String(value) : null
+    return typeof value === 'string' && value !== ''
+      ? value
+      : typeof value === 'number' || typeof value === 'boolean'
+        ? String(value)
+        : null
   }
   const time = (name: string): number | null => {
     const value = text(name)
@@ -231,9 +235,7 @@ function listingOf(record: Record_, file: string): Listing {
     settlementTime: time('settlement_ts'),
     ...outcomeOf(text),
     volume: volume === null ? null : number(parseQuantity(volume)),
-    grid:
-      bandsOf(record['price_ranges']) ??
-      (step !== null && step > 0 && 10_000 % step === 0 ? [{ start: 0, end: 10_000, step }] : null),
+    grid: bandsOf(record['price_ranges']) ?? (step !== null && step > 0 && 10_000 % step === 0 ? [{ start: 0, end: 10_000, step }] : null),
     closesEarly: truth('can_close_early'),
   }
 }

@@ -13,7 +13,7 @@ import { Database } from '../parquet.ts'
 import type { Manifest } from '../schema.ts'
 import { TapeWriter } from '../tape-writer.ts'
 import { hashFile, shortName } from './frames.ts'
-import { listedAs, planMarkets, type LifeFigures, type LifeRow, type Seen } from './lifecycle.ts'
+import { listedAs, planMarkets, together, type LifeFigures, type LifeRow, type Seen } from './lifecycle.ts'
 import { NO_LISTINGS, readListings } from './listing.ts'
 
 export type PrintsOptions = {
@@ -42,7 +42,11 @@ export type PrintsSummary = {
   readonly remarks: readonly string[]
 } & LifeFigures
 
-export type Quarantine = (place: { readonly file: string; readonly row?: number; readonly line?: number; readonly at?: string }, reason: string, raw: string) => void
+export type Quarantine = (
+  place: { readonly file: string; readonly row?: number; readonly line?: number; readonly at?: string },
+  reason: string,
+  raw: string,
+) => void
 
 const BATCH_ROWS = 16_384
 const SORT_MEMORY = 400
@@ -106,7 +110,8 @@ async function build(
       `${names.join(', ')}: no usable trade${worst === undefined ? ' in it' : `: ${worst[0]} in ${worst[1].toLocaleString('en-US')} of ${quarantined.toLocaleString('en-US')} rows`}`,
     )
   }
-  const has = (ticker: string): boolean => raw.has(ticker) || raw.has(`KX${ticker}`) || (ticker.startsWith('KX') && raw.has(ticker.slice(2)))
+  const has = (ticker: string): boolean =>
+    raw.has(ticker) || raw.has(`KX${ticker}`) || (ticker.startsWith('KX') && raw.has(ticker.slice(2)))
   const listings = options.markets === undefined ? NO_LISTINGS : await readListings(db, options.markets, has)
   // Tickers of the data as the list knows them: two forms of one ticker are one market.
   const seen = new Map<string, Seen>()
@@ -130,7 +135,8 @@ async function build(
   const n = (x: number): string => x.toLocaleString('en-US')
   if (duplicates > 0) remarks.push(`${n(duplicates)} trades stood in the files more than once: counted once`)
   if (anonymous > 0) remarks.push(`${n(anonymous)} trades have no trade_id: a repetition of theirs would not be seen`)
-  if (repaired > 0) remarks.push(`${n(repaired)} prices that had been cut by a cent (int(float × 100)) were repaired from the other side of the contract`)
+  if (repaired > 0)
+    remarks.push(`${n(repaired)} prices that had been cut by a cent (int(float × 100)) were repaired from the other side of the contract`)
   if (Object.keys(tickersMapped).length > 0)
     remarks.push(`${n(Object.keys(tickersMapped).length)} tickers found in the list of markets with KX added or removed`)
   remarks.push('Each row is known at the time of the exchange: no lag is declared', ...plan.remarks)
@@ -214,17 +220,6 @@ async function survey(db: Database): Promise<Map<string, Seen>> {
       seen.set(ticker, { rows, trades: rows, quantity, first, last, finePrices: fine.get(ticker) ?? new Set() })
     }
   return seen
-}
-
-function together(a: Seen, b: Seen): Seen {
-  return {
-    rows: a.rows + b.rows,
-    trades: a.trades + b.trades,
-    quantity: a.quantity + b.quantity,
-    first: Math.min(a.first, b.first),
-    last: Math.max(a.last, b.last),
-    finePrices: new Set([...a.finePrices, ...b.finePrices]),
-  }
 }
 
 /** Trades in their total order, with the lives of the markets between them. A taker that sweeps prices in one µs meets the best first. */

@@ -14,7 +14,7 @@ import type { Manifest } from '../schema.ts'
 import { TapeWriter } from '../tape-writer.ts'
 import { shortName } from './frames.ts'
 import { filesUnder } from './inputs.ts'
-import { listedAs, planMarkets, type LifeFigures, type Seen } from './lifecycle.ts'
+import { listedAs, planMarkets, together, type LifeFigures, type Seen } from './lifecycle.ts'
 import { NO_LISTINGS, readListings } from './listing.ts'
 import { LifeMerge, origin, type Quarantine } from './prints.ts'
 import { chooseColumns, instantOf, readRecords, RECORD_ENDINGS, type ColumnMap, type Reading } from './records.ts'
@@ -104,7 +104,9 @@ async function build(db: Database, writer: TapeWriter, files: readonly string[],
        WHEN bid % ${step} <> 0 AND bid >= 0 OR ask % ${step} <> 0 AND ask >= 0 THEN 'price is finer than 0.0001 dollars'
        WHEN bid >= ${step * PRICE_ONE} OR ask > ${step * PRICE_ONE} OR ask = 0 THEN 'price is out of its range in ${unit}' END AS problem FROM staged`,
   )
-  for await (const piece of db.pieces(`SELECT file, row, problem, ticker || ' bid ' || bid || ' ask ' || ask || ' (millionths of ${unit})' FROM quotes WHERE problem IS NOT NULL ORDER BY file, row`))
+  for await (const piece of db.pieces(
+    `SELECT file, row, problem, ticker || ' bid ' || bid || ' ask ' || ask || ' (millionths of ${unit})' FROM quotes WHERE problem IS NOT NULL ORDER BY file, row`,
+  ))
     for (let i = 0; i < piece.rows; i++)
       quarantine(
         { file: names[piece.column(0)[i] as number] ?? '', line: piece.column(1)[i] as number },
@@ -114,12 +116,20 @@ async function build(db: Database, writer: TapeWriter, files: readonly string[],
   const raw = await survey(db, price)
   if (raw.size === 0) {
     const worst = Object.entries(reasons).sort((a, b) => b[1] - a[1])[0]
-    throw new DataError('TAPE_EMPTY', `${names.join(', ')}: no usable quote${worst === undefined ? ' in it' : `: ${worst[0]} in ${worst[1]} of ${quarantined} records`}`)
+    throw new DataError(
+      'TAPE_EMPTY',
+      `${names.join(', ')}: no usable quote${worst === undefined ? ' in it' : `: ${worst[0]} in ${worst[1]} of ${quarantined} records`}`,
+    )
   }
-  const has = (ticker: string): boolean => raw.has(ticker) || raw.has(`KX${ticker}`) || (ticker.startsWith('KX') && raw.has(ticker.slice(2)))
+  const has = (ticker: string): boolean =>
+    raw.has(ticker) || raw.has(`KX${ticker}`) || (ticker.startsWith('KX') && raw.has(ticker.slice(2)))
   const listings = options.markets === undefined ? NO_LISTINGS : await readListings(db, options.markets, has)
   const meant = new Map([...raw.keys()].map((ticker) => [ticker, listedAs(ticker, listings.markets) ?? ticker]))
-  const seen = new Map([...raw].map(([ticker, data]) => [meant.get(ticker) as string, data]))
+  const seen = new Map<string, Seen>()
+  for (const [ticker, data] of raw) {
+    const [listed, before] = [meant.get(ticker) as string, seen.get(meant.get(ticker) as string)]
+    seen.set(listed, before === undefined ? data : together(before, data))
+  }
   const plan = planMarkets(seen, listings, { strangers: 'assumed', what: 'quote', volumes: false })
   for (const m of plan.markets) writer.market(m.ticker)
   const table = await db.table('names', { ticker: 'varchar', market: 'integer' })
@@ -295,7 +305,13 @@ class Staging {
       const file = names[number] as string
       await readRecords(this.#db, path, {
         columns: (columns) => {
-          const chosen = chooseColumns(columns, file, map, USUAL, ticker === undefined ? ['ticker', 'time', 'bid', 'ask'] : ['time', 'bid', 'ask'])
+          const chosen = chooseColumns(
+            columns,
+            file,
+            map,
+            USUAL,
+            ticker === undefined ? ['ticker', 'time', 'bid', 'ask'] : ['time', 'bid', 'ask'],
+          )
           if ((chosen['bidSize'] === undefined || chosen['askSize'] === undefined) && size === undefined)
             throw new DataError(
               'INPUT_INVALID',
@@ -317,7 +333,10 @@ class Staging {
   /** What the prices are counted in, by what most of them can be. */
   unit(names: readonly string[]): 'cents' | 'dollars' {
     if (this.#below === 0 && this.#above === 0)
-      throw new DataError('INPUT_INVALID', `${names.join(', ')}: whether prices are cents or dollars cannot be told (all are 0 or 1): give --price-unit cents or dollars`)
+      throw new DataError(
+        'INPUT_INVALID',
+        `${names.join(', ')}: whether prices are cents or dollars cannot be told (all are 0 or 1): give --price-unit cents or dollars`,
+      )
     return this.#below >= this.#above ? 'dollars' : 'cents'
   }
 

@@ -50,7 +50,8 @@ export function chooseColumns(
   const chosen: Record<string, string> = {}
   const list = names.slice(0, 20).join(', ')
   for (const [field, column] of Object.entries(mapped)) {
-    if (!has.has(column)) throw new DataError('INPUT_INVALID', `${file}:1 has no column ${column} (--map ${field}=${column}); it has ${list}`)
+    if (!has.has(column))
+      throw new DataError('INPUT_INVALID', `${file}:1 has no column ${column} (--map ${field}=${column}); it has ${list}`)
     chosen[field] = column
   }
   for (const [field, usuals] of Object.entries(usual)) {
@@ -104,7 +105,11 @@ async function fromParquet(database: Database, path: string, reader: RecordReade
       for (let i = 0; i < piece.rows; i++) {
         line++
         const values = new Map(map.map(([field], c) => [field, piece.text(c, i)]))
-        const taken = reader.take({ line, get: (field) => values.get(field) || null, raw: () => JSON.stringify(Object.fromEntries(values)) })
+        const taken = reader.take({
+          line,
+          get: (field) => values.get(field) || null,
+          raw: () => JSON.stringify(Object.fromEntries(values)),
+        })
         if (taken !== undefined) await taken
       }
   } catch (error) {
@@ -117,7 +122,11 @@ async function fromJson(path: string, reader: RecordReader): Promise<void> {
   let map: ColumnMap | null = null
   const one = async (value: unknown, line: number): Promise<void> => {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      if (reader.bad === undefined) throw new DataError('INPUT_INVALID', `${name}:${line} is no record but ${JSON.stringify(value).slice(0, 40)}: correct or remove the line`)
+      if (reader.bad === undefined)
+        throw new DataError(
+          'INPUT_INVALID',
+          `${name}:${line} is no record but ${JSON.stringify(value).slice(0, 40)}: correct or remove the line`,
+        )
       return reader.bad(line, 'no record', JSON.stringify(value))
     }
     map ??= reader.columns(namesIn(value as Record<string, unknown>), name)
@@ -142,14 +151,17 @@ async function fromJson(path: string, reader: RecordReader): Promise<void> {
 /** Names of the values of a record; those inside an inner object with a point: `market.yes_bid`. */
 function namesIn(record: Readonly<Record<string, unknown>>, before = ''): string[] {
   return Object.entries(record).flatMap(([key, value]) =>
-    typeof value === 'object' && value !== null && !Array.isArray(value) ? namesIn(value as Record<string, unknown>, `${before}${key}.`) : [`${before}${key}`],
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? namesIn(value as Record<string, unknown>, `${before}${key}.`)
+      : [`${before}${key}`],
   )
 }
 function valueAt(record: Readonly<Record<string, unknown>>, name: string): string | null {
   let value: unknown = record[name]
   if (value === undefined && name.includes('.')) {
     value = record
-    for (const key of name.split('.')) value = typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[key] : undefined
+    for (const key of name.split('.'))
+      value = typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[key] : undefined
   }
   if (typeof value === 'string') return value === '' ? null : value
   return typeof value === 'number' || typeof value === 'boolean' ? String(value) : null

@@ -127,7 +127,10 @@ function walk(
   if ('trades' in record) return walk(record['trades'] ?? [], under('trades'), ticker, keys, found)
   let pages = 0
   for (const [key, list] of Object.entries(record))
-    if (Array.isArray(list) && (list.length === 0 || list.some((one) => typeof one === 'object' && one !== null && looksLikeTrade(one as Record<string, unknown>))))
+    if (
+      Array.isArray(list) &&
+      (list.length === 0 || list.some((one) => typeof one === 'object' && one !== null && looksLikeTrade(one as Record<string, unknown>)))
+    )
       pages += walk(list, under(key), key, keys, found)
   return pages
 }
@@ -138,7 +141,10 @@ function isEnvelope(value: unknown): boolean {
   return 'response' in record || 'trades' in record || (!looksLikeTrade(record) && Object.values(record).some(Array.isArray))
 }
 function looksLikeTrade(record: Readonly<Record<string, unknown>>): boolean {
-  return 'trade_id' in record || (('count' in record || 'count_fp' in record) && ('created_time' in record || 'ts' in record || 'ts_ms' in record))
+  return (
+    'trade_id' in record ||
+    (('count' in record || 'count_fp' in record) && ('created_time' in record || 'ts' in record || 'ts_ms' in record))
+  )
 }
 
 function whereIs(trade: unknown, at: string, { line, document }: Place): { readonly line: number; readonly at?: string } {
@@ -235,7 +241,11 @@ class Columns {
     const bytes = (c: number): Uint8Array => Uint8Array.from(this.#numbers, (n) => n[c] as number)
     const whole = (c: number): Int32Array => Int32Array.from(this.#numbers, (n) => n[c] as number)
     const n = this.#ids.length
-    await this.#appender.append([whole(0), column(1), this.#ids, this.#tickers, column(2), bytes(3), whole(4), column(5), bytes(6), bytes(7)], 0, n)
+    await this.#appender.append(
+      [whole(0), column(1), this.#ids, this.#tickers, column(2), bytes(3), whole(4), column(5), bytes(6), bytes(7)],
+      0,
+      n,
+    )
     this.#ids = []
     this.#tickers = []
     this.#numbers = []

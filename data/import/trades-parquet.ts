@@ -33,7 +33,10 @@ async function stage(database: Database, files: readonly string[]): Promise<stri
     if (zone.startsWith('TIMESTAMP') && !zone.endsWith('TIME ZONE'))
       remarks.push(`created_time of ${file.name} has no time zone: taken as UTC`)
     if (!zone.startsWith('TIMESTAMP') && zone !== 'VARCHAR')
-      throw new DataError('INPUT_INVALID', `${file.name}: created_time is ${zone}, and not a timestamp or text such as 2026-05-13T13:45:00Z`)
+      throw new DataError(
+        'INPUT_INVALID',
+        `${file.name}: created_time is ${zone}, and not a timestamp or text such as 2026-05-13T13:45:00Z`,
+      )
     parts.push(partOf(file, i))
   }
   await database.run(`CREATE VIEW prints AS ${parts.join('\nUNION ALL ')}`)
