@@ -13,6 +13,7 @@ import {
   type DuckDBType,
 } from '@duckdb/node-api'
 import { assert } from '../engine/assert.ts'
+import { DataError } from './errors.ts'
 
 export type ColumnType = 'double' | 'integer' | 'utinyint' | 'varchar'
 const TYPES: Record<ColumnType, DuckDBType> = { double: DOUBLE, integer: INTEGER, utinyint: UTINYINT, varchar: VARCHAR }
@@ -37,36 +38,43 @@ export function quote(text: string): string {
 export class Database {
   readonly #instance: DuckDBInstance
   readonly #connection: DuckDBConnection
+  #closed = false
 
   private constructor(instance: DuckDBInstance, connection: DuckDBConnection) {
     this.#instance = instance
     this.#connection = connection
   }
 
-  /** An in-memory database. `memory` in MB. */
-  static async open(options: { readonly threads?: number; readonly memory?: number } = {}): Promise<Database> {
+  /** An in-memory database. `memory` in MB; `spill`: a folder for what does not fit (removed by the caller). */
+  static async open(options: { readonly threads?: number; readonly memory?: number; readonly spill?: string } = {}): Promise<Database> {
     const instance = await DuckDBInstance.create(':memory:', {
       threads: String(options.threads ?? 1),
       memory_limit: `${options.memory ?? 512}MB`,
+      ...(options.spill === undefined ? {} : { temp_directory: options.spill }),
       preserve_insertion_order: 'true',
       autoinstall_known_extensions: 'false',
       autoload_known_extensions: 'false',
     })
-    return new Database(instance, await instance.connect())
+    const connection = await instance.connect()
+    // Text without a zone is UTC on every machine.
+    await connection.run("SET TimeZone = 'UTC'")
+    return new Database(instance, connection)
   }
 
   close(): void {
+    if (this.#closed) return
+    this.#closed = true
     this.#connection.closeSync()
     this.#instance.closeSync()
   }
 
   async run(sql: string): Promise<void> {
-    await this.#connection.run(sql)
+    await this.#connection.run(sql).catch(full)
   }
 
   /** A small result as objects; BIGINT becomes number (checked to be safe). */
   async rows(sql: string): Promise<Record<string, unknown>[]> {
-    const reader = await this.#connection.runAndReadAll(sql)
+    const reader = await this.#connection.runAndReadAll(sql).catch(full)
     return reader.getRowObjects().map((row) => {
       const out: Record<string, unknown> = {}
       for (const [key, value] of Object.entries(row)) {
@@ -82,9 +90,9 @@ export class Database {
 
   /** A large result, piece by piece, in order. */
   async *pieces(sql: string): AsyncIterableIterator<Piece> {
-    const result = await this.#connection.stream(sql)
+    const result = await this.#connection.stream(sql).catch(full)
     for (;;) {
-      const chunk = await result.fetchChunk()
+      const chunk = await result.fetchChunk().catch(full)
       if (chunk === null || chunk.rowCount === 0) return
       yield {
         rows: chunk.rowCount,
@@ -125,6 +133,18 @@ export class Database {
     await this.copy('SELECT * FROM small_rows', path)
     await this.run('DROP TABLE small_rows')
   }
+}
+
+/** A disk that is full is the reader's to mend; every other failure goes on as it is. */
+function full(error: unknown): never {
+  const text = error instanceof Error ? error.message : String(error)
+  if (/no space left|disk (is )?full|max_temp_directory_size/i.test(text))
+    throw new DataError(
+      'DISK',
+      `the disk is full (${text.split('\n')[0] ?? ''}): free some space or choose a folder on another disk`,
+      error,
+    )
+  throw error
 }
 
 function literal(value: unknown): string {
