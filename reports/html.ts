@@ -117,7 +117,12 @@ function equity(record: SessionRecord, { bridge }: Analysis): Markup | false {
   return html`<h2>Equity</h2>
 ${figure(equityChart(record), html`${key('c1')}net P&amp;L${record.end.fees !== 0 && html`${key('c2', true)}before fees`}. Open positions are marked where they could be closed.`)}
 ${figure(drawdownChart(record), 'How far equity stood below its highest value so far.')}
-${bridge !== null && html`<h2>Where the profit came from</h2>${figure(bridgeChart(bridge), `Edge at the fill: how far the price stood from the mid then, times contracts (${count(bridge.nSpread)} of ${count(bridge.n)} fills had a two-sided book). The minute after: what the mid did next (${count(bridge.nMinute)} fills). Later: everything else up to the exit or settlement. The steps add up exactly.`)}`}`
+${bridge !== null && html`<h2>Where the profit came from</h2>${figure(bridgeChart(bridge), `Edge at the fill: how far the price stood from ${middle(record)} then, times contracts (${count(bridge.nSpread)} of ${count(bridge.n)} fills${record.header.tape.depth === 'prints' ? '' : ' had a two-sided book'}). The minute after: what it did next (${count(bridge.nMinute)} fills). Later: everything else up to the exit or settlement. The steps add up exactly.`)}`}`
+}
+
+/** What stands for the value of a market between trades. */
+function middle({ header }: SessionRecord): string {
+  return header.tape.depth === 'prints' ? 'the last trade' : 'the mid'
 }
 
 function markets(record: SessionRecord): Markup | false {
@@ -153,7 +158,7 @@ function execution(record: SessionRecord, analysis: Analysis): Markup {
   const m = (id: string): Metric => metric(analysis.metrics, id)
   const median = m('timeToFill')
   return html`<h2>Execution</h2>
-${analysis.markouts.length > 0 && html`<h3>Markout</h3>${figure(markoutChart(analysis.markouts), html`${key('ink')}all fills${key('c1')}maker${key('c2', true)}taker. Where the mid stood after our fills, ¢ a contract, weighted by contracts, before fees; above zero it moved our way. A maker whose line falls below zero is being picked off.`)}`}
+${analysis.markouts.length > 0 && html`<h3>Markout</h3>${figure(markoutChart(analysis.markouts), html`${key('ink')}all fills${key('c1')}maker${key('c2', true)}taker. Where ${middle(record)} stood after our fills, ¢ a contract, weighted by contracts, before fees; above zero it moved our way. A maker whose line falls below zero is being picked off.`)}`}
 ${analysis.timeToFill.length > 1 && html`<h3>Time to fill</h3>${figure(fillTimeChart(analysis.timeToFill), `Share of resting orders with a first fill by time since acceptance (Kaplan–Meier: a canceled order counts as unfilled until then); half by ${median.value === null ? `never: ${median.reason}` : median.text}; n = ${count(median.n ?? 0)} orders.`)}`}
 <div class="two">
 ${analysis.byReason.length > 0 && reasonTable(analysis.byReason)}
