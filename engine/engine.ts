@@ -7,7 +7,7 @@
  * One instant:  rows (with their matching) → commands due → answers → strategy handlers → timers, repeated until quiet.
  */
 import { assert, AssertionError, unreachable } from './assert.ts'
-import { MarketBook, StrategyDesk, StrategyError, type DeskHost } from './desk.ts'
+import { MarketBook, StrategyDesk, StrategyError, type Call, type DeskHost } from './desk.ts'
 import { Dispatch, type Notice } from './dispatch.ts'
 import { Externals } from './externals.ts'
 import { gridOf } from './grid.ts'
@@ -32,7 +32,7 @@ import type { Answer, Order } from './order.ts'
 import { OrderManager, type ManagerHost } from './order-manager.ts'
 import { TokenBucket } from './token-bucket.ts'
 import type { Wish } from './wish.ts'
-import { Words } from './words.ts'
+import { distinct, Words } from './words.ts'
 import { Portfolio } from './portfolio.ts'
 import { EventQueue, Phase, PHASE_HANDLERS } from './queue.ts'
 import { Risk, type RiskState } from './risk.ts'
@@ -48,6 +48,8 @@ import type { Inbox, Venue } from './venue.ts'
 const FLUX_MAX = 250 * MILLISECOND
 /** More rounds than this inside one instant: something answers itself for ever. */
 const ROUNDS_MAX = 10_000
+/** More wakes than this between two rows: a strategy wakes itself for ever, a microsecond at a time. */
+const WAKES_MAX = 1_000_000
 
 type Due =
   | { readonly type: 'venue'; readonly market: Market; readonly token: unknown }
@@ -99,6 +101,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   #twoSided = 0
   #unsynced = 0
   #inFlux = 0
+  /** Wakes since the last row. */
+  #wakes = 0
   #operatorMode: 'running' | 'paused' | 'reduce' | 'halted' = 'running'
 
   constructor({ header, strategies, venue, sink }: EngineOptions) {
@@ -126,6 +130,14 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
 
   get now(): number {
     return this.#now
+  }
+  /** The handler that is running, for whoever had to break it off. */
+  get calling(): Call | null {
+    return this.#dispatch.calling
+  }
+  /** Strategies are not called any more; what is on its way can still be finished. */
+  stop(): void {
+    this.#dispatch.stop()
   }
 
   /** Takes the next rows, in order. */
@@ -266,6 +278,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       this.#drain()
     }
     this.#rowTime = time
+    this.#wakes = 0
     this.#setNow(time)
     this.#state.lastRow = this.#now
     if (this.#heardFrom === null && time >= this.#quietUntil) this.#heardFrom = time
@@ -295,16 +308,30 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   #drain(): void {
     const queue = this.#queue
     for (let round = 0; ; round++) {
-      if (round > ROUNDS_MAX)
-        throw new StrategyError(
-          'STRATEGY_LOOP',
-          'The session answers itself without end in one instant: a strategy wakes itself at desk.now, or repeats a wish that is refused at once',
-        )
+      if (round > ROUNDS_MAX) throw this.#endless()
       if (queue.time <= this.#now && queue.phase < PHASE_HANDLERS) this.#due(queue.pop())
       else if (this.#notices.length > 0 || this.#dirtyCount > 0) this.#handlers()
       else if (queue.time <= this.#now) this.#due(queue.pop())
       else return
     }
+  }
+
+  #endless(): StrategyError {
+    this.#dispatch.stop()
+    return new StrategyError(
+      'STRATEGY_LOOP',
+      'The session answers itself without end in one instant: a strategy wakes itself at desk.now, or repeats a wish that is refused at once',
+    )
+  }
+  #restless(owner: number): StrategyError {
+    this.#dispatch.stop()
+    const strategy = this.#header.strategies[owner]?.name ?? ''
+    const error = new StrategyError(
+      'STRATEGY_LOOP',
+      `Strategy ${strategy} woke itself more than ${WAKES_MAX / 1e6} million times between two rows of the tape: wake it later, such as at desk.now + SECOND`,
+    )
+    error.call = { strategy, handler: 'onWake', market: null }
+    return error
   }
 
   #due(due: Due): void {
@@ -320,7 +347,9 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
         this.#maybeRetire(due.answer.order.market)
         break
       case 'wake':
-        if (this.#state.mode !== 'ending') this.#dispatch.wake(due.owner)
+        if (this.#state.mode === 'ending') break
+        if (++this.#wakes > WAKES_MAX) throw this.#restless(due.owner)
+        this.#dispatch.wake(due.owner)
         break
       case 'retry':
         this.manager.retry(due.wish)
@@ -606,14 +635,4 @@ function sorted(counts: Readonly<Record<string, number>>): Record<string, number
   const out: Record<string, number> = {}
   for (const key of Object.keys(counts).sort()) out[key] = counts[key] as number
   return out
-}
-
-/** Two strategies of one name are told apart by a number. */
-function distinct(names: readonly string[]): string[] {
-  const seen = new Map<string, number>()
-  return names.map((name) => {
-    const n = (seen.get(name) ?? 0) + 1
-    seen.set(name, n)
-    return n === 1 ? name : `${name} ${n}`
-  })
 }
