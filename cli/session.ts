@@ -11,6 +11,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { getHeapStatistics } from 'node:v8'
 import { HistoryFeed } from '../adapters/history/feed.ts'
 import { SimulatedVenue } from '../adapters/simulated/venue.ts'
 import { DataError } from '../data/errors.ts'
@@ -110,6 +111,7 @@ export async function backtest(options: BacktestOptions): Promise<BacktestResult
         options.progress?.(rows, facts.rows, rows)
         // A turn of the event loop for each piece: signals and the progress bar live there.
         await new Promise(setImmediate)
+        checkMemory()
         if (options.interrupted?.() === true) {
           reason = 'interrupted'
           break
@@ -125,18 +127,30 @@ export async function backtest(options: BacktestOptions): Promise<BacktestResult
     Error.stackTraceLimit = limit
     await watch.end()
   }
+  let record: SessionRecord
   try {
     end ??= engine.finish(reason, false)
+    record = run.record(header, end)
   } catch (error) {
-    // A handler was broken off in the middle of a call into the engine: its books no longer add up, and what caused it is the better news.
+    // A handler was broken off in the middle of a call into the engine: its books do not add up, and what caused that is the better news.
     throw failure === null ? error : new StrategyError(failure.code, `${failure.message}; no partial result could be kept`, failure)
   }
-  const record = run.record(header, end)
   // Named by settings and outcome: two runs that differ in anything do not share a folder.
   const id = createHash('sha256').update(JSON.stringify(header)).update(record.digest).digest('hex').slice(0, 8)
   const folder = options.out ?? join('runs', `${folderName(header.strategies.map((s) => s.name))}-${facts.name}-${id}`)
   await writeRun(folder, record)
   return { record, folder, seconds: (performance.now() - started) / 1000, failure }
+}
+
+/** Between two turns a session that outgrows its memory can still be kept; later Node ends the process. */
+function checkMemory(): void {
+  const { used_heap_size: used, heap_size_limit: limit } = getHeapStatistics()
+  if (used < 0.8 * limit) return
+  const megabytes = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MB`
+  throw new StrategyError(
+    'STRATEGY_MEMORY',
+    `Memory is nearly full (${megabytes(used)} of ${megabytes(limit)}): a strategy keeps too much, or the run is too long; NODE_OPTIONS=--max-old-space-size=8192 gives more`,
+  )
 }
 
 /** Names of strategies as a folder's: letters and digits, and not without end. */

@@ -48,8 +48,9 @@ import type { Inbox, Venue } from './venue.ts'
 const FLUX_MAX = 250 * MILLISECOND
 /** More rounds than this inside one instant: something answers itself for ever. */
 const ROUNDS_MAX = 10_000
-/** More wakes than this between two rows: a strategy wakes itself for ever, a microsecond at a time. */
+/** Wakes that strategies may be ahead of the rows, and how many of them each later row forgives: beyond that they wake themselves for ever, a microsecond at a time. */
 const WAKES_MAX = 1_000_000
+const WAKES_FORGIVEN = 1_000
 
 type Due =
   | { readonly type: 'venue'; readonly market: Market; readonly token: unknown }
@@ -101,7 +102,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   #twoSided = 0
   #unsynced = 0
   #inFlux = 0
-  /** Wakes since the last row. */
+  /** Wakes asked for, less what rows forgave. */
   #wakes = 0
   #operatorMode: 'running' | 'paused' | 'reduce' | 'halted' = 'running'
 
@@ -278,7 +279,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       this.#drain()
     }
     this.#rowTime = time
-    this.#wakes = 0
+    this.#wakes = this.#wakes > WAKES_FORGIVEN ? this.#wakes - WAKES_FORGIVEN : 0
     this.#setNow(time)
     this.#state.lastRow = this.#now
     if (this.#heardFrom === null && time >= this.#quietUntil) this.#heardFrom = time
@@ -323,17 +324,6 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       'The session answers itself without end in one instant: a strategy wakes itself at desk.now, or repeats a wish that is refused at once',
     )
   }
-  #restless(owner: number): StrategyError {
-    this.#dispatch.stop()
-    const strategy = this.#header.strategies[owner]?.name ?? ''
-    const error = new StrategyError(
-      'STRATEGY_LOOP',
-      `Strategy ${strategy} woke itself more than ${WAKES_MAX / 1e6} million times between two rows of the tape: wake it later, such as at desk.now + SECOND`,
-    )
-    error.call = { strategy, handler: 'onWake', market: null }
-    return error
-  }
-
   #due(due: Due): void {
     switch (due.type) {
       case 'venue':
@@ -347,9 +337,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
         this.#maybeRetire(due.answer.order.market)
         break
       case 'wake':
-        if (this.#state.mode === 'ending') break
-        if (++this.#wakes > WAKES_MAX) throw this.#restless(due.owner)
-        this.#dispatch.wake(due.owner)
+        if (this.#state.mode !== 'ending') this.#dispatch.wake(due.owner)
         break
       case 'retry':
         this.manager.retry(due.wish)
@@ -615,6 +603,11 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     this.#queue.push(Math.max(time, this.#now + 1), Phase.TIMER, { type: 'retry', wish })
   }
   wakeAt(time: number, owner: number): void {
+    if (++this.#wakes > WAKES_MAX)
+      throw new StrategyError(
+        'STRATEGY_LOOP',
+        `Strategy ${this.#header.strategies[owner]?.name ?? ''} woke itself a million times more often than rows came: wake it later, such as at desk.now + SECOND`,
+      )
     this.#queue.push(Math.max(time, this.#now), Phase.TIMER, { type: 'wake', owner })
   }
   filled(order: Order, answer: Extract<Answer, { type: 'fill' }>): void {

@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { VERSION } from '../version.ts'
+import { describe } from './describe.ts'
 import { GUARDED } from './guards.ts'
 
 /** `dist/`, whether this file runs from there (bundled) or from its source. */
@@ -28,4 +29,11 @@ export function installationDigest(): string {
   const types = join(DIST, 'types/engine')
   for (const file of existsSync(types) ? readdirSync(types).sort() : []) hash.update(file).update(readFileSync(join(types, file)))
   return hash.digest('hex')
+}
+
+/** First sentence of a built-in strategy's doc comment, which its declarations keep. */
+export function describeBuiltIn(name: string): string | null {
+  const file = join(DIST, 'types/strategies', `${name}.d.ts`)
+  const factory = name.replaceAll(/-(.)/g, (_, next: string) => next.toUpperCase())
+  return existsSync(file) ? describe(readFileSync(file, 'utf8'), factory) : null
 }

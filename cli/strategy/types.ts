@@ -49,7 +49,7 @@ export function checkTypes(entry: string, given: string, test = false): Checked 
   host.getSourceFile = (name, version, ...more) =>
     name === around ? ts.createSourceFile(name, text, version) : getSourceFile.call(host, name, version, ...more)
   host.fileExists = (name) => name === around || fileExists.call(host, name)
-  const program = ts.createProgram([entry, around], options, host)
+  const program = ts.createProgram([entry, around, DOORS['tapeline']?.types ?? ''], options, host)
   const files = program.getSourceFiles().filter((f) => !program.isSourceFileDefaultLibrary(f) && f.fileName !== around)
   const own = files.filter(
     (f) => !f.isDeclarationFile && !f.fileName.includes('/node_modules/') && !native(f.fileName).startsWith(DIST + sep),
