@@ -230,7 +230,7 @@ export class Scenario {
     this.#row(known, Kind.STATUS, Flag.LAST, BID, 0, 0, { status: 'closed' })
     this.#next()
     for (const side of [BID, ASK] as const)
-      for (const [p, q] of [...known.levels[side]]) this.#change(known, side, p, -q, withLabel(0, Label.CLOSE_WIPE))
+      for (const [p, q] of known.levels[side]) this.#change(known, side, p, -q, withLabel(0, Label.CLOSE_WIPE))
     this.#next()
     if (result === undefined) return this
     const value = result === 'yes' ? 10_000 : result === 'no' ? 0 : price(result)
@@ -384,7 +384,11 @@ class Reading {
         case 'forecast':
           this.forecasts.push({ ...row, probability: t.value[i] as number })
           break
-        default:
+        case 'answer':
+        case 'settlement':
+        case 'state':
+        case undefined:
+          break
       }
     }
   }

@@ -44,15 +44,17 @@ const common = {
 
 const guarded: Plugin = {
   name: 'guarded',
-  setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^tapeline:/ }, ({ path }) => (path === GUARDS ? { path, external: true } : { path, namespace: 'guards' }))
-    onLoad({ filter: /^tapeline:names$/, namespace: 'guards' }, () => ({ contents: `export { ${GUARDED.join(', ')} } from '${GUARDS}'` }))
-    onResolve({ filter: /^tapeline(\/.*)?$/ }, ({ path }) =>
+  setup(bundler) {
+    bundler.onResolve({ filter: /^tapeline:/ }, ({ path }) => (path === GUARDS ? { path, external: true } : { path, namespace: 'guards' }))
+    bundler.onLoad({ filter: /^tapeline:names$/, namespace: 'guards' }, () => ({
+      contents: `export { ${GUARDED.join(', ')} } from '${GUARDS}'`,
+    }))
+    bundler.onResolve({ filter: /^tapeline(\/.*)?$/ }, ({ path }) =>
       path === 'tapeline'
         ? { path, external: true }
         : { errors: [{ text: `'${path}' is not for strategies: import from 'tapeline' (tapeline/testing belongs into a .test.ts file)` }] },
     )
-    onResolve({ filter: /./ }, ({ path }) =>
+    bundler.onResolve({ filter: /./ }, ({ path }) =>
       builtin(path) ? { errors: [{ text: `'${path}' ${USES.machine.does}: ${USES.machine.instead}` }] } : undefined,
     )
   },
@@ -96,14 +98,14 @@ export async function bundleTest(entry: string, given: string): Promise<{ readon
   const dir = dirname(entry)
   const doors: Plugin = {
     name: 'doors',
-    setup({ onResolve }) {
-      onResolve({ filter: /^tapeline(\/.*)?$/ }, ({ path }) => {
+    setup(bundler) {
+      bundler.onResolve({ filter: /^tapeline(\/.*)?$/ }, ({ path }) => {
         const door = DOORS[path]
         return door === undefined
           ? { errors: [{ text: `there is no '${path}': import from 'tapeline' or 'tapeline/testing'` }] }
           : { path: pathToFileURL(door.program).href, external: true }
       })
-      onResolve({ filter: /./ }, ({ path }) => (builtin(path) ? { path, external: true } : undefined))
+      bundler.onResolve({ filter: /./ }, ({ path }) => (builtin(path) ? { path, external: true } : undefined))
     },
   }
   const built = await build({
@@ -173,9 +175,9 @@ function findingOf({ text, location, pluginName }: Message, dir: string, given: 
     }
   }
   if (pluginName !== '') return { at, code: 'STRATEGY_IMPORT', text: `imports ${text}` }
-  if (/^Top-level await/.test(text))
+  if (text.startsWith('Top-level await'))
     return { at, code: 'STRATEGY_ASYNC', text: 'waits at the top of the file: a strategy does not wait for anything' }
-  if (/^No matching export/.test(text)) return { at, code: 'STRATEGY_IMPORT', text: text.replace(/^No/, 'no').replaceAll('"', "'") }
+  if (text.startsWith('No matching export')) return { at, code: 'STRATEGY_IMPORT', text: text.replace(/^No/, 'no').replaceAll('"', "'") }
   return { at, code: 'STRATEGY_SYNTAX', text: `is not TypeScript here: ${text}` }
 }
 

@@ -59,6 +59,14 @@ export function keep(entry: string, installation: string, bundle: Bundle): void 
     writeFileSync(beside, `${sha256(body)}\n${body}`)
     renameSync(beside, name)
   } catch {
-    rmSync(beside, { force: true })
+    discard(beside)
+  }
+}
+
+function discard(path: string): void {
+  try {
+    rmSync(path, { force: true })
+  } catch {
+    // Where nothing can be written there is nothing to take away.
   }
 }

@@ -147,8 +147,9 @@ function guardedMath(): unknown {
 
 /** What authors debug with: on stderr, so that results stay alone on stdout. Nothing that measures time. */
 function guardedConsole(): unknown {
-  const { log, info, debug, warn, error, table, dir, assert, trace } = new Console(process.stderr)
-  return Object.freeze({ log, info, debug, warn, error, table, dir, assert, trace })
+  const real = new Console(process.stderr)
+  const words = ['log', 'info', 'debug', 'warn', 'error', 'table', 'dir', 'assert', 'trace'] as const
+  return Object.freeze(Object.fromEntries(words.map((word) => [word, real[word].bind(real)])))
 }
 
 function guardedGlobals(guards: Readonly<Record<string, unknown>>): unknown {

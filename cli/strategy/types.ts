@@ -44,11 +44,11 @@ export function checkTypes(entry: string, given: string, test = false): Checked 
     paths: Object.fromEntries(Object.entries(DOORS).map(([name, { types }]) => [name, [types]])),
   }
   const host = ts.createCompilerHost(options, true)
-  const { getSourceFile, fileExists } = host
+  const real = { ...host }
   const text = test ? AROUND_TEST : AROUND
   host.getSourceFile = (name, version, ...more) =>
-    name === around ? ts.createSourceFile(name, text, version) : getSourceFile.call(host, name, version, ...more)
-  host.fileExists = (name) => name === around || fileExists.call(host, name)
+    name === around ? ts.createSourceFile(name, text, version) : real.getSourceFile(name, version, ...more)
+  host.fileExists = (name) => name === around || real.fileExists(name)
   const program = ts.createProgram([entry, around, DOORS['tapeline']?.types ?? ''], options, host)
   const files = program.getSourceFiles().filter((f) => !program.isSourceFileDefaultLibrary(f) && f.fileName !== around)
   const own = files.filter(
