@@ -108,10 +108,28 @@ export function refuse(name: string, ban: Ban): never {
   throw new StrategyError(ban.code, sentence(name, ban))
 }
 
-/** Throws at any use; `typeof` and being passed around are no use. */
+/** What every function has: looking at it is no use of it. */
+const ORDINARY = new Set<PropertyKey>([
+  'prototype',
+  'name',
+  'length',
+  'toString',
+  'constructor',
+  'hasOwnProperty',
+  Symbol.toStringTag,
+  Symbol.toPrimitive,
+])
+
+/** Throws at any use; `typeof`, being looked at and being passed around are no use. */
 function standIn(name: string, ban: Ban): unknown {
   const no = (): never => refuse(name, ban)
-  return new Proxy(function () {}, { get: no, set: no, has: no, apply: no, construct: no, ownKeys: no, defineProperty: no })
+  return new Proxy(function () {}, {
+    get: (target, key) => (ORDINARY.has(key) ? (Reflect.get(target, key) as unknown) : no()),
+    set: no,
+    apply: no,
+    construct: no,
+    defineProperty: no,
+  })
 }
 
 /** A date with its time zone, or a bare day, which is UTC by the language. */
@@ -159,11 +177,13 @@ function guardedGlobals(guards: Readonly<Record<string, unknown>>): unknown {
       ' ',
     ),
   )
+  // Packages look for it here to know what a promise looks like, and do without.
+  const { Promise: _, ...seen } = guards
   const no = (): never => refuse('an assignment to globalThis', around)
   return new Proxy(Object.create(null) as object, {
     get: (_, key) =>
-      typeof key === 'string' && Object.hasOwn(guards, key) ? guards[key] : language.has(String(key)) ? shared[key] : undefined,
-    has: (_, key) => (typeof key === 'string' && Object.hasOwn(guards, key)) || language.has(String(key)),
+      typeof key === 'string' && Object.hasOwn(seen, key) ? seen[key] : language.has(String(key)) ? shared[key] : undefined,
+    has: (_, key) => (typeof key === 'string' && Object.hasOwn(seen, key)) || language.has(String(key)),
     set: no,
     defineProperty: no,
     deleteProperty: no,
@@ -176,6 +196,8 @@ export const GUARDED: readonly string[] = [...Object.keys(BANS), ...GLOBALS, 'Da
 export function makeGuards(): Readonly<Record<string, unknown>> {
   const guards: Record<string, unknown> = {}
   for (const [name, ban] of Object.entries(BANS)) guards[name] = standIn(name, ban)
+  // Packages look whether there is one, and do without.
+  guards['Buffer'] = undefined
   // Packages ask `instanceof Function` and take `Function.prototype`; making one of text is what is refused.
   const no = (): never => refuse('Function()', text)
   guards['Function'] = new Proxy(Function, { apply: no, construct: no })

@@ -5,27 +5,30 @@ export function strategyText(name: string): string {
   return `import { SECOND, type Strategy } from 'tapeline'
 
 /**
- * Stands in for the seller when somebody in a hurry sells: bids \`below\` cents under the touch, and takes the bid away \`patience\` seconds later.
- * Hypothesis: a price that one large seller pushed down comes back. Loses when the seller knew something.
+ * Bids where a fall ended: when the best bid drops by \`fall\` cents or more at one go, rests a bid at the new touch and takes it away \`patience\` seconds later.
+ * Hypothesis: one large seller pushed the price down and it comes back. Loses when the seller knew something.
  *
- * The defaults are the types of --param: \`--param below=2\` must be a number because 1 is one.
+ * The defaults are the types of --param: \`--param fall=3\` is a number because 2 is one.
  */
-export default function ${camel(name)}({ below = 1, size = 5, positionMax = 20, patience = 10 } = {}): Strategy {
-  if (!(below >= 0) || !(size > 0) || !(patience > 0)) throw new RangeError('${name} needs below of 0 or more, size and patience above 0')
-  // State lives here: every run calls this function once and starts afresh. Markets are the keys.
+export default function ${camel(name)}({ fall = 2, size = 5, positionMax = 20, patience = 10 } = {}): Strategy {
+  if (!(fall > 0) || !(size > 0) || !(patience > 0)) throw new RangeError('${name} needs fall, size and patience above 0')
+  // State lives here: each run calls this function once and starts afresh.
+  const bids = new Map<string, number>()
   const since = new Map<string, number>()
   return {
     name: '${name}',
-    parameters: { below, size, positionMax, patience },
+    parameters: { fall, size, positionMax, patience },
 
-    // Somebody traded. \`trade.side\` is what the taker did: 'ask' sold YES into the bid.
-    onTrade({ market, side }, desk) {
-      const book = desk.book(market)
-      if (side !== 'ask' || book === null || !book.hasBid) return
-      // Prices are 1/10,000 dollar of the YES side: 100 is a cent. snap() gives the nearest price that the market knows and that is not worse for us.
-      const price = desk.snap(market, 'bid', book.bid - below * 100)
+    // Once for each message that changes the book of a market.
+    onBook(book, desk) {
+      const { market } = book
+      if (!book.hasBid) return
+      // Prices are 1/10,000 dollar of the YES side: 100 is a cent.
+      const before = bids.get(market.ticker) ?? book.bid
+      bids.set(market.ticker, book.bid)
+      if (before - book.bid < fall * 100) return
       // A quote is a wish: saying it twice changes nothing, and the order manager finds the orders.
-      desk.quote(market, { side: 'bid', price, size, positionMax, why: 'after a seller' })
+      desk.quote(market, { side: 'bid', price: book.bid, size, positionMax, why: 'fall', value: before - book.bid })
       since.set(market.ticker, desk.now)
       // Time is the tape's: desk.now in µs, and desk.wake instead of a timer.
       desk.wake(desk.now + patience * SECOND)
@@ -52,43 +55,33 @@ import { scenario } from 'tapeline/testing'
 import ${factory} from './${name}.ts'
 
 // Prices in cents of the YES side, sizes in contracts, times in seconds. Orders take 0.1 s to the venue, as in a backtest.
-const market = () => scenario().book({ bids: [[40, 100]], asks: [[44, 100]] })
+const market = () => scenario().book({ bids: [[40, 100], [36, 50]], asks: [[44, 100]] })
 
-test('bids a cent below the touch after somebody sold, and is filled when the next one sells through it', () => {
+test('bids where a fall ended, and is filled when somebody sells through that price', () => {
   const { signals, fills, profit } = market()
     .after(1)
-    .trade({ side: 'ask', price: 40, size: 20 })
+    .trade({ side: 'ask', price: 40, size: 100 }) // the fall: 40 to 36
     .after(1)
-    .level('bid', 39, 30)
-    .trade({ side: 'ask', price: 40, size: 80 })
-    .trade({ side: 'ask', price: 39, size: 30 })
-    .level('bid', 38, 50)
-    .trade({ side: 'ask', price: 38, size: 10 })
-    .after(5)
+    .level('bid', 35, 50)
+    .trade({ side: 'ask', price: 36, size: 50 }) // what stood before us
+    .trade({ side: 'ask', price: 35, size: 10 }) // through our price
+    .after(1)
     .close('yes')
-    .run(${factory}({ size: 5, positionMax: 5 }))
-  assert.deepEqual(
-    signals.filter((s) => s.what === 'quote').map((s) => [s.side, s.price, s.size])[0],
-    ['bid', 39, 5],
-  )
-  assert.deepEqual(fills.map((f) => [f.side, f.price, f.size, f.maker]), [['bid', 39, 5, true]])
-  // Five contracts at 39 ¢ that paid a dollar each, less what the fill cost.
-  assert.ok(Math.abs(profit - (5 * 0.61 - (fills[0]?.fee ?? 0))) < 1e-9)
+    .run(${factory}({ size: 5 }))
+  assert.deepEqual(signals.map((s) => [s.what, s.side, s.price, s.size, s.why]), [['quote', 'bid', 36, 5, 'fall']])
+  assert.deepEqual(fills.map((f) => [f.side, f.price, f.size, f.maker]), [['bid', 36, 5, true]])
+  // Five contracts at 36 ¢ that paid a dollar each, less what the fill cost.
+  assert.ok(Math.abs(profit - (5 * 0.64 - (fills[0]?.fee ?? 0))) < 1e-9)
 })
 
 test('takes the bid away when its patience ends', () => {
-  const { orders, fills } = market()
-    .after(1)
-    .trade({ side: 'ask', price: 40, size: 20 })
-    .after(30)
-    .level('ask', 45, 10)
-    .run(${factory}({ patience: 10 }))
+  const { orders, fills } = market().after(1).level('bid', 40, 0).after(30).level('ask', 45, 10).run(${factory}({ patience: 10 }))
   assert.equal(fills.length, 0)
   assert.deepEqual(orders.map((o) => [o.what, Math.round(o.time)]), [['submit-gtc', 1], ['cancel', 11]])
 })
 
-test('does nothing when somebody buys', () => {
-  const { signals } = market().after(1).trade({ side: 'bid', price: 44, size: 20 }).after(1).run(${factory}())
+test('does nothing when the bid falls a little, or rises', () => {
+  const { signals } = market().after(1).level('bid', 38, 10).level('bid', 40, 0).level('bid', 42, 10).run(${factory}({ fall: 3 }))
   assert.deepEqual(signals, [])
 })
 `

@@ -78,6 +78,20 @@ export function shop(): Strategy {
     write('late/late.js', `import late from 'late'\nexport default () => ({ name: 'late', parameters: {}, onBook() {\n  late() } })\n`)
     const { code, errors } = await backtest('--strategy', './late/late.js')
     expect([code, errors[0]?.code]).toEqual([10, 'STRATEGY_CLOCK'])
+    // Looking for what a platform has is no use of it.
+    write('probe/node_modules/probe/package.json', '{"name":"probe","version":"1.0.0","main":"index.js"}')
+    write(
+      'probe/node_modules/probe/index.js',
+      `var root = typeof globalThis == 'object' && globalThis.Object === Object && globalThis || Function('return this')()
+var isBuffer = root.Buffer && root.Buffer.isBuffer, node = typeof process === 'object' && process.env, later = root.setTimeout, promised = root.Promise && root.Promise.resolve(), now = root.Date.now, mode = process.env.NODE_ENV
+exports.probe = function (x) { return x instanceof Function || Function.prototype.call === root.Function.prototype.call }
+`,
+    )
+    write(
+      'probe/probe.js',
+      `import { probe } from 'probe'\nexport default () => ({ name: 'probe', parameters: {}, onBook() { probe(1) } })\n`,
+    )
+    expect((await backtest('--strategy', './probe/probe.js')).ok).toBe(true)
     // The author's own line, not the package's.
     expect(errors[0]?.message).toMatch(/^late\/late\.js:3:3 new Date\(\) reads the clock/)
   })
@@ -331,12 +345,12 @@ describe('tapeline strategy', () => {
     expect((await runJson(dir, ['strategy', 'new', 'class'])).code).toBe(2)
     const tested = await runProgram(dir, ['strategy', 'test', './buy-dips.test.ts'])
     expect([tested.code, tested.stdout]).toEqual([0, expect.stringMatching(/pass 3\n.*fail 0/s)])
-    expect((await backtest('--strategy', './buy-dips.ts')).data?.['fills']).toBeGreaterThan(0)
+    expect((await backtest('--strategy', './buy-dips.ts', '--param', 'fall=1')).data?.['fills']).toBeGreaterThan(0)
     // Each of its ideas is proved: without it a test fails, at a line of the test file.
     const source = readFileSync(join(dir, 'buy-dips.ts'), 'utf8')
     for (const [from, to] of [
-      ['book.bid - below * 100', 'book.bid'],
-      ["side !== 'ask'", "side !== 'bid'"],
+      ['price: book.bid', 'price: book.step(book.bid, -1)'],
+      ['< fall * 100', '< 1'],
       ['desk.pull(market)', 'desk.now'],
     ] as const) {
       expect(source).toContain(from)
@@ -344,7 +358,7 @@ describe('tapeline strategy', () => {
       const failed = await runProgram(dir, ['strategy', 'test', './buy-dips.test.ts'])
       expect([to, failed.code, failed.stdout]).toEqual([to, 1, expect.stringMatching(/buy-dips\.test\.ts:\d+/)])
     }
-    write('buy-dips.ts', source.replace('below * 100', 'below * 100 * Math.random()'))
+    write('buy-dips.ts', source.replace('fall * 100)', 'fall * 100 * Math.random())'))
     const impure = await runProgram(dir, ['strategy', 'test', './buy-dips.test.ts'])
     expect([impure.code, impure.stderr]).toEqual([10, expect.stringMatching(/buy-dips\.ts:\d+:\d+ Math\.random is random/)])
     const none = await runProgram(dir, ['strategy', 'test', './mine.ts'])
