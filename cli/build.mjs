@@ -9,7 +9,9 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const entries = {
   tapeline: 'cli/tapeline.ts',
   index: 'engine/index.ts',
+  testing: 'adapters/simulated/scenario.ts',
   'decode-worker': 'data/decode-worker.ts',
+  'watch-worker': 'cli/watch-worker.ts',
   bench: 'bench/bench.ts',
 }
 rmSync(`${root}dist`, { recursive: true, force: true })
@@ -24,9 +26,13 @@ await build({
   platform: 'node',
   target: 'node20',
   packages: 'external',
+  // With no source inside: they lead from an error to a line of strategies/, and hold no path of this machine.
   sourcemap: true,
+  sourcesContent: false,
   logLevel: 'warning',
 })
 if (existsSync(`${root}dist/tapeline.js`)) await chmod(`${root}dist/tapeline.js`, 0o755)
 // The declarations that `import … from 'tapeline'` needs.
-execFileSync(process.execPath, [`${root}node_modules/typescript/bin/tsc`, '-b', `${root}engine`], { stdio: 'inherit' })
+execFileSync(process.execPath, [`${root}node_modules/typescript/bin/tsc`, '-b', `${root}strategies`, `${root}adapters`], {
+  stdio: 'inherit',
+})

@@ -7,6 +7,7 @@ import { dataCommand } from './data.ts'
 import { demoCommand } from './demo.ts'
 import { EXIT, EXIT_TEXT } from './exit.ts'
 import { reportCommand } from './report.ts'
+import { strategyCommand } from './strategy.ts'
 import { VERSION } from './version.ts'
 
 process.on('SIGTERM', () => process.exit(EXIT.terminated))
@@ -21,6 +22,7 @@ await yargs(hideBin(process.argv))
   .command(demoCommand)
   .command(backtestCommand)
   .command(dataCommand)
+  .command(strategyCommand)
   .command(reportCommand)
   .command(
     'help <topic>',

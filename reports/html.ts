@@ -4,6 +4,7 @@
  */
 import { PRINTS_WAIT } from '../engine/matching.ts'
 import type { SessionRecord } from '../engine/session.ts'
+import { distinct } from '../engine/words.ts'
 import { bridgeChart, drawdownChart, equityChart, fillTimeChart, MARKET_BARS, marketBars, markoutChart } from './charts.ts'
 import { marketChart } from './market-chart.ts'
 import { escape, html, raw, type Markup } from './markup.ts'
@@ -46,7 +47,7 @@ ${fillSection(analysis.trading.fills, room)}
 ${assumptions(record)}
 <h2>Run it again</h2>
 <pre>${command(record)}</pre>
-<p class="soft small">The same tape and settings give the same digest: <code>${record.digest}</code>. Tapeline ${header.version}, Node ${header.node}, tape manifest <code>${header.tape.manifest === '' ? 'unknown' : header.tape.manifest.slice(0, 16)}</code>, seed ${header.seed}.</p>
+${files(record)}<p class="soft small">The same tape and settings give the same digest: <code>${record.digest}</code>. Tapeline ${header.version}, Node ${header.node}, tape manifest <code>${header.tape.manifest === '' ? 'unknown' : header.tape.manifest.slice(0, 16)}</code>, seed ${header.seed}.</p>
 </main>`
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><meta name="referrer" content="no-referrer">
@@ -182,15 +183,28 @@ function assumptions({ header }: SessionRecord): Markup {
 ${header.tape.remarks.map((r) => html`<li>Of the tape: ${r}</li>\n`)}</ul>`
 }
 
+/** Strategies from files: which text they were. */
+function files({ header }: SessionRecord): Markup | false {
+  const from = header.strategies.flatMap(({ name, source }) => (source === undefined ? [] : [{ name, ...source }]))
+  if (from.length === 0) return false
+  return html`<p class="soft small">From files, wherever you keep them: ${from.map((f, i) => html`${i > 0 && ', '}${f.name} is <code>${f.file}</code> with SHA-256 <code>${f.sha256.slice(0, 16)}</code>`)}.</p>
+`
+}
+
 function command({ header }: SessionRecord): string {
   const { selection, delays } = header
   const word = (x: string | number | boolean): string =>
     /^[\w.,:=/+-]+$/.test(String(x)) ? String(x) : `'${String(x).replaceAll("'", "'\\''")}'`
+  // With several strategies a parameter names its own, two of one name by their number.
+  const labels = distinct(header.strategies.map((s) => s.name))
   const parts = [
     'npx tapeline backtest',
     `--tape ${word(header.tape.name)}`,
-    ...header.strategies.map((s) =>
-      [`--strategy ${word(s.name)}`, ...Object.entries(s.parameters).map(([k, v]) => `--param ${word(`${k}=${v}`)}`)].join(' '),
+    ...header.strategies.map((s, i) =>
+      [
+        `--strategy ${word(s.source === undefined ? s.name : `./${s.source.file}`)}`,
+        ...Object.entries(s.parameters).map(([k, v]) => `--param ${word(`${labels.length > 1 ? `${labels[i]}.` : ''}${k}=${v}`)}`),
+      ].join(' '),
     ),
     `--fills ${header.fills}`,
     `--delay place=${delays.place / 1000}ms,cancel=${delays.cancel / 1000}ms,amend=${delays.amend / 1000}ms,answer=${delays.answer / 1000}ms`,

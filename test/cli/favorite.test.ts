@@ -50,7 +50,7 @@ describe('favorite over every weather market (../shared, skipped where it is abs
       expect(summary.rows).toBeGreaterThan(780_063)
       const { record } = await backtest({
         tape,
-        strategies: [favorite()],
+        strategies: [{ strategy: favorite(), source: null }],
         markets: null,
         series: null,
         from: null,

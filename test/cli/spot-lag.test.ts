@@ -26,7 +26,7 @@ describe('spot-lag on recorded quotes and their spot series (../shared, skipped 
     const run = async (to: number | null) => {
       const { record } = await backtest({
         tape,
-        strategies: [spotLag({ series: 'ETH', window: 20, threshold: 1 })],
+        strategies: [{ strategy: spotLag({ series: 'ETH', window: 20, threshold: 1 }), source: null }],
         markets: null,
         series: null,
         from: null,

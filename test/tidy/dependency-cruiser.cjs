@@ -24,6 +24,8 @@ module.exports = {
     door('statistics-door', 'simple-statistics', '^(reports|test)/'),
     door('plot-door', '(@observablehq/plot|linkedom|uplot)', '^(reports|test)/'),
     door('yargs-door', '(yargs|cli-progress)', '^cli/'),
+    door('esbuild-door', 'esbuild', '^cli/(strategy/bundle|build)'),
+    door('typescript-door', 'typescript/', '^cli/strategy/types'),
   ],
   options: {
     doNotFollow: { path: 'node_modules' },
