@@ -188,7 +188,7 @@ export class StrategyDesk implements Desk {
     if (market === null)
       throw this.#error(
         'STRATEGY_MARKET',
-        `a call was given ${String(view)} for a market: use book.market, trade.market or desk.market(ticker)`,
+        `a call was given ${typeof view} for a market: use book.market, trade.market or desk.market(ticker)`,
       )
     return market
   }
