@@ -43,8 +43,9 @@ export async function verifyTape(dir: string): Promise<Finding[]> {
   const text = await readFile(join(dir, 'manifest.json'), 'utf8')
   const { digest, ...rest } = manifest
   const strange = Object.keys(JSON.parse(text) as object).find((key) => !MANIFEST_KEYS.has(key))
+  // What it says of the files cannot be relied upon then.
   if (digest === '' ? strange !== undefined : manifestText(sealed(rest)) !== text)
-    findings.push({ path: 'manifest.json', problem: 'is not what its own digest says: its content changed' })
+    return [{ path: 'manifest.json', problem: 'is not what its own digest says: its content changed' }]
   const db = await Database.open()
   try {
     let last = -1
