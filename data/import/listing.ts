@@ -139,6 +139,11 @@ async function fromParquet(
       'INPUT_INVALID',
       `${name} has no column ticker, it has ${[...columns.keys()].join(', ')}${fitting(columns.keys())}: a list of markets needs ticker`,
     )
+  if (!['event_ticker', 'open_time', 'close_time', 'result'].some((c) => columns.has(c)))
+    throw new DataError(
+      'INPUT_INVALID',
+      `${name} says nothing of a market but its ticker (none of event_ticker, open_time, close_time, result)${fitting(columns.keys())}`,
+    )
   const source = `read_parquet(${quote(path)})`
   const event = columns.has('event_ticker') ? 'CAST(event_ticker AS VARCHAR)' : 'NULL'
   let without = 0

@@ -182,6 +182,24 @@ describe('trades without books', () => {
     expect(trades.every((r) => r.last && r.executes && r.timeVenue === r.time)).toBe(true)
   })
 
+  it.each(['TIMESTAMPTZ', 'TIMESTAMP', 'VARCHAR'])('have their times from %s, in UTC on every machine', async (type) => {
+    const zone = process.env['TZ']
+    process.env['TZ'] = 'Asia/Kolkata'
+    try {
+      const plain = iso(T0 + 7)
+        .replace('T', ' ')
+        .replace('Z', '')
+      const texts = type === 'VARCHAR' ? [iso(T0 + 7), plain, `${plain}+00:00`, iso(T0 + 7 + 5 * HOUR).replace('Z', '+05:00')] : [plain]
+      const trades = texts.map((created_time) => trade('KXTEST-A-1', 0, 40, 1, 'yes', { created_time }))
+      const { rows, summary } = await run(trades, [market('KXTEST-A-1')], { created_time: type })
+      expect(rows.filter((r) => r.kind === 'trade').map((r) => r.time - T0)).toEqual(texts.map(() => 7))
+      expect(summary.remarks.some((r) => /no time zone: taken as UTC/.test(r))).toBe(type === 'TIMESTAMP')
+    } finally {
+      if (zone === undefined) delete process.env['TZ']
+      else process.env['TZ'] = zone
+    }
+  })
+
   it('know nothing before its time: the catalog is the same whatever the result, and names the scheduled close', async () => {
     const trades = [trade('KXTEST-A-1', 5, 40, 1, 'yes'), trade('KXTEST-A-2', 6, 40, 1, 'yes'), trade('KXTEST-A-3', 6, 40, 1, 'yes')]
     const catalogs = new Set<string>()
@@ -408,7 +426,7 @@ describe('trades of the REST API', () => {
     expect(trades.map((r) => [r.ticker, r.time - T0, r.side, r.price, r.quantity])).toEqual(
       told.map((t) => [t.ticker, t.at, t.taker === 'yes' ? 'bid' : 'ask', t.cents * 100, t.count * 100]),
     )
-  })
+  }, 180_000)
 
   it('are read by their digits, never through a float', () => {
     fc.assert(

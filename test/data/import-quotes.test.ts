@@ -117,6 +117,19 @@ describe('best prices', () => {
     expect(runs[0]?.summary.remarks.join()).toMatch(/assumed in 2 records: 7 contracts, as declared with --size/)
   })
 
+  it('lose the noise of a float that computed them, and nothing else', async () => {
+    const text = lines([
+      { at: 1, bid: 1 - 0.85, ask: 0.1 + 0.2, bidSize: 790.0299999999999 },
+      { at: 2, bid: 0.15005, ask: 0.3 },
+    ])
+    const { shown, summary } = await run(text)
+    expect(shown.map((r) => r.slice(2, 4))).toEqual([
+      [1500, 79003],
+      [3000, 2000],
+    ])
+    expect(summary.quarantineReasons).toEqual({ 'price is finer than 0.0001 dollars': 1 })
+  })
+
   it('are never given a size that nobody recorded or declared', async () => {
     const text = JSON.stringify({ ts: iso(T0), ticker: M, bid: 0.4, ask: 0.5 })
     await expect(run(text)).rejects.toThrow(/q\.jsonl:1 gives no sizes.*--size <contracts>/)
