@@ -82,7 +82,10 @@ export async function readDocuments(
       error,
     )
   }
-  if (first !== null) return void (await take(first.value, { line: first.line, document: first.text }))
+  if (first !== null) {
+    await take(first.value, { line: first.line, document: first.text })
+    return
+  }
   if (mode === 'lines') return
   const document = parts.join('\n')
   if (document.trim() === '') throw new DataError('INPUT_INVALID', `${name} holds nothing but blank lines: download it again`)

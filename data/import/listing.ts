@@ -94,7 +94,7 @@ export async function readListings(database: Database, paths: readonly string[],
       )
     for (const market of markets) {
       const event = events.get(String(market['event_ticker']))
-      const listing = listingOf({ ...(event ?? {}), ...market, title: market['title'] || event?.['title'] }, shortName(path))
+      const listing = listingOf({ ...event, ...market, title: market['title'] || event?.['title'] }, shortName(path))
       listed.add(listing.ticker)
       if (has(listing.ticker)) wanted.add(listing.event ?? listing.ticker)
       add(listing)

@@ -160,7 +160,7 @@ describe('best prices', () => {
       .trim()
       .split('\n')
       .map((l) => JSON.parse(l) as { line: number; reason: string })
-    expect(places.map((p) => p.line).sort()).toEqual([2, 3, 4, 5, 6])
+    expect(places.map((p) => p.line).sort((a, b) => a - b)).toEqual([2, 3, 4, 5, 6])
     expect(summary).toMatchObject({ quotes: 2, quarantined: 5 })
     await expect(run('ticker,time,bid,ask\nX-1,1750000000,0,1\n', { size: 1 }, 'q.csv')).rejects.toThrow(/--price-unit/)
     await expect(run('ticker,when,bid,ask\nX-1,1750000000,0,1\n', { size: 1 }, 'q.csv')).rejects.toThrow(
