@@ -6,14 +6,15 @@ import { readManifest } from '../../data/tape-reader.ts'
 import { TapeWriter } from '../../data/tape-writer.ts'
 import { verifyTape } from '../../data/verify.ts'
 import { Flag } from '../../engine/message.ts'
-import { batchesOf, randomTape, START } from '../support/rows.ts'
+import { batchesOf, randomTape, START, type Row } from '../support/rows.ts'
 import { folder, iso, removeFolders, rowsOf, writeParquet } from '../support/tapes.ts'
 
 afterEach(removeFolders)
 
-const tapeOf = async (rows = 1500) => {
+const tapeOf = async (rows = 1500, change: (rows: Row[]) => Row[] = (all) => all) => {
   const dir = folder()
-  const tape = randomTape({ seed: 5, rows, markets: 2 })
+  const made = randomTape({ seed: 5, rows, markets: 2 })
+  const tape = { ...made, rows: change(made.rows) }
   const writer = await TapeWriter.create(join(dir, 'tape'), { name: 'test', source: 'test' })
   for (const ticker of tape.tickers) writer.market(ticker)
   for (const batch of batchesOf(tape.rows, 997)) await writer.append(batch)
@@ -98,6 +99,24 @@ describe('outside series', () => {
     expect(readFileSync(join(tape, 'quarantine.ndjson'), 'utf8')).toBe('{"reason":"kept"}\n')
     expect(await readManifest(tape)).toMatchObject({ name: 'test', remarks: ['a remark'], origin: { made: 'here' } })
     expect(readdirSync(dir).sort()).toEqual(['tape', 'x.csv'])
+  })
+
+  it('wait for the end of a message that takes longer than a µs', async () => {
+    // The rows of each message one µs apart: what is known in between is told after its last row.
+    const { dir, tape } = await tapeOf(300, (rows) => rows.map((r, i) => ({ ...r, time: START + i * 10, timeVenue: START + i * 10 })))
+    const before = await rowsOf(tape)
+    const middle = before.flatMap((r, i) => (r.last ? [] : [i]))
+    expect(middle.length).toBeGreaterThan(5)
+    await into(dir, `known,value\n${middle.map((i) => `${iso((before[i]?.time ?? 0) + 3)},${i}`).join('\n')}\n`, { series: 'a' })
+    const after = await rowsOf(tape)
+    expect(after.filter((r) => r.kind !== 'external')).toEqual(before)
+    after.forEach((r, k) => {
+      if (r.kind !== 'external') return
+      const from = Number(r.detail?.['value'])
+      const end = before.findIndex((x, i) => i > from && x.last)
+      expect([r.time, r.timeVenue]).toEqual([before[end]?.time, (before[from]?.time ?? 0) + 3])
+      expect(after[k - 1]?.last).toBe(true)
+    })
   })
 
   it('stand once: again is refused, --replace-series takes their place and leaves others alone', async () => {
