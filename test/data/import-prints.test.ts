@@ -49,6 +49,7 @@ const MARKETS = {
   tick_size: 'BIGINT',
   floor_strike: 'BIGINT',
   cap_strike: 'BIGINT',
+  settlement_ts: 'TIMESTAMPTZ',
 }
 let id = 0
 const trade = (ticker: string, at: number, yes: number, count: number, taker: 'yes' | 'no', more: Partial<Trade> = {}): Trade => ({
@@ -69,6 +70,7 @@ const market = (ticker: string, more: Record<string, unknown> = {}) => ({
   open_time: iso(T0 - HOUR),
   close_time: iso(T0 + HOUR),
   expected_expiration_time: null,
+  settlement_ts: null,
   settlement_timer_seconds: 600,
   volume: null,
   mutually_exclusive: true,
@@ -246,7 +248,13 @@ describe('trades without books', () => {
         const { rows } = await run(
           trades,
           tickers.map((t) =>
-            market(t, { open_time: time(), close_time: time(), expected_expiration_time: time(), result: next() < 0.7 ? 'no' : '' }),
+            market(t, {
+              open_time: time(),
+              close_time: time(),
+              expected_expiration_time: time(),
+              settlement_ts: time(),
+              result: next() < 0.7 ? 'no' : '',
+            }),
           ),
         )
         for (const ticker of tickers) {
@@ -325,6 +333,8 @@ describe('trades without books', () => {
     )
     expect(summary.volumeUnequal).toEqual([{ ticker: 'KXTEST-A-1', contracts: 3, exchange: 5 }])
     expect(summary).toMatchObject({ listed: 2, listedWithout: 0, listedElsewhere: 1, undetermined: 1 })
+    const contradicted = [market('KXTEST-A-1'), market('KXTEST-A-1', { result: 'no' })]
+    await expect(run([trade('KXTEST-A-1', 1, 40, 3, 'yes')], contradicted)).rejects.toThrow(/KXTEST-A-1 is listed with different results/)
     expect(summary.remarks.join('\n')).toMatch(/described a market in another state[\s\S]*Result scalar of 1 market cannot be used/)
   })
 
