@@ -215,7 +215,7 @@ const list: CommandModule<object, Json & { dir: string }> = {
                   t.from.slice(0, 16),
                   t.to.slice(0, 16),
                   t.depth === 'book' ? String(t.gaps) : '',
-                  t.depth === 'book' ? t.labels : t.depth,
+                  t.depth === 'book' ? t.labels : '',
                   (t.bytes / 1e6).toFixed(1),
                 ]),
               ),

@@ -90,6 +90,8 @@ class Merge {
   /** The insertion that is next; undefined: not asked for yet; null: there are no more. */
   #next: Insertion | null | undefined
   #out = createBatch(BATCH_ROWS)
+  /** Time of the latest row. */
+  #last = -Infinity
 
   constructor(writer: TapeWriter, insertions: AsyncIterable<Insertion> | Iterable<Insertion>) {
     this.#writer = writer
@@ -109,15 +111,18 @@ class Merge {
       this.#next = undefined
       if (this.#out.length === BATCH_ROWS) await this.flush()
       const market = row.market === null ? -1 : this.#writer.market(row.market)
-      pushRow(this.#out, row.time, row.timeVenue, market, row.kind, Flag.LAST, 0, 0, 0, row.detail)
+      // What became known in the middle of a message comes when the message is over.
+      const time = Math.max(row.time, this.#last)
+      pushRow(this.#out, time, row.timeVenue, market, row.kind, Flag.LAST, 0, 0, 0, row.detail)
     }
   }
   async copy(b: Batch, i: number): Promise<void> {
     if (this.#out.length === BATCH_ROWS) await this.flush()
     const detail = b.detail[i] as number
+    this.#last = b.time[i] as number
     pushRow(
       this.#out,
-      b.time[i] as number,
+      this.#last,
       b.timeVenue[i] as number,
       b.market[i] as number,
       b.kind[i] as Kind,

@@ -126,3 +126,46 @@ export type CoverageRow = {
   readonly auditsEqual: number
   readonly partialBook: boolean
 }
+
+/** SQL types of the small tables. */
+export const MARKET_TYPES: Readonly<Record<keyof MarketRow, string>> = {
+  ticker: 'VARCHAR',
+  event: 'VARCHAR',
+  series: 'VARCHAR',
+  title: 'VARCHAR',
+  exclusive: 'BOOLEAN',
+  strike: 'VARCHAR',
+  openTime: 'BIGINT',
+  closeTime: 'BIGINT',
+  grid: 'VARCHAR',
+  gridBasis: 'VARCHAR',
+  fee: 'VARCHAR',
+  feeBasis: 'VARCHAR',
+  result: 'VARCHAR',
+  settlementValue: 'INTEGER',
+  determinedTime: 'BIGINT',
+  settledTime: 'BIGINT',
+  rows: 'BIGINT',
+  deltas: 'BIGINT',
+  trades: 'BIGINT',
+  tradedQuantity: 'BIGINT',
+  venueQuantity: 'BIGINT',
+  partialBook: 'BOOLEAN',
+  firstTime: 'BIGINT',
+  lastTime: 'BIGINT',
+}
+export const COVERAGE_TYPES: Readonly<Record<keyof CoverageRow, string>> = {
+  market: 'VARCHAR',
+  hour: 'BIGINT',
+  rows: 'BIGINT',
+  recorded: 'BIGINT',
+  synced: 'BIGINT',
+  gaps: 'BIGINT',
+  resyncs: 'BIGINT',
+  inFlux: 'BIGINT',
+  negativeLevels: 'BIGINT',
+  lastingCrosses: 'BIGINT',
+  audits: 'BIGINT',
+  auditsEqual: 'BIGINT',
+  partialBook: 'BOOLEAN',
+}

@@ -60,6 +60,7 @@ export async function readManifest(dir: string): Promise<Manifest> {
       `${path} has schema ${schema}, this program reads ${TAPE_SCHEMA}: import the tape again with this version`,
     )
   }
+  if (!Array.isArray(manifest.files)) throw new DataError('TAPE_DAMAGED', `${path} names no files: the tape is damaged, import it again`)
   // Tapes made before there were others hold whole books.
   const { depth = 'book', digest = '' } = manifest as Partial<Manifest>
   return { ...manifest, depth, digest }

@@ -25,8 +25,9 @@ import {
 } from '../engine/message.ts'
 import { DAY, HOUR, MILLISECOND } from '../engine/units.ts'
 import { DataError } from './errors.ts'
+import { manifestText, sealed } from './manifest.ts'
 import { Database, type ColumnAppender } from './parquet.ts'
-import { TAPE_SCHEMA, type CoverageRow, type Manifest, type ManifestFile, type MarketRow } from './schema.ts'
+import { COVERAGE_TYPES, MARKET_TYPES, TAPE_SCHEMA, type CoverageRow, type Manifest, type ManifestFile, type MarketRow } from './schema.ts'
 
 /** Rows a file holds at most: what the staging table keeps in memory. */
 const FILE_ROWS = 1_000_000
@@ -47,48 +48,6 @@ const STAGING = {
   quantity: 'double',
   detail: 'integer',
 } as const
-
-export const MARKET_TYPES: Readonly<Record<keyof MarketRow, string>> = {
-  ticker: 'VARCHAR',
-  event: 'VARCHAR',
-  series: 'VARCHAR',
-  title: 'VARCHAR',
-  exclusive: 'BOOLEAN',
-  strike: 'VARCHAR',
-  openTime: 'BIGINT',
-  closeTime: 'BIGINT',
-  grid: 'VARCHAR',
-  gridBasis: 'VARCHAR',
-  fee: 'VARCHAR',
-  feeBasis: 'VARCHAR',
-  result: 'VARCHAR',
-  settlementValue: 'INTEGER',
-  determinedTime: 'BIGINT',
-  settledTime: 'BIGINT',
-  rows: 'BIGINT',
-  deltas: 'BIGINT',
-  trades: 'BIGINT',
-  tradedQuantity: 'BIGINT',
-  venueQuantity: 'BIGINT',
-  partialBook: 'BOOLEAN',
-  firstTime: 'BIGINT',
-  lastTime: 'BIGINT',
-}
-export const COVERAGE_TYPES: Readonly<Record<keyof CoverageRow, string>> = {
-  market: 'VARCHAR',
-  hour: 'BIGINT',
-  rows: 'BIGINT',
-  recorded: 'BIGINT',
-  synced: 'BIGINT',
-  gaps: 'BIGINT',
-  resyncs: 'BIGINT',
-  inFlux: 'BIGINT',
-  negativeLevels: 'BIGINT',
-  lastingCrosses: 'BIGINT',
-  audits: 'BIGINT',
-  auditsEqual: 'BIGINT',
-  partialBook: 'BOOLEAN',
-}
 
 /** What only the maker of a tape knows; the writer adds the rest of the manifest. */
 export type TapeExtra = Pick<
@@ -497,17 +456,6 @@ function crossed(kept: Kept): boolean {
   for (const p of kept.bids.keys()) if (p > bid) bid = p
   for (const p of kept.asks.keys()) if (p < ask) ask = p
   return bid >= ask
-}
-
-/** The manifest with its own digest. */
-export function sealed(manifest: Omit<Manifest, 'digest'>): Manifest {
-  const digest = createHash('sha256')
-    .update(manifestText({ ...manifest, digest: '' }))
-    .digest('hex')
-  return { ...manifest, digest }
-}
-export function manifestText(manifest: Manifest): string {
-  return `${JSON.stringify(manifest, null, 1)}\n`
 }
 
 /** SHA-256, size and rows of a file of a tape. */

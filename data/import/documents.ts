@@ -55,6 +55,11 @@ export async function readDocuments(
       const value = parsed(text)
       if (mode === 'unknown' && first === null) {
         if (value === undefined) {
+          if (!/^\uFEFF?\s*[[{]/.test(text))
+            throw new DataError(
+              'INPUT_INVALID',
+              `${name}:${line} is not JSON${text.startsWith('PAR1') ? ' but Parquet: `data import trades-parquet` takes trades in Parquet' : ': the file is of another kind, or damaged'}`,
+            )
           mode = 'document'
           parts.push(text)
         } else first = { value, line, text }
@@ -77,7 +82,10 @@ export async function readDocuments(
       error,
     )
   }
-  if (first !== null) return void (await take(first.value, { line: first.line, document: first.text }))
+  if (first !== null) {
+    await take(first.value, { line: first.line, document: first.text })
+    return
+  }
   if (mode === 'lines') return
   const document = parts.join('\n')
   if (document.trim() === '') throw new DataError('INPUT_INVALID', `${name} holds nothing but blank lines: download it again`)

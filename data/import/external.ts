@@ -89,7 +89,11 @@ async function into(tape: Tape, db: Database, files: readonly string[], options:
   let replaced = 0
   const remarks = series
     .filter((s) => lagged.has(s.series))
-    .map((s) => `${remarkOf(s.series)} known ${(options.lag ?? 0) / 1000} ms after publication, as declared (the files do not say when)`)
+    .map((s) =>
+      (options.lag ?? 0) === 0
+        ? `${remarkOf(s.series)} taken as known when published (the files do not say when, and no lag was declared)`
+        : `${remarkOf(s.series)} known ${(options.lag ?? 0) / 1000} ms after publication, as declared with --lag (the files do not say when)`,
+    )
   const { origin: before } = tape.manifest
   const earlier = (before['external'] ?? {}) as Record<string, unknown>
   const sources = await origin(files)

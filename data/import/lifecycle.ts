@@ -85,9 +85,11 @@ export function planMarkets(
   const known = new Set([...tickers.map(seriesOf), ...[...listings.markets.values()].flatMap((l) => (l.series === null ? [] : [l.series]))])
   const series = seriesRule(known)
   const scheduled = new Map<string, number>()
+  const exclusive = new Map<string, boolean>()
   for (const l of listings.markets.values()) {
     const event = l.event ?? eventOf(l.ticker)
     if (l.closeTime !== null) scheduled.set(event, Math.max(scheduled.get(event) ?? 0, l.closeTime))
+    if (l.exclusive !== null) exclusive.set(event, l.exclusive)
   }
   const tally = new Tally(what)
   let end = -Infinity
@@ -121,7 +123,7 @@ export function planMarkets(
       event,
       series: line,
       title: listing?.title ?? ticker,
-      exclusive: listing?.exclusive ?? null,
+      exclusive: exclusive.get(event) ?? null,
       strike: listing?.strike ?? null,
       openTime: listing?.openTime == null ? null : born,
       closeTime: close,

@@ -94,7 +94,7 @@ export async function readListings(database: Database, paths: readonly string[],
       )
     for (const market of markets) {
       const event = events.get(String(market['event_ticker']))
-      const listing = listingOf({ ...(event ?? {}), ...market, title: market['title'] || event?.['title'] }, shortName(path))
+      const listing = listingOf({ ...event, ...market, title: market['title'] || event?.['title'] }, shortName(path))
       listed.add(listing.ticker)
       if (has(listing.ticker)) wanted.add(listing.event ?? listing.ticker)
       add(listing)
@@ -138,6 +138,11 @@ async function fromParquet(
     throw new DataError(
       'INPUT_INVALID',
       `${name} has no column ticker, it has ${[...columns.keys()].join(', ')}${fitting(columns.keys())}: a list of markets needs ticker`,
+    )
+  if (!['event_ticker', 'open_time', 'close_time', 'result'].some((c) => columns.has(c)))
+    throw new DataError(
+      'INPUT_INVALID',
+      `${name} says nothing of a market but its ticker (none of event_ticker, open_time, close_time, result)${fitting(columns.keys())}`,
     )
   const source = `read_parquet(${quote(path)})`
   const event = columns.has('event_ticker') ? 'CAST(event_ticker AS VARCHAR)' : 'NULL'

@@ -305,13 +305,9 @@ class Staging {
       const file = names[number] as string
       await readRecords(this.#db, path, {
         columns: (columns) => {
-          const chosen = chooseColumns(
-            columns,
-            file,
-            map,
-            USUAL,
-            ticker === undefined ? ['ticker', 'time', 'bid', 'ask'] : ['time', 'bid', 'ask'],
-          )
+          const required = ticker === undefined ? ['ticker', 'time', 'bid', 'ask'] : ['time', 'bid', 'ask']
+          const one = ticker === undefined ? ' (--market <ticker> where all records are of one market)' : ''
+          const chosen = chooseColumns(columns, file, map, USUAL, required, one)
           if ((chosen['bidSize'] === undefined || chosen['askSize'] === undefined) && size === undefined)
             throw new DataError(
               'INPUT_INVALID',
@@ -351,7 +347,7 @@ class Staging {
     const [bid, ask] = [priceIn(get('bid')), priceIn(get('ask'))]
     if (Number.isNaN(bid) || Number.isNaN(ask)) return 'bid or ask is no price'
     if (bid > 0 && ask >= 0 && bid >= ask) return 'crossed: the bid is not below the ask'
-    const sizes = [get('bidSize'), get('askSize')].map((s) => (s === null ? null : parseQuantity(s)))
+    const sizes = [get('bidSize'), get('askSize')].map((s) => (s === null ? null : parseQuantity(withoutNoise(s))))
     let assumed = false
     for (const [i, there] of [bid > 0, ask > 0].entries()) {
       if (!there || sizes[i] !== null) continue
@@ -375,6 +371,11 @@ class Staging {
 
 function priceIn(text: string | null): number {
   if (text === null) return NONE
-  const value = parseDecimal(text, SCALE)
+  const value = parseDecimal(withoutNoise(text), SCALE)
   return value >= 0 ? value : Number.NaN
+}
+
+/** A number that a program computed (1 − 0.85 = 0.15000000000000002) without the last digits of its float. */
+function withoutNoise(text: string): string {
+  return /^-?\d+\.\d{13,}$/.test(text) ? Number(text).toFixed(10) : text
 }

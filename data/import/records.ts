@@ -45,6 +45,8 @@ export function chooseColumns(
   mapped: ColumnMap,
   usual: Readonly<Record<string, readonly string[]>>,
   required: readonly string[],
+  /** Another way to give what is missing. */
+  otherwise = '',
 ): ColumnMap {
   const has = new Set(names)
   const chosen: Record<string, string> = {}
@@ -62,7 +64,7 @@ export function chooseColumns(
   if (missing.length > 0)
     throw new DataError(
       'INPUT_INVALID',
-      `${file}:1: which column is ${missing.join(', ')}? Say it with --map ${missing.map((f) => `${f}=<column>`).join(',')}; it has ${list}${fitting(names)}`,
+      `${file}:1: which column is ${missing.join(', ')}? Say it with --map ${missing.map((f) => `${f}=<column>`).join(',')}${otherwise}; it has ${list}${fitting(names)}`,
     )
   return chosen
 }

@@ -27,6 +27,7 @@ const STAGED = {
   repaired: 'utinyint',
 } as const
 const CHUNK = 8_192
+const TICKER = /^[A-Z0-9]+(-|$)/
 
 export async function importRestTrades(paths: readonly string[], dir: string, options: PrintsOptions = {}): Promise<PrintsSummary> {
   const files = filesUnder(paths, ENDINGS)
@@ -129,7 +130,8 @@ function walk(
   for (const [key, list] of Object.entries(record))
     if (
       Array.isArray(list) &&
-      (list.length === 0 || list.some((one) => typeof one === 'object' && one !== null && looksLikeTrade(one as Record<string, unknown>)))
+      ((list.length === 0 && TICKER.test(key)) ||
+        list.some((one) => typeof one === 'object' && one !== null && looksLikeTrade(one as Record<string, unknown>)))
     )
       pages += walk(list, under(key), key, keys, found)
   return pages

@@ -4,6 +4,7 @@
  */
 import { DataError } from '../errors.ts'
 import { quote, type Database } from '../parquet.ts'
+import { shortName } from './frames.ts'
 import { filesUnder, fitting, parquetFile, unreadable, type ParquetFile } from './inputs.ts'
 import { importPrints, type PrintsOptions, type PrintsSummary } from './prints.ts'
 
@@ -14,7 +15,7 @@ export async function importTradesParquet(paths: readonly string[], dir: string,
   try {
     return await importPrints('trades-parquet', files, dir, options, (database) => stage(database, files))
   } catch (error) {
-    throw unreadable(files.map((f) => f.split('/').pop()).join(', '), error)
+    throw unreadable(files.length === 1 ? shortName(files[0] as string) : `one of ${files.length} files`, error)
   }
 }
 
