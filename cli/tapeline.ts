@@ -5,6 +5,7 @@ import { hideBin } from 'yargs/helpers'
 import { backtestCommand } from './backtest.ts'
 import { dataCommand } from './data.ts'
 import { demoCommand } from './demo.ts'
+import { explainCommand } from './explain.ts'
 import { EXIT, EXIT_TEXT } from './exit.ts'
 import { reportCommand } from './report.ts'
 import { VERSION } from './version.ts'
@@ -22,6 +23,7 @@ await yargs(hideBin(process.argv))
   .command(backtestCommand)
   .command(dataCommand)
   .command(reportCommand)
+  .command(explainCommand)
   .command(
     'help <topic>',
     'exit-codes: what the exit codes mean',

@@ -9,6 +9,7 @@ import { bridgeOf, type Bridge } from './bridge.ts'
 import { executionOf, type Execution } from './execution.ts'
 import { Figures, type Metric } from './figures.ts'
 import { forecastScore } from './forecast.ts'
+import { funnelOf, type Funnel } from './funnel.ts'
 import { dailyEquity, risk, type Daily } from './returns.ts'
 import { blockBootstrap, clusterBootstrap, mean, wilson } from './statistics.ts'
 import { midsAt } from './touch.ts'
@@ -27,6 +28,7 @@ export type Analysis = Execution & {
   readonly metrics: readonly Metric[]
   readonly trading: Trading
   readonly bridge: Bridge | null
+  readonly funnel: Funnel
   readonly daily: readonly Daily[]
 }
 
@@ -47,6 +49,7 @@ export function analyse(record: SessionRecord): Analysis {
     metrics: figures.all,
     trading,
     bridge: bridgeOf(record, trading.fills),
+    funnel: funnelOf(record),
     daily,
     ...execution,
   }
