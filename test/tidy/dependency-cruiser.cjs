@@ -21,6 +21,7 @@ module.exports = {
     },
     { name: 'nobody-imports-cli', severity: 'error', from: { pathNot: '^(cli|test)/' }, to: { path: '^cli/' } },
     door('duckdb-door', '@duckdb', '^data/parquet'),
+    door('arrow-door', 'apache-arrow', '^(data/arrow|test/)'),
     door('statistics-door', 'simple-statistics', '^(reports|test)/'),
     door('plot-door', '(@observablehq/plot|linkedom|uplot)', '^(reports|test)/'),
     door('yargs-door', '(yargs|cli-progress)', '^cli/'),
