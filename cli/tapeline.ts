@@ -7,6 +7,7 @@ import { dataCommand } from './data.ts'
 import { demoCommand } from './demo.ts'
 import { explainCommand } from './explain.ts'
 import { EXIT, EXIT_TEXT } from './exit.ts'
+import { notebookCommand } from './notebook.ts'
 import { reportCommand } from './report.ts'
 import { VERSION } from './version.ts'
 
@@ -24,6 +25,7 @@ await yargs(hideBin(process.argv))
   .command(dataCommand)
   .command(reportCommand)
   .command(explainCommand)
+  .command(notebookCommand)
   .command(
     'help <topic>',
     'exit-codes: what the exit codes mean',

@@ -207,6 +207,8 @@ function textData(texts: readonly string[], valid: Uint8Array | null): Data<Utf8
   return makeData({ type: new Utf8(), length, nullCount, nullBitmap, valueOffsets, data })
 }
 
+export type ArrowTable = Table
+
 /** Plain rows as an Arrow table: numbers as Float64, truth values as Bool, everything else as text. */
 export function arrowTable(rows: readonly Readonly<Record<string, unknown>>[], names: readonly string[]): Table {
   const columns: Record<string, Vector> = {}

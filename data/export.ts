@@ -87,13 +87,18 @@ function describe(tables: readonly ExportTable[], done: readonly ExportedTable[]
 
 // ---------------------------------------------------------------------------------------------------- Parquet
 
-async function writeParquet(db: Database, table: ExportTable, path: string, metadata: Readonly<Record<string, string>>): Promise<number> {
+/** The table as a query, with real timestamps. */
+export function selectOf(table: ExportTable): string {
   const select = table.columns.map((c) => {
     const value = c.type === 'timestamp' ? `make_timestamptz(${c.sql})` : c.type === 'word' ? `(${c.sql})::VARCHAR` : c.sql
     return `${value} AS "${c.name}"`
   })
+  return `SELECT ${select.join(', ')} FROM ${table.from}`
+}
+
+async function writeParquet(db: Database, table: ExportTable, path: string, metadata: Readonly<Record<string, string>>): Promise<number> {
   const units = Object.fromEntries(table.columns.flatMap((c) => (c.unit === undefined ? [] : [[c.name, c.unit]])))
-  await db.copy(`SELECT ${select.join(', ')} FROM ${table.from}`, path, { ...metadata, units: JSON.stringify(units) })
+  await db.copy(selectOf(table), path, { ...metadata, units: JSON.stringify(units) })
   const [count] = await db.rows(`SELECT count(*) AS n FROM read_parquet(${quote(path)})`)
   return count?.['n'] as number
 }
