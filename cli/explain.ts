@@ -77,6 +77,7 @@ async function bookOf({ tape, note }: Place, record: SessionRecord, market: stri
   if (record.header.tape.depth !== 'book')
     return `not applicable (${record.header.tape.depth === 'prints' ? 'trades-only' : 'best-prices'} tape)`
   if (tape === null) return note ?? 'no tape'
+  if (time < tape.manifest.from || time > tape.manifest.to) return 'the tape has no row at that time'
   const { bookAt } = await import('../data/book-at.ts')
   return await bookAt(tape, market, time, 5)
 }

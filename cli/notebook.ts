@@ -119,9 +119,11 @@ async function runNotebook({ file, out, param = [], json }: RunArguments): Promi
       const error = failed !== null && failed.cell === k ? `${basename(file)}:${failed.line}: ${failed.message}` : null
       return { kind: 'code', code: highlight(c.text), line: c.line, shown: shown[k] ?? [], error, ran: ran(k) }
     })
+    // Nothing of the machine: a path that leaves this folder is left out.
+    const here = relative('.', file)
     const command = [
       'npx tapeline notebook run',
-      relative('.', file) || file,
+      here.startsWith('..') ? basename(file) : here,
       ...param.map((p) => `--param ${/^[\w.,:=/+-]+$/.test(p) ? p : `'${p}'`}`),
     ]
     await mkdir(dirname(resolve(page)), { recursive: true })

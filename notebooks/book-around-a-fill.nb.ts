@@ -13,6 +13,7 @@ import {
   bookAt,
   cents,
   contracts,
+  decimal,
   explainOrder,
   openTape,
   parameter,
@@ -174,7 +175,7 @@ show(
     after: c.horizon,
     fills: c.n,
     'mean, ¢': Number(c.mean.toFixed(3)),
-    '95 %': `${c.low.toFixed(2)} … ${c.high.toFixed(2)}`,
+    '95 %': `${decimal(c.low, 2)} … ${decimal(c.high, 2)}`,
   })),
 )
 plot(

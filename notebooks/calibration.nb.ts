@@ -114,6 +114,7 @@ plot(
     width: 560,
     height: 480,
     marginLeft: 60,
+    r: { range: [0, 11] },
     x: { label: 'price', labelArrow: 'none', domain: [0, 1], grid: true },
     y: { label: 'share resolved YES', domain: [0, 1], grid: true },
     marks: [
@@ -125,7 +126,7 @@ plot(
         { stroke: 'var(--soft)', strokeDasharray: '4 4' },
       ),
       Plot.ruleX(buckets, { x: 'price', y1: 'low', y2: 'high', stroke: 'var(--c1)', strokeWidth: 1.6 }),
-      Plot.dot(buckets, { x: 'price', y: 'paid', r: (b: { n: number }) => 3 + Math.sqrt(b.n), fill: 'var(--c1)', fillOpacity: 0.75 }),
+      Plot.dot(buckets, { x: 'price', y: 'paid', r: 'n', fill: 'var(--c1)', fillOpacity: 0.75 }),
     ],
   },
   `Reliability ${nice(middle)} before the close: on the dashed line prices are probabilities. Bars: Wilson 95 %; the area of a dot grows with its number of markets.`,

@@ -70,7 +70,7 @@ show(sides.map((s) => ({ strategy: s.strategy, 'gross, $': s.gross, 'fees, $': s
 plot(
   {
     height: 200,
-    marginLeft: 130,
+    marginRight: 110,
     x: { label: '$', grid: true, nice: true, labelArrow: 'none' },
     y: { label: null, domain: ['gross', 'fees', 'net'] },
     fy: { label: null },

@@ -46,12 +46,17 @@ export function show(value: unknown): void {
 
 /** A chart by Observable Plot in the report's theme: colors are `var(--c1)`, `var(--c2)`, `var(--good)`, `var(--bad)`, `var(--ink)`, `var(--soft)`. */
 export function plot(options: PlotTypes.PlotOptions, caption: Markup | string = ''): Figure {
-  return new Figure(svg(options), caption)
+  const { x, y, width } = options
+  return new Figure(
+    svg({ marginTop: 26, ...options, x: { labelArrow: 'none', ...x }, y: { labelArrow: 'none', ...y } }),
+    caption,
+    width === undefined ? null : width,
+  )
 }
 
 /** The x axis of a chart over time; `from`, `to` in µs. */
 export function utcAxis(from: number, to: number): PlotTypes.ScaleOptions {
-  return timeAxis(from, to)
+  return { ...timeAxis(from, to), ticks: 8 }
 }
 
 /** What the notebook can be told with `--param name=value`. Its type is that of the default. */

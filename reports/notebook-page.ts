@@ -39,7 +39,8 @@ ul,ol{padding-left:22px;margin:6px 0}li{margin:3px 0}
 blockquote{margin:10px 0;padding:2px 14px;border-left:3px solid var(--faint);color:var(--soft)}
 p code,li code,td code{background:var(--panel);padding:1px 4px;border-radius:4px}
 pre.code{margin:12px 0 0;padding:10px 14px;border-radius:8px;white-space:pre-wrap;border-left:3px solid var(--faint)}
-pre.said{margin:8px 0;background:none;padding:2px 14px;white-space:pre-wrap}
+pre.said{margin:8px 0;background:none;padding:2px 14px;white-space:pre-wrap}p.said{margin:8px 0;padding:2px 14px;border-left:3px solid var(--c1)}
+td.long{white-space:normal;min-width:260px}@media (max-width:560px){td.long{min-width:180px}.out th,.out td{padding:4px 6px}pre.code{font-size:12px;padding:8px 10px}}.chart.small svg{min-width:0!important}
 .out{margin:6px 0 18px}.out .scroll{margin:8px 0}.out>div{margin:8px 0}
 .t-w{color:var(--t-word)}.t-s{color:var(--t-text)}.t-n{color:var(--t-number)}.t-c{color:var(--t-note)}
 .error{background:var(--warn);color:var(--warnink);border-radius:8px;padding:8px 14px;margin:8px 0;white-space:pre-wrap}

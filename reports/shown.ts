@@ -9,9 +9,12 @@ import { count, utcMillis } from './words.ts'
 export class Figure {
   readonly svg: string
   readonly caption: Markup | string
-  constructor(svg: string, caption: Markup | string = '') {
+  /** Pixels, where it is to stay smaller than the page; null: as wide as the page. */
+  readonly width: number | null
+  constructor(svg: string, caption: Markup | string = '', width: number | null = null) {
     this.svg = svg
     this.caption = caption
+    this.width = width
   }
 }
 
@@ -23,12 +26,16 @@ export function shown(value: unknown): Shown {
   if (value instanceof Figure)
     return {
       type: 'figure',
-      markup: html`<figure><div class="chart" tabindex="0">${raw(value.svg)}</div><figcaption>${value.caption}<span class="swipe"> Swipe the chart sideways.</span></figcaption></figure>`,
+      markup:
+        value.width === null
+          ? html`<figure><div class="chart" tabindex="0">${raw(value.svg)}</div><figcaption>${value.caption}<span class="swipe"> Swipe the chart sideways.</span></figcaption></figure>`
+          : html`<figure${raw(` style="max-width:${value.width}px"`)}><div class="chart small">${raw(value.svg)}</div><figcaption>${value.caption}</figcaption></figure>`,
     }
   if (value instanceof Markup) return { type: 'html', markup: html`<div>${value}</div>` }
   const table = tableOf(value)
   if (table !== null) return { type: 'table', markup: tableMarkup(table), rows: table.rows.length }
-  if (typeof value === 'string') return { type: 'text', markup: html`<pre class="said">${value}</pre>` }
+  if (typeof value === 'string')
+    return { type: 'text', markup: value.includes('\n') ? html`<pre class="said">${value}</pre>` : html`<p class="said">${value}</p>` }
   return {
     type: 'value',
     markup: html`<pre class="said">${typeof value === 'object' && value !== null ? json(value) : cellText(value)}</pre>`,
@@ -71,10 +78,12 @@ function tableMarkup({ names, rows }: Rows): Markup {
       return known.length > 0 && known.every((v) => typeof v === 'number' || typeof v === 'bigint')
     }),
   )
+  // Sentences wrap, so that a table with one does not run out of the page.
+  const long = new Set(names.filter((name) => rows.some((row) => typeof row[name] === 'string' && row[name].length > 60)))
   const cell = (name: string, v: unknown): Markup =>
     numeric.has(name) && v !== null && v !== undefined
       ? html`<td class="n" data-v="${Number(v)}">${cellText(v)}</td>`
-      : html`<td${raw(numeric.has(name) ? ' class="n"' : '')}>${v instanceof Markup ? v : cellText(v)}</td>`
+      : html`<td${raw(numeric.has(name) ? ' class="n"' : long.has(name) ? ' class="long"' : '')}>${v instanceof Markup ? v : cellText(v)}</td>`
   return html`<div class="scroll" tabindex="0" role="region" aria-label="Table"><table><thead><tr>${names.map((name) => html`<th scope="col"${raw(numeric.has(name) ? ' class="n"' : '')} data-sort>${name}</th>`)}</tr></thead><tbody>
 ${rows.slice(0, ROWS_MAX).map((row) => html`<tr>${names.map((name) => cell(name, row[name]))}</tr>\n`)}</tbody></table></div>${rows.length > ROWS_MAX && html`<p class="soft small">The first ${ROWS_MAX} of ${count(rows.length)} rows.</p>`}`
 }
