@@ -178,7 +178,8 @@ async function order(record: SessionRecord, id: number, place: Place, json: bool
 }
 
 const EVENTS_MAX = 60
-function eventLines(events: readonly TraderEvent[], from: number, owners: boolean): string[] {
+/** `around`: when there are too many, those nearest to `from` are kept; else the first and the last. */
+function eventLines(events: readonly TraderEvent[], from: number, owners: boolean, around = false): string[] {
   const line = (e: TraderEvent): string => {
     const clock = new Date(e.time / 1000).toISOString().slice(11, 23)
     const apart = (e.time - from) / 1e6
@@ -186,12 +187,12 @@ function eventLines(events: readonly TraderEvent[], from: number, owners: boolea
     return `  ${clock}  ${`${apart < 0 ? '−' : '+'}${Math.abs(apart).toFixed(3)} s`.padStart(11)}  ${e.kind.padEnd(8)}  ${e.order === null ? '' : `#${e.order} `}${who}${e.text}`
   }
   if (events.length <= EVENTS_MAX) return events.map(line)
+  const more = (n: number): string[] => (n === 0 ? [] : [`  … ${count(n)} more (--json has them all) …`])
   const half = EVENTS_MAX / 2
-  return [
-    ...events.slice(0, half).map(line),
-    `  … ${count(events.length - EVENTS_MAX)} more (--json has them all) …`,
-    ...events.slice(-half).map(line),
-  ]
+  if (!around) return [...events.slice(0, half).map(line), ...more(events.length - EVENTS_MAX), ...events.slice(-half).map(line)]
+  const next = events.findIndex((e) => e.time > from)
+  const start = Math.min(Math.max(0, (next < 0 ? events.length : next) - half), events.length - EVENTS_MAX)
+  return [...more(start), ...events.slice(start, start + EVENTS_MAX).map(line), ...more(events.length - EVENTS_MAX - start)]
 }
 
 // ---------------------------------------------------------------------------------------------------- one moment
@@ -254,7 +255,7 @@ async function moment(
     await bookText(book),
     '',
     `Within ${window / 1e6} s`,
-    ...eventLines(m.events, time, record.header.strategies.length > 1),
+    ...eventLines(m.events, time, record.header.strategies.length > 1, true),
     ...near,
   ]
   return { data, text: text.map(plain).join('\n') }

@@ -5,6 +5,7 @@
 import {
   AsyncByteQueue,
   Bool,
+  DateMillisecond,
   Dictionary,
   Field,
   Float64,
@@ -209,14 +210,22 @@ function textData(texts: readonly string[], valid: Uint8Array | null): Data<Utf8
 
 export type ArrowTable = Table
 
-/** Plain rows as an Arrow table: numbers as Float64, truth values as Bool, everything else as text. */
+/** Plain rows as an Arrow table: numbers as Float64, truth values as Bool, dates as dates, everything else as text. */
 export function arrowTable(rows: readonly Readonly<Record<string, unknown>>[], names: readonly string[]): Table {
   const columns: Record<string, Vector> = {}
   for (const name of names) {
     const values = rows.map((row) => row[name] ?? null)
     const kind = values.find((v) => v !== null)
-    const plain = values.map((v) => (v === null || typeof v === 'number' || typeof v === 'boolean' ? v : String(v)))
-    const type = typeof kind === 'number' ? new Float64() : typeof kind === 'boolean' ? new Bool() : new Utf8()
+    const type =
+      typeof kind === 'number'
+        ? new Float64()
+        : typeof kind === 'boolean'
+          ? new Bool()
+          : kind instanceof Date
+            ? new DateMillisecond()
+            : new Utf8()
+    const text = (v: unknown): unknown => (v === null || typeof v === 'string' ? v : JSON.stringify(v))
+    const plain = type instanceof Utf8 ? values.map(text) : values
     columns[name] = vectorFromArray(plain, type as never)
   }
   return new Table(columns)

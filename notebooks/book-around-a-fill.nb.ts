@@ -51,7 +51,7 @@ const orders = await sql(
 const order = Number(orders[0]?.['order'] ?? -1)
 const story = explainOrder(run.record, order)
 if (story === null) throw new Error('the run has no resting order with a fill: choose another run or order')
-orders
+show(orders)
 
 // %%
 show(story.headline)
@@ -63,7 +63,7 @@ show(
     told: e.text,
   })),
 )
-story.outcome
+show(story.outcome)
 
 // %% [markdown]
 // ## The book, before and after

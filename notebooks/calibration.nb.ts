@@ -16,7 +16,7 @@ const { manifest } = await openTape(folder)
 const data = manifest.practice
   ? `PRACTICE DATA. The tape ${manifest.name} was made by a seeded population of agents: what follows shows the method, and says nothing about the exchange.`
   : `The tape ${manifest.name}: ${manifest.source}.`
-data
+show(data)
 
 // %% [markdown]
 // ## What there is

@@ -225,5 +225,5 @@ function plain(value: unknown): SqlRow[string] {
   if (typeof value !== 'object') return value as SqlRow[string]
   if ('micros' in value) return new Date(Number(value.micros as bigint) / 1000)
   if ('toDouble' in value && typeof value.toDouble === 'function') return value.toDouble() as number
-  return String(value)
+  return JSON.stringify(value, (_, x: unknown) => (typeof x === 'bigint' ? Number(x) : x))
 }

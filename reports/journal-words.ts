@@ -61,7 +61,7 @@ function rowInWords({ header, journal: j, strings }: SessionRecord, i: number): 
   const a = j.a[i] as number
   const trade = (): string => `${deal(j.side[i] as number, price)} × ${contracts(quantity)}`
   const because = why === '' ? '' : `: ${reason(why, value)}`
-  switch (j.kind[i]) {
+  switch (j.kind[i] as JournalKind) {
     case JournalKind.SIGNAL:
       if (what === 'pull') return `pulled its quote to ${j.side[i] === BID ? 'buy' : 'sell'} YES at ${cents(price)}`
       return `${what === 'take' ? 'wants to trade now' : what === 'quote' ? 'wants to rest' : `wants (${what})`}: ${trade()}${because}`
@@ -99,7 +99,5 @@ function rowInWords({ header, journal: j, strings }: SessionRecord, i: number): 
       return `${what}${why === '' ? '' : ` (${why})`}`
     case JournalKind.FORECAST:
       return `forecast: YES with probability ${value.toFixed(4)}`
-    default:
-      return what
   }
 }

@@ -33,7 +33,7 @@ export function markdown(text: string): Markup {
       out.push(`<blockquote>${markdown(quoted.join('\n')).text}</blockquote>`)
     } else if (/^\s*\|/.test(line) && /^\s*\|?[\s:|-]+\|?\s*$/.test(at(i + 1)) && at(i + 1).includes('-')) {
       const head = cells(line)
-      const right = cells(at(i + 1)).map((c) => /-:$/.test(c))
+      const right = cells(at(i + 1)).map((c) => c.endsWith('-:'))
       const body: string[][] = []
       for (i += 2; /^\s*\|/.test(at(i)); i++) body.push(cells(at(i)))
       const cell = (tag: string, c: string, k: number): string => `<${tag}${right[k] === true ? ' class="n"' : ''}>${inline(c)}</${tag}>`

@@ -84,7 +84,7 @@ export function explainMoment(record: SessionRecord, market: string, time: numbe
     const order = j.order[i] as number
     const quantity = j.quantity[i] as number
     const stands = working.get(order)
-    switch (j.kind[i]) {
+    switch (j.kind[i] as JournalKind) {
       case JournalKind.COMMAND:
         if (what.startsWith('submit'))
           working.set(order, {
@@ -118,6 +118,10 @@ export function explainMoment(record: SessionRecord, market: string, time: numbe
       case JournalKind.STATE:
         if (what.startsWith('status:')) status = what.slice('status:'.length)
         else if (what === 'synced' || what.startsWith('unsynced:')) sync = what
+        break
+      case JournalKind.SIGNAL:
+      case JournalKind.REFUSAL:
+      case JournalKind.FORECAST:
         break
     }
   }

@@ -183,7 +183,7 @@ describe('the life of an order', () => {
         }
         expect(explainOrder(r, r.end.orders)).toBeNull()
       }),
-      { numRuns: 6 },
+      { numRuns: 4 },
     )
   })
 
