@@ -82,11 +82,13 @@ const side = String(fill?.['side'])
 const SPAN = 10e6
 const STEP = 500_000
 const frames = []
-for (let t = at - SPAN; t <= at + SPAN; t += STEP) if (t > tape.manifest.from) frames.push(await bookAt(tape, story.order.market, t, 12))
-const NEAR = 1200
+for (let t = at - SPAN; t < at + SPAN; t += STEP) if (t > tape.manifest.from) frames.push(await bookAt(tape, story.order.market, t, 12))
+// One tick of the grid hereabouts: the least distance between two prices of the book.
+const known = [...new Set(frames.flatMap((f) => [...f.bids, ...f.asks].map((l) => l.price)))].sort((a, b) => a - b)
+const tick = Math.min(100, ...known.slice(1).map((p, k) => p - (known[k] ?? p)))
 const levels = frames.flatMap((f) =>
   [...f.bids.map((l) => ({ ...l, side: 'bid' })), ...f.asks.map((l) => ({ ...l, side: 'ask' }))]
-    .filter((l) => Math.abs(l.price - price) <= NEAR)
+    .filter((l) => Math.abs(l.price - price) <= 12 * tick)
     .map((l) => ({ ...l, from: new Date(f.time / 1000), to: new Date((f.time + STEP) / 1000) })),
 )
 const most = Math.max(1, ...levels.map((l) => l.quantity))
@@ -99,8 +101,8 @@ plot(
       Plot.rect(levels, {
         x1: 'from',
         x2: 'to',
-        y1: (l: { price: number }) => l.price / 100 - 0.45,
-        y2: (l: { price: number }) => l.price / 100 + 0.45,
+        y1: (l: { price: number }) => (l.price - 0.45 * tick) / 100,
+        y2: (l: { price: number }) => (l.price + 0.45 * tick) / 100,
         fill: (l: { side: string }) => (l.side === 'bid' ? 'var(--c1)' : 'var(--c2)'),
         fillOpacity: (l: { quantity: number }) => 0.12 + 0.8 * Math.sqrt(l.quantity / most),
       }),

@@ -101,7 +101,20 @@ describe('the funnel', () => {
         expect(sum('sent')).toBe(step('sent').count)
         expect(f.gates.reduce((a, g) => a + g.wishes, 0)).toBe(sum('refused'))
         // Every command but a cancel came of a wish at its price and side.
-        const { byCommand } = wishesOf(r)
+        const { all, byCommand } = wishesOf(r)
+        // Every refusal is told of one wish, and of the right one: quotes and takes have labels of their own here.
+        expect(all.flatMap((w) => w.refusals).sort((a, b) => a - b)).toEqual(rows.flatMap((x, i) => (x.kind === 'refusal' ? [i] : [])))
+        for (const w of all)
+          for (const i of w.refusals) {
+            expect([j.market[i], j.owner[i], j.side[i], j.price[i], j.quantity[i]]).toEqual([
+              w.market,
+              w.owner,
+              w.side,
+              w.price,
+              j.quantity[w.row],
+            ])
+            expect(['now', 'z below', 'z above'].includes(strings[j.why[i] as number] ?? '')).toBe(w.kind === 'take')
+          }
         rows.forEach((x, i) => {
           if (x.kind !== 'command' || x.what === 'cancel') return
           const w = byCommand.get(i)
