@@ -1,6 +1,6 @@
 // Bundles the shipped program: every entry below into dist/, packages left outside, lazy imports kept lazy.
 import { execFileSync } from 'node:child_process'
-import { existsSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { chmod } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
@@ -10,11 +10,14 @@ const entries = {
   tapeline: 'cli/tapeline.ts',
   index: 'engine/index.ts',
   testing: 'adapters/simulated/scenario.ts',
+  notebook: 'notebooks/kit.ts',
   'decode-worker': 'data/decode-worker.ts',
   'watch-worker': 'cli/watch-worker.ts',
   bench: 'bench/bench.ts',
 }
-rmSync(`${root}dist`, { recursive: true, force: true })
+// Declarations stay: the compiler renews what changed.
+if (existsSync(`${root}dist`))
+  for (const name of readdirSync(`${root}dist`)) if (name !== 'types') rmSync(`${root}dist/${name}`, { recursive: true, force: true })
 await build({
   absWorkingDir: root,
   entryPoints: Object.fromEntries(Object.entries(entries).filter(([, path]) => existsSync(`${root}${path}`))),
@@ -32,7 +35,7 @@ await build({
   logLevel: 'warning',
 })
 if (existsSync(`${root}dist/tapeline.js`)) await chmod(`${root}dist/tapeline.js`, 0o755)
-// The declarations that `import … from 'tapeline'` needs.
-execFileSync(process.execPath, [`${root}node_modules/typescript/bin/tsc`, '-b', `${root}strategies`, `${root}adapters`], {
+// The declarations that `import … from 'tapeline'`, 'tapeline/testing' and 'tapeline/notebook' need.
+execFileSync(process.execPath, [`${root}node_modules/typescript/bin/tsc`, '-b', `${root}strategies`, `${root}adapters`, `${root}notebooks`], {
   stdio: 'inherit',
 })

@@ -15,7 +15,7 @@ import { getHeapStatistics } from 'node:v8'
 import { HistoryFeed } from '../adapters/history/feed.ts'
 import { SimulatedVenue } from '../adapters/simulated/venue.ts'
 import { DataError } from '../data/errors.ts'
-import { Run, writeRun } from '../data/run.ts'
+import { Run, writePlace, writeRun } from '../data/run.ts'
 import { describeFile } from '../data/tape-writer.ts'
 import { openTape, type Tape } from '../data/tape-reader.ts'
 import { Engine } from '../engine/engine.ts'
@@ -151,6 +151,7 @@ export async function backtest(options: BacktestOptions): Promise<BacktestResult
   const id = createHash('sha256').update(JSON.stringify(header)).update(record.digest).digest('hex').slice(0, 8)
   const folder = options.out ?? join('runs', `${folderName(header.strategies.map((s) => s.name))}-${facts.name}-${id}`)
   await writeRun(folder, record)
+  await writePlace(folder, options.tape)
   return { record, folder, seconds: (performance.now() - started) / 1000, failure }
 }
 

@@ -5,7 +5,9 @@ import { hideBin } from 'yargs/helpers'
 import { backtestCommand } from './backtest.ts'
 import { dataCommand } from './data.ts'
 import { demoCommand } from './demo.ts'
+import { explainCommand } from './explain.ts'
 import { EXIT, EXIT_TEXT } from './exit.ts'
+import { notebookCommand } from './notebook.ts'
 import { reportCommand } from './report.ts'
 import { strategyCommand } from './strategy.ts'
 import { VERSION } from './version.ts'
@@ -24,6 +26,8 @@ await yargs(hideBin(process.argv))
   .command(dataCommand)
   .command(strategyCommand)
   .command(reportCommand)
+  .command(explainCommand)
+  .command(notebookCommand)
   .command(
     'help <topic>',
     'exit-codes: what the exit codes mean',

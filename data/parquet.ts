@@ -24,8 +24,12 @@ export type NumberColumn = Float64Array | Int32Array | Uint8Array | Uint16Array 
 export type Piece = {
   readonly rows: number
   column(index: number): NumberColumn
+  /** A BIGINT column. */
+  bigints(index: number): BigInt64Array
   /** Text at a row of a VARCHAR column, null for NULL. */
   text(index: number, row: number): string | null
+  /** Which rows of a column are not NULL; null: all of them. */
+  valid(index: number): ((row: number) => boolean) | null
 }
 
 const CHUNK = 2048
@@ -72,9 +76,9 @@ export class Database {
     await this.#connection.run(sql).catch(full)
   }
 
-  /** A small result as objects; BIGINT becomes number (checked to be safe). */
-  async rows(sql: string): Promise<Record<string, unknown>[]> {
-    const reader = await this.#connection.runAndReadAll(sql).catch(full)
+  /** A small result as objects; BIGINT becomes number (checked to be safe). `values` fill `$name` in the query. */
+  async rows(sql: string, values?: Readonly<Record<string, string | number | boolean | null>>): Promise<Record<string, unknown>[]> {
+    const reader = await this.#connection.runAndReadAll(sql, values).catch(full)
     return reader.getRowObjects().map((row) => {
       const out: Record<string, unknown> = {}
       for (const [key, value] of Object.entries(row)) {
@@ -97,6 +101,13 @@ export class Database {
       yield {
         rows: chunk.rowCount,
         column: (index) => (chunk.getColumnVector(index) as unknown as { items: NumberColumn }).items,
+        bigints: (index) => (chunk.getColumnVector(index) as unknown as { items: BigInt64Array }).items,
+        valid: (index) => {
+          const { validity } = chunk.getColumnVector(index) as unknown as {
+            validity: { data: unknown; itemValid(row: number): boolean }
+          }
+          return validity.data === null ? null : (row) => validity.itemValid(row)
+        },
         text: (index, row) => chunk.getColumnVector(index).getItem(row) as string | null,
       }
     }
@@ -112,9 +123,11 @@ export class Database {
     return new ColumnAppender(this.#connection, name, Object.values(columns))
   }
 
-  /** Writes a query to a zstd Parquet file. */
-  async copy(query: string, path: string): Promise<void> {
-    await this.run(`COPY (${query}) TO ${quote(path)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${ROW_GROUP})`)
+  /** Writes a query to a zstd Parquet file, with key-value pairs beside the data. */
+  async copy(query: string, path: string, metadata: Readonly<Record<string, string>> = {}): Promise<void> {
+    const pairs = Object.entries(metadata).map(([k, v]) => `${quote(k)}: ${quote(v)}`)
+    const beside = pairs.length === 0 ? '' : `, KV_METADATA {${pairs.join(', ')}}`
+    await this.run(`COPY (${query}) TO ${quote(path)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${ROW_GROUP}${beside})`)
   }
 
   /** Writes small rows of plain values (numbers, text, booleans, null) to Parquet. `types` are SQL types. */
@@ -170,16 +183,16 @@ export class ColumnAppender {
     this.#types = types
   }
 
-  /** Rows `from` … `to` − 1 of every column, in the table's order. Text columns are arrays of string or null. */
-  async append(columns: readonly (NumberColumn | readonly (string | null)[])[], from: number, to: number): Promise<void> {
+  /** Rows `from` … `to` − 1 of every column, in the table's order. Text columns, and numbers some of which are missing, are plain arrays with null. */
+  async append(columns: readonly (NumberColumn | readonly (string | number | null)[])[], from: number, to: number): Promise<void> {
     const appender = await this.#connection.createAppender(this.#name)
     const types = this.#types.map((t) => TYPES[t])
     for (let start = from; start < to; start += CHUNK) {
       const rows = Math.min(CHUNK, to - start)
       const chunk = DuckDBDataChunk.create(types, rows)
       for (let c = 0; c < types.length; c++) {
-        const source = columns[c] as NumberColumn | readonly (string | null)[]
-        if (Array.isArray(source)) chunk.setColumnValues(c, (source as readonly (string | null)[]).slice(start, start + rows))
+        const source = columns[c] as NumberColumn | readonly (string | number | null)[]
+        if (Array.isArray(source)) chunk.setColumnValues(c, (source as readonly (string | number | null)[]).slice(start, start + rows))
         else {
           const vector = chunk.getColumnVector(c) as unknown as { items: NumberColumn; flush(): void }
           vector.items.set((source as NumberColumn).subarray(start, start + rows))

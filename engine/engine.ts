@@ -101,7 +101,9 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   #warmupUntil = -Infinity
   /** Before `--from` the strategy hears nothing; from there on it hears, and trades after the warm-up. */
   readonly #quietUntil: number
+  #synced = 0
   #twoSided = 0
+  #shown = 0
   #unsynced = 0
   #inFlux = 0
   /** Wakes asked for, less what rows forgave. */
@@ -261,7 +263,9 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       firstTime: this.#heardFrom,
       lastTime: this.#heardFrom === null ? null : this.#rowTime,
       marketsSeen: this.markets.seen,
+      marketsSynced: this.#synced,
       marketsTwoSided: this.#twoSided,
+      marketsShown: this.#shown,
       marketsUnsyncedEver: this.#unsynced,
       inFlux: this.#inFlux,
       cash: p.cash,
@@ -400,6 +404,10 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       }
       if (market.sampled) this.#sampler.touched(market, this.#now)
       if (market.status !== 'active' || this.#now < this.#quietUntil) continue
+      if (!market.everShown && book.twoSided) {
+        market.everShown = true
+        this.#shown++
+      }
       this.#dispatch.book(this.bookOf(market))
     }
   }
@@ -589,6 +597,10 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     market.fluxSince = -1
     if (market.synced) return
     market.synced = true
+    if (!market.everSynced) {
+      market.everSynced = true
+      this.#synced++
+    }
     if (market.everUnsynced) this.#mention(market, 'synced')
   }
   #unsync(market: Market, reason: string): void {

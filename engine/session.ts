@@ -140,7 +140,10 @@ export type SessionEnd = {
   readonly firstTime: number | null
   readonly lastTime: number | null
   readonly marketsSeen: number
+  /** Of them: whose book was whole at some time, two-sided at some time, and shown to a strategy while two-sided. */
+  readonly marketsSynced: number
   readonly marketsTwoSided: number
+  readonly marketsShown: number
   readonly marketsUnsyncedEver: number
   readonly inFlux: number
   readonly cash: number

@@ -9,6 +9,7 @@ import { bridgeChart, drawdownChart, equityChart, fillTimeChart, MARKET_BARS, ma
 import { marketChart } from './market-chart.ts'
 import { escape, html, raw, type Markup } from './markup.ts'
 import { show, type Metric } from './figures.ts'
+import { funnelSection as funnel } from './funnel-table.ts'
 import type { Analysis } from './metrics.ts'
 import { SCRIPT, STYLE } from './page.ts'
 import { strategySections } from './strategy-sections.ts'
@@ -32,6 +33,7 @@ ${header.tape.practice && html`<div class="practice">Practice data: this tape wa
 ${restsOn(record, analysis)}
 ${summary.warnings.length > 0 && html`<section class="notes" aria-label="Read this first"><b>Read this first</b><ul>${summary.warnings.map((w) => html`<li>${w}</li>`)}</ul></section>`}
 ${cards(summary)}
+${funnel(analysis.funnel)}
 ${equity(record, analysis)}
 ${strategySections(record, analysis)}
 ${markets(record)}

@@ -17,6 +17,7 @@ export type Summary = {
   readonly end: Omit<SessionRecord['end'], 'markets'>
   readonly warnings: readonly string[]
   readonly metrics: readonly Metric[]
+  readonly funnel: Analysis['funnel']
   readonly refusals: Analysis['refusals']
   readonly rejections: Analysis['rejections']
   readonly markouts: Analysis['markouts']
@@ -38,6 +39,7 @@ export function summarise(record: SessionRecord, analysis: Analysis): Summary {
     end,
     warnings: warningsOf(record, analysis),
     metrics: analysis.metrics,
+    funnel: analysis.funnel,
     refusals: analysis.refusals,
     rejections: analysis.rejections,
     markouts: analysis.markouts,
