@@ -36,6 +36,10 @@ await build({
 })
 if (existsSync(`${root}dist/tapeline.js`)) await chmod(`${root}dist/tapeline.js`, 0o755)
 // The declarations that `import … from 'tapeline'`, 'tapeline/testing' and 'tapeline/notebook' need.
-execFileSync(process.execPath, [`${root}node_modules/typescript/bin/tsc`, '-b', `${root}strategies`, `${root}adapters`, `${root}notebooks`], {
-  stdio: 'inherit',
-})
+execFileSync(
+  process.execPath,
+  [`${root}node_modules/typescript/bin/tsc`, '-b', `${root}strategies`, `${root}adapters`, `${root}notebooks`],
+  {
+    stdio: 'inherit',
+  },
+)
