@@ -123,6 +123,7 @@ export class StrategyDesk implements Desk {
     )
   }
   basket(basket: Basket): void {
+    this.#count()
     const { legs, size, missing, costMax = 0 } = basket
     if (!Array.isArray(legs) || legs.length < 2) throw this.#error('STRATEGY_BASKET', 'a basket has at least two legs')
     if (missing !== 'hold' && missing !== 'unwind' && missing !== 'complete')

@@ -91,9 +91,9 @@ const DURING: Readonly<Record<string, Case>> = {
     },`,
   },
   'changes-the-book': {
-    code: 'STRATEGY_THREW',
+    code: 'STRATEGY_READ_ONLY',
     line: 8,
-    text: /threw in onBook: Cannot/,
+    text: /tried in onBook to change what it is shown: Cannot/,
     handlers: `    onBook(book) {
       ;(book as any).bid = 1
     },`,

@@ -44,9 +44,17 @@ describe('the published package', () => {
       .map((f) => f.replace('package/', ''))
     for (const f of files)
       expect(f).toMatch(
-        /^(package\.json|README\.md|ARCHITECTURE\.md|CHANGELOG\.md|LICENSE|dist\/[\w-]+\.js(\.map)?|dist\/types\/(engine|strategies|adapters\/simulated)\/[\w-]+\.d\.ts)$/,
+        /^(package\.json|README\.md|ARCHITECTURE\.md|CHANGELOG\.md|LICENSE|dist\/[\w-]+\.js(\.map)?|dist\/types\/(engine|strategies|data|reports|adapters|cli|notebooks)\/[\w/.-]+\.d\.ts)$/,
       )
-    for (const f of ['dist/tapeline.js', 'dist/index.js', 'dist/testing.js', 'dist/decode-worker.js', 'dist/watch-worker.js', 'LICENSE'])
+    for (const f of [
+      'dist/tapeline.js',
+      'dist/index.js',
+      'dist/testing.js',
+      'dist/notebook.js',
+      'dist/decode-worker.js',
+      'dist/watch-worker.js',
+      'LICENSE',
+    ])
       expect(files).toContain(f)
     expect((await run(dir, 'tar', '-xzf', tarball)).code).toBe(0)
     const machines = [root, homedir(), tmpdir()].filter((p) => p.length > 3)

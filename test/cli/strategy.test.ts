@@ -371,12 +371,15 @@ describe('tapeline strategy', () => {
       data: { name: string; file: string | null; description: string; parameters: object }[]
     }
     expect(data.map((s) => [s.name, s.file])).toEqual([
-      ['mean-reversion', null],
+      ['favorite', null],
       ['lean', null],
+      ['mean-reversion', null],
+      ['parity', null],
+      ['spot-lag', null],
       ['lean', './mine.ts'],
     ])
-    expect(data[0]?.description).toBe('Fades moves of more than `threshold` standard deviations from the rolling mean of the mid.')
-    expect(data[2]).toMatchObject({ description: data[1]?.description, parameters: { size: 10, edge: 1, lean: 0.5, positionMax: 100 } })
+    expect(data[2]?.description).toBe('Fades moves of more than `threshold` standard deviations from the rolling mean of the mid.')
+    expect(data[5]).toMatchObject({ description: data[1]?.description, parameters: { size: 10, edge: 1, lean: 0.5, positionMax: 100 } })
     const checked = await runProgram(dir, ['strategy', 'check', './mine.ts'])
     expect([checked.code, checked.stdout]).toEqual([
       0,

@@ -25,10 +25,9 @@ module.exports = {
     door('arrow-door', 'apache-arrow', '^(data/arrow|test/)'),
     door('statistics-door', 'simple-statistics', '^(reports|test)/'),
     door('plot-door', '(@observablehq/plot|linkedom|uplot)', '^(reports|test)/'),
-    door('compiler-door', '(typescript|esbuild)', '^cli/'),
     door('yargs-door', '(yargs|cli-progress)', '^cli/'),
-    door('esbuild-door', 'esbuild', '^cli/(strategy/bundle|build)'),
-    door('typescript-door', 'typescript/', '^cli/strategy/types'),
+    door('esbuild-door', 'esbuild', '^cli/(strategy/bundle|notebook|build)'),
+    door('typescript-door', 'typescript/', '^cli/(strategy/types|notebook-cells)'),
   ],
   options: {
     doNotFollow: { path: 'node_modules' },
