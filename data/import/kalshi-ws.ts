@@ -324,7 +324,7 @@ class Importer implements TranslatorHost {
     this.#gridName = grid.name
     return new MarketState(ticker, this.#writer.market(ticker), connection, grid.bands, 'inferred')
   }
-  opened(market: MarketState): void {
+  described(market: MarketState): void {
     if (market.gridBasis === 'inferred')
       this.#remarks.add(`Price grid of ${market.series} inferred from the prices seen: ${this.#gridName}`)
     this.#remarks.add(`Fees of ${market.series} assumed: quadratic, multiplier 1 (the frames state none)`)

@@ -22,7 +22,7 @@ export interface TranslatorHost {
   /** A market that is named for the first time; null: nobody wants it, its message is dropped. */
   open(ticker: string, connection: string): MarketState | null
   /** It is described and about to get its catalog row. */
-  opened(market: MarketState): void
+  described(market: MarketState): void
   hasPrints(ticker: string): boolean
   /** Units of the exchange's volume in which one contract traded counts. */
   volumeScale(connection: string): number
@@ -88,8 +88,7 @@ export class Translator {
   }
   #plan(market: MarketState): void {
     if (market.status === 'initialized' && market.openTime !== null) this.#nextSilent = Math.min(this.#nextSilent, market.openTime)
-    if (market.status === 'active' && market.closeTime !== null)
-      this.#nextSilent = Math.min(this.#nextSilent, market.closeTime + CLOSE_GRACE)
+    if (isOpen(market) && market.closeTime !== null) this.#nextSilent = Math.min(this.#nextSilent, market.closeTime + CLOSE_GRACE)
   }
 
   // ------------------------------------------------------------------------------------------------ markets
@@ -105,7 +104,7 @@ export class Translator {
     return market
   }
   introduce(market: MarketState): void {
-    this.#host.opened(market)
+    this.#host.described(market)
     this.markets.set(market.ticker, market)
     this.#declare(market, this.#host.volumeScale(market.connection))
     this.#plan(market)
@@ -390,7 +389,7 @@ export class Translator {
 
   /** The row is written with the first news after its close time, or when nobody says anything. */
   #close(market: MarketState, venue: number): void {
-    if (market.closeTime === null || market.status !== 'active' || venue < market.closeTime) return
+    if (market.closeTime === null || !isOpen(market) || venue < market.closeTime) return
     market.status = 'closed'
     this.#rare(market, Kind.STATUS, market.closeTime, { status: 'closed' })
   }
@@ -460,6 +459,11 @@ export class Translator {
     assert(Number.isSafeInteger(row.time) && Number.isSafeInteger(row.timeVenue), 'a row has whole times')
     this.#labeler.push(row, executes)
   }
+}
+
+/** Before its close; halted or not. */
+function isOpen(market: MarketState): boolean {
+  return market.status === 'active' || market.status === 'inactive'
 }
 
 /** A number as the wire writes it: text, or (older frames) a JSON number. '' for anything else. */
