@@ -29,7 +29,7 @@ type Subscription = {
   readonly channel: Channel
   readonly sid: number
   last: number
-  /** Frames that nobody could read may have been of this subscription: so many numbers may be missing without a new alarm. */
+  /** Frames that nobody could read since its last message: so many numbers may be missing from the next one without a second alarm. */
   forgiven: number
 }
 type Pending = {
@@ -228,6 +228,7 @@ export class Stream {
   #sequence(s: Subscription, seq: number | null, snapshot: boolean, now: number): boolean {
     if (seq === s.last + 1) {
       s.last = seq
+      s.forgiven = 0
       return true
     }
     if (seq !== null && seq <= s.last) {
@@ -239,10 +240,10 @@ export class Stream {
     const missing = seq === null ? Infinity : seq - s.last - 1
     const before = s.last
     if (seq !== null) s.last = seq
-    if (missing <= s.forgiven) s.forgiven -= missing
-    else {
+    const forgiven = missing <= s.forgiven
+    s.forgiven = 0
+    if (!forgiven) {
       this.counts.gaps++
-      s.forgiven = 0
       this.#lost(s, seq === null ? 'a message without seq' : `gap in seq after ${before}`, true, now)
       this.#flush(now)
     }
