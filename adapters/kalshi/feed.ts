@@ -3,12 +3,13 @@
  * happens reaches the core as one call with one time, in the order in which it happened.
  */
 import type { Batch, Feed } from '../../engine/message.ts'
-import { FeedCore, type Action, type FeedOptions, type FeedStatus, type ReadRequest } from './core.ts'
+import { FeedCore } from './core.ts'
 import type { Environment } from './environment.ts'
 import { KalshiError } from './errors.ts'
 import type { Socket, Timer, World } from './ports.ts'
 import { Priority } from './rate-limit.ts'
 import type { Rest } from './rest.ts'
+import type { Action, FeedOptions, FeedStatus, ReadRequest } from './shared.ts'
 import type { Signer } from './sign.ts'
 import type { WireMarket, WireTrade } from './wire/answers.ts'
 

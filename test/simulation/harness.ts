@@ -3,7 +3,7 @@
  * market that the rows call synced has exactly the book that its subscription had at the last number that the feed has processed, and no whole frame was passed over.
  */
 import { generateKeyPairSync } from 'node:crypto'
-import type { FeedOptions, FeedStatus } from '../../adapters/kalshi/core.ts'
+import type { FeedOptions, FeedStatus } from '../../adapters/kalshi/shared.ts'
 import { environmentOf } from '../../adapters/kalshi/environment.ts'
 import { KalshiFeed } from '../../adapters/kalshi/feed.ts'
 import { Budget } from '../../adapters/kalshi/rate-limit.ts'
@@ -78,6 +78,22 @@ export class Harness {
   #busy = true
   quiet(): void {
     this.#busy = false
+  }
+  /** A moment in which nothing happens, so that what is on its way arrives: then every book must be the exchange's own. */
+  async calm(check = true): Promise<{ readonly mistakes: readonly string[]; readonly wrong: readonly string[] }> {
+    this.#busy = false
+    await this.run(1, check)
+    const found = { mistakes: this.mistakes.slice(0, 3), wrong: this.wrong() }
+    this.#busy = true
+    return found
+  }
+  /** What the watcher itself remembers. */
+  forget(): void {
+    this.seen.clear()
+    this.#named.clear()
+    this.peer.trades.length = 0
+    this.peer.commands.length = 0
+    for (const log of this.peer.logs.values()) (log as unknown[]).length = 0
   }
   start(faults?: Faults): void {
     if (faults !== undefined) this.virtual.faults = faults
