@@ -216,7 +216,7 @@ describe('a market', () => {
       {},
       {
         prepare: (peer) => {
-          peer.add('KXSIM-E-A', { open: START + 20_000_000, close: START + 60_000_000, status: 'initialized' })
+          peer.add('KXSIM-E-A', { open: START + 20_000_000, close: START + 50_000_000, status: 'initialized' })
           peer.add('KXSIM-E-B')
         },
       },
@@ -225,13 +225,13 @@ describe('a market', () => {
     const a = h.peer.markets.get('KXSIM-E-A')
     expect(h.market('KXSIM-E-A')?.status).toBe('initialized')
     h.virtual.after(START + 20_000_000 - h.virtual.now, () => void (a!.status = 'active'))
-    h.virtual.after(START + 60_000_000 - h.virtual.now, () => void (a!.status = 'closed'))
+    h.virtual.after(START + 50_000_000 - h.virtual.now, () => void (a!.status = 'closed'))
     await h.run(20)
     expect(h.market('KXSIM-E-A')?.status).toBe('active')
     await h.run(40)
     expect(rowsOf(h, 'status', 'KXSIM-E-A').map((r) => [Number(r.split(' ')[0]) - START, r.split(' ').at(-1)])).toEqual([
       [20_000_000, '{"status":"active"}'],
-      [62_000_000, '{"status":"closed"}'],
+      [52_000_000, '{"status":"closed"}'],
     ])
     h.peer.settle(a!, 'yes')
     await h.run(1)

@@ -110,7 +110,7 @@ const marketLifecycle = object(
   { event_type: string, market_ticker: string },
   { ...lifecycle, price_ranges: priceRanges, ...unread('strike_type', 'floor_strike', 'cap_strike', 'custom_strike', 'yes_sub_title') },
 )
-const multivariateLifecycle = object({ event_type: string, market_ticker: string }, { ...lifecycle, price_ranges: priceRanges })
+const multivariateLifecycle = object({ event_type: string, market_ticker: string }, lifecycle)
 const eventLifecycle = object(
   { event_ticker: string, series_ticker: string },
   { title: string, subtitle: string, collateral_return_type: string, exchange_index: integer, ...unread('strike_date', 'strike_period') },
