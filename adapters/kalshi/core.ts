@@ -361,7 +361,7 @@ export class FeedCore implements TranslatorHost {
     l.stream.malformed(now)
   }
   #age(l: Link, msg: Message, now: number): void {
-    const change = l.freshness.see(venueTime(msg), now, this.clockOffset)
+    const change = l.freshness.see(typeof msg['ts_ms'] === 'number' ? msg['ts_ms'] * 1000 : venueTime(msg), now, this.clockOffset)
     if (change === null) return
     if (change === 'reconnect') l.connection.drop('its news is old', now)
     else if (change === 'stale') unsync(this.#shared, l.stream.tickers, 'stale')

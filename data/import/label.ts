@@ -48,6 +48,8 @@ const WAIT_PRINT = 5_000_000
 const WAIT_TICKER = 30_000_000
 /** Deltas of a ticker's span may arrive this much after it (µs of tape time). */
 const TICKER_WAIT = 1_000_000
+/** Decreases of a market that are remembered where rows do not wait. */
+const OPEN_MAX = 512
 /** So many decreases and nothing else in one instant that leaves no book: a wipe, also where no close time is known. */
 const WIPE_ROWS = 100
 
@@ -203,10 +205,9 @@ export class Labeler {
     if (row.quantity >= 0) return
     row.open = true
     m.open.push(row)
-    if (m.open.length > 256) {
-      if (this.#wait === 0) for (const r of m.open) if (row.time - r.time > WAIT_PRINT) r.open = false
-      compact(m)
-    }
+    if (this.#wait === 0) {
+      if (m.open.length >= OPEN_MAX) forgetOldest(m, row.time)
+    } else if (m.open.length > 256) compact(m)
     if (m.hasPrints) {
       prunePrints(m, row.time)
       const print = m.prints.find((p) => fits(row, p))
@@ -261,6 +262,12 @@ function compact(m: Market): void {
   let n = 0
   for (const row of m.open) if (row.open) m.open[n++] = row
   m.open.length = n
+}
+/** Where rows do not wait, decreases stay open for a print of theirs, not longer and not without bound. */
+function forgetOldest(m: Market, now: number): void {
+  const kept = m.open.filter((r) => r.open && now - r.time <= PRINT_WINDOW)
+  m.open.length = 0
+  for (const row of kept.slice(-OPEN_MAX / 2)) m.open.push(row)
 }
 function prunePrints(m: Market, now: number): void {
   while (m.prints.length > 0 && now - (m.prints[0] as Row).time > PRINT_WINDOW) m.prints.shift()
