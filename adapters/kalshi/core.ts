@@ -39,6 +39,9 @@ export class FeedCore implements TranslatorHost {
   readonly #followed: Followed
   readonly #repair: Repair
   readonly #fluxing = new Set<MarketState>()
+  /** Of the last ticks, a bit less than a minute. */
+  readonly #lateness = new Float64Array(1024)
+  #ticks = 0
   #raw = ''
   #choked = false
   #statusAt = 0
@@ -143,6 +146,10 @@ export class FeedCore implements TranslatorHost {
     if ((this.#options.batchMs ?? 0) === 0) this.outbox.release()
   }
 
+  /** By how much (µs) the call of the clock was late. */
+  late(by: number): void {
+    this.#lateness[this.#ticks++ % this.#lateness.length] = Math.max(0, by)
+  }
   /** Time passes; called every 50 ms or so. */
   tick(now: number): void {
     this.#pass(now)
@@ -328,8 +335,20 @@ export class FeedCore implements TranslatorHost {
       case 'cfbenchmarks_value_5hz':
       case 'pyth_value':
         return this.#translator.index(m.type, m.msg)
-      // Fills, orders and positions of one's own are for the venue, which is not part of the feed.
-      default:
+      // One's own fills, orders and positions are for the venue, which is not part of the feed.
+      case 'fill':
+      case 'user_order':
+      case 'market_position':
+      case 'order_group_updates':
+        return
+      // Answers; the stream has taken them.
+      case 'subscribed':
+      case 'unsubscribed':
+      case 'ok':
+      case 'error':
+      case 'cfbenchmarks_value_indexlist':
+      case 'cfbenchmarks_value_5hz_indexlist':
+      case 'pyth_value_underlying_list':
         return
     }
   }
@@ -425,6 +444,8 @@ export class FeedCore implements TranslatorHost {
       troubles: Object.fromEntries(this.#shared.troubles),
       drops: Object.fromEntries(this.#links.dropReasons),
       unknownTypes: Object.fromEntries(this.#unknownTypes),
+      clockOffset: this.clockOffset,
+      latenessMax: Math.max(...this.#lateness),
       rowsWaiting: this.outbox.rows,
       rowsDropped: this.outbox.dropped,
     }

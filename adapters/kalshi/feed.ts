@@ -32,6 +32,7 @@ export class KalshiFeed implements Feed {
   /** Why it ended by itself. */
   #error: unknown = null
   #running = false
+  #tickedAt = 0
 
   constructor(parts: KalshiFeedParts) {
     this.#parts = parts
@@ -66,7 +67,6 @@ export class KalshiFeed implements Feed {
     const sockets = [...this.#sockets.values()]
     this.#sockets.clear()
     for (const socket of sockets) socket.destroy()
-    this.#parts.rest.stop()
     this.#core.outbox.end()
   }
   /** A batch that is ready, without waiting. */
@@ -80,7 +80,11 @@ export class KalshiFeed implements Feed {
   #tick(): void {
     if (!this.#running) return
     const { clock, timers } = this.#parts.world
-    this.#guarded(() => this.#core.tick(clock.now()))
+    const now = clock.now()
+    // How late we are ourselves: a loop that is blocked hears nothing.
+    if (this.#tickedAt > 0) this.#core.late(now - this.#tickedAt - TICK)
+    this.#tickedAt = now
+    this.#guarded(() => this.#core.tick(now))
     if (!this.#running) return
     this.#timer = timers.after(TICK, () => this.#tick())
   }
@@ -142,23 +146,32 @@ export class KalshiFeed implements Feed {
   async #read(request: ReadRequest): Promise<void> {
     const { rest, world } = this.#parts
     const core = this.#core
-    const now = (): number => world.clock.now()
+    // What arrives after the end is nobody's.
+    const tell = (call: (now: number) => void): void => {
+      if (this.#running) this.#guarded(() => call(world.clock.now()))
+    }
     switch (request.kind) {
       case 'series-markets': {
         const { series, status } = request
         const listing = await rest.list<WireMarket>('markets', { series_ticker: series, status, limit: 1000 })
-        return core.listed(request, listing, now())
+        return tell((now) => core.listed(request, listing, now))
       }
       case 'markets': {
         const listing = await rest.list<WireMarket>('markets', { tickers: request.tickers.join(','), limit: 1000 })
-        return core.listed(request, listing, now())
+        return tell((now) => core.listed(request, listing, now))
       }
-      case 'event':
-        return core.event((await rest.get('event', { event_ticker: request.ticker })).event, now())
-      case 'series':
-        return core.series((await rest.get('series', { series_ticker: request.ticker })).series, now())
-      case 'fees':
-        return core.fees(request.ticker, await rest.get('seriesFeeChanges', { series_ticker: request.ticker }), now())
+      case 'event': {
+        const { event } = await rest.get('event', { event_ticker: request.ticker })
+        return tell((now) => core.event(event, now))
+      }
+      case 'series': {
+        const { series } = await rest.get('series', { series_ticker: request.ticker })
+        return tell((now) => core.series(series, now))
+      }
+      case 'fees': {
+        const changes = await rest.get('seriesFeeChanges', { series_ticker: request.ticker })
+        return tell((now) => core.fees(request.ticker, changes, now))
+      }
       case 'audit':
       case 'poll': {
         const books = await rest.get(
@@ -166,7 +179,7 @@ export class KalshiFeed implements Feed {
           { tickers: request.tickers },
           { priority: Priority.REPAIR, attempts: 1, timeout: 5_000_000 },
         )
-        return core.books(request, books, now())
+        return tell((now) => core.books(request, books, now))
       }
       case 'trades': {
         const listing = await rest.list<WireTrade>(
@@ -174,14 +187,14 @@ export class KalshiFeed implements Feed {
           { ticker: request.ticker, min_ts: Math.floor(request.since / 1e6) - 1, limit: 1000 },
           { priority: Priority.HISTORY, pagesMax: 20 },
         )
-        return core.trades(request.ticker, listing, now())
+        return tell((now) => core.trades(request.ticker, listing, now))
       }
       case 'status': {
         const status = await rest.get('exchangeStatus', {}, { attempts: 1 })
         const measured = rest.clockOffset
         // Below what the header can tell, two clocks are equal.
         if (measured !== null) core.clockOffset = Math.abs(measured.offset) <= 2 * measured.uncertainty ? 0 : measured.offset
-        return core.exchange(status, now())
+        return tell((now) => core.exchange(status, now))
       }
     }
   }

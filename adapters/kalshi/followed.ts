@@ -142,7 +142,7 @@ export class Followed {
       if ('listed' in described) this.#track(described, now)
       else for (const request of described) this.#shared.act({ kind: 'read', request })
     }
-    for (const t of [...this.tracked.values()]) this.#grow(t, now)
+    for (const t of this.tracked.values()) this.#grow(t, now)
     for (const t of this.tracked.values()) events.add(t.event)
     this.#shared.catalog.prune(events)
     this.#place(now)

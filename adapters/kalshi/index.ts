@@ -67,6 +67,11 @@ export class Kalshi {
     }
   }
 
+  /** Lets no further read out. Feeds are stopped on their own. */
+  close(): void {
+    this.rest.stop()
+  }
+
   feed(options: FeedOptions): KalshiFeed {
     return new KalshiFeed({ environment: this.environment, signer: this.#signer, rest: this.rest, world: this.#world, options })
   }

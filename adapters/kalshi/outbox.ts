@@ -16,6 +16,8 @@ export class Outbox {
   #handed: Batch | null = null
   readonly #free: Batch[] = []
   #rows = 0
+  /** The reader may have what is there, and need not wait for more. */
+  #released = false
   #wake: (() => void) | null = null
   #done = false
   /** Rows thrown away because nobody read them. */
@@ -38,7 +40,9 @@ export class Outbox {
   }
   /** What was pushed may be read. */
   release(): void {
-    if (this.#last.length === 0 || this.#wake === null) return
+    if (this.#last.length === 0) return
+    this.#released = true
+    if (this.#wake === null) return
     const wake = this.#wake
     this.#wake = null
     wake()
@@ -81,16 +85,19 @@ export class Outbox {
   /** The next batch; undefined when the feed has ended. */
   async take(): Promise<Batch | undefined> {
     for (;;) {
-      const batch = this.poll()
+      const batch = this.#released || this.#done || this.#queue.length > 0 ? this.poll() : undefined
       if (batch !== undefined || this.#done) return batch
       await new Promise<void>((resolve) => {
         this.#wake = resolve
       })
     }
   }
-  /** The next batch if there is one. */
+  /** The next batch if there is one, released or not. */
   poll(): Batch | undefined {
-    if (this.#queue.length === 0 && this.#last.length > 0) this.#turn()
+    if (this.#queue.length === 0) {
+      this.#released = false
+      this.#turn()
+    }
     const batch = this.#queue.shift()
     if (batch === undefined) return undefined
     if (this.#handed !== null) this.#reuse(this.#handed)

@@ -112,7 +112,7 @@ export class Rest {
     this.#timer?.cancel()
     this.#timer = null
     const error = new KalshiError('STOPPED', 'the session is ending: no further read is sent')
-    for (const fail of [...this.#abandoned]) fail(error)
+    for (const fail of this.#abandoned) fail(error)
     this.#abandoned.clear()
   }
 

@@ -121,6 +121,10 @@ export type FeedStatus = {
   /** Connections that we ended ourselves, by why. */
   readonly drops: Readonly<Record<string, number>>
   readonly unknownTypes: Readonly<Record<string, number>>
+  /** µs by which the exchange's clock is ahead of ours. */
+  readonly clockOffset: number
+  /** µs by which our own loop was late at most, of late. */
+  readonly latenessMax: number
   readonly rowsWaiting: number
   readonly rowsDropped: number
 }

@@ -42,7 +42,9 @@ type Pending = {
 }
 
 const ANSWER_WAIT = 10 * SECOND
-const SNAPSHOT_WAIT = 2 * SECOND
+const SNAPSHOT_WAIT = SECOND
+/** … and this much longer at the start, when there are many. */
+const SNAPSHOT_START = 2 * SECOND
 const SNAPSHOT_TRIES = 3
 /** A gap right after a gap does not ask again: what was asked for is on its way. */
 const SNAPSHOT_PAUSE = SECOND / 2
@@ -161,25 +163,16 @@ export class Stream {
 
   /** Whether the message takes effect. */
   message(m: StreamMessage, now: number): boolean {
-    switch (m.type) {
-      case 'subscribed':
-        this.#subscribed(m.id, m.msg.channel as Channel, m.msg.sid, now)
-        return false
-      case 'unsubscribed':
-        this.#control(m.sid, m.seq, now)
-        if (m.id !== null) this.#pending.delete(m.id)
-        return false
-      case 'ok':
-        this.#control(m.sid, m.seq, now)
-        this.#confirmed(m, now)
-        return false
-      case 'error':
-        this.#control(m.sid, m.seq, now)
-        this.#refused(m, now)
-        return false
-      default:
-        return this.#data(m, now)
+    if (m.type === 'subscribed') {
+      this.#subscribed(m.id, m.msg.channel as Channel, m.msg.sid, now)
+      return false
     }
+    if (m.type !== 'unsubscribed' && m.type !== 'ok' && m.type !== 'error') return this.#data(m, now)
+    this.#control(m.sid, m.seq, now)
+    if (m.type === 'ok') this.#confirmed(m, now)
+    else if (m.type === 'error') this.#refused(m, now)
+    else if (m.id !== null) this.#pending.delete(m.id)
+    return false
   }
   /** A message of a type that nobody knows: its number counts all the same. */
   unknown(sid: number | null, seq: number | null, now: number): void {
@@ -192,7 +185,7 @@ export class Stream {
     while (this.#malformed.length > 0 && now - (this.#malformed[0] as number) > MINUTE) this.#malformed.shift()
     if (this.#malformed.length >= MALFORMED_MAX)
       return this.#emit({ kind: 'drop', reason: `${MALFORMED_MAX} unreadable frames in a minute` })
-    for (const s of [...this.#subscriptions.values()]) {
+    for (const s of this.#subscriptions.values()) {
       s.forgiven++
       if (isSequenced(s.channel)) this.#lost(s, 'a frame could not be read', false, now)
     }
@@ -298,8 +291,7 @@ export class Stream {
   #compare(list: readonly { readonly channel: string; readonly sid: number }[], now: number): void {
     const there = new Set(list.map((l) => l.sid))
     for (const p of this.#pending.values()) if (p.kind === 'subscribe' || p.kind === 'unsubscribe') return
-    for (const s of [...this.#subscriptions.values()])
-      if (!there.has(s.sid)) this.#resubscribe(s, 'the exchange has lost the subscription', now)
+    for (const s of this.#subscriptions.values()) if (!there.has(s.sid)) this.#resubscribe(s, 'the exchange has lost the subscription', now)
     for (const sid of there) if (!this.#bySid.has(sid)) this.#send({ kind: 'unsubscribe', channel: null, sid, tickers: [], tries: 0 }, now)
     this.#flush(now)
   }
@@ -356,7 +348,7 @@ export class Stream {
         for (const ticker of fresh) {
           const member = this.#members.get(ticker) as Member
           member.state = 'asked'
-          member.asked = now
+          member.asked = now + SNAPSHOT_START
           member.tries = 0
         }
         // One command for each channel: each is answered, or refused, for itself.

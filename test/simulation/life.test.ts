@@ -9,7 +9,7 @@ import { NONE } from './world.ts'
 async function quiet(
   markets: number,
   options: Partial<FeedOptions> = {},
-  { rate = 20, seed = 11, prepare = (_: Harness['peer']) => {} } = {},
+  { rate = 20, seed = 11, prepare = (() => {}) as (peer: Harness['peer']) => void } = {},
 ): Promise<Harness> {
   const h = new Harness(seed, { rule: { series: ['KXSIM'] }, audit: { cacheAge: 0 }, ...options }, (peer) => {
     for (let m = 0; m < markets; m++) peer.add(`KXSIM-E-M${m}`)

@@ -32,7 +32,7 @@ export type PeerTrade = {
   readonly venue: number
 }
 
-const SEQUENCED = new Set(['orderbook_delta', 'trade', 'market_lifecycle_v2'])
+const SEQUENCED = new Set(['orderbook_delta', 'trade', 'market_lifecycle_v2', 'cfbenchmarks_value', 'pyth_value'])
 const dollars = (price: number): string => (price / 10_000).toFixed(4)
 const count = (quantity: number): string => (quantity / 100).toFixed(2)
 const iso = (us: number): string => new Date(Math.floor(us / 1000)).toISOString().replace('Z', `${String(us % 1000).padStart(3, '0')}Z`)
@@ -158,6 +158,14 @@ export class Peer {
       is_block_trade: false,
       ts: Math.floor(market.lastVenue / 1e6),
       ts_ms: Math.floor(market.lastVenue / 1000),
+    })
+  }
+  /** A value of an outside series. */
+  index(id: string, value: string): void {
+    this.#publish('cfbenchmarks_value', null, 'cfbenchmarks_value', {
+      index_id: id,
+      received_at: Math.floor(this.now / 1000),
+      data: JSON.stringify({ value }),
     })
   }
   lifecycle(msg: Record<string, unknown>): void {

@@ -103,7 +103,7 @@ export class VirtualWorld {
 
   /** Every open wire lives through a second of faults. */
   second(): void {
-    for (const wire of [...this.#wires]) {
+    for (const wire of this.#wires) {
       if (this.hit(this.faults.halfOpen)) {
         this.fired.halfOpen++
         wire.silent = true
@@ -120,7 +120,7 @@ export class VirtualWorld {
   }
   /** The other side closes every connection. */
   resetAll(): void {
-    for (const wire of [...this.#wires]) wire.end(1001, 'going away')
+    for (const wire of this.#wires) wire.end(1001, 'going away')
   }
   silenceAll(): void {
     for (const wire of this.#wires) wire.silent = true

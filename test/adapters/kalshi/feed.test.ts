@@ -82,6 +82,10 @@ async function exchange(peer: Peer) {
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, handshakes, raw, sockets }
 }
 
+function equal(a: Levels, b: Levels): boolean {
+  return a.size === b.size && [...a].every(([price, quantity]) => b.get(price) === quantity)
+}
+
 /** A naive reader of rows. */
 class Reader {
   readonly books = new Map<string, [Levels, Levels]>()
@@ -141,11 +145,7 @@ describe('the feed over real sockets', () => {
     const truth = (): boolean =>
       [...peer.markets.values()].every((m) => {
         const [bids, asks] = reader.books.get(m.ticker) ?? [new Map(), new Map()]
-        return (
-          reader.synced.has(m.ticker) &&
-          JSON.stringify([...bids].sort()) === JSON.stringify([...m.bids].sort()) &&
-          asks.size === m.asks.size
-        )
+        return reader.synced.has(m.ticker) && equal(bids, m.bids) && equal(asks, m.asks)
       })
     const calm = async (): Promise<void> => {
       const act = peer.act.bind(peer)
@@ -319,7 +319,7 @@ async function liveRows(dir: string, details: ReadonlyMap<string, CatalogDetail>
       // Numbers of the control replies, which were not recorded, are skipped; a new subscription counts from one.
       const step = frame.seq === null || last < 0 ? 1 : frame.seq - last
       last = frame.seq ?? last
-      seq += step === 1 || step < 1 ? 1 : step
+      seq += Math.max(1, step)
     }
     core.frame(0, JSON.stringify({ type: frame.type, sid, ...(sid === 1 ? { seq } : {}), msg }), now)
     drain()

@@ -7,12 +7,11 @@ import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { environmentOf } from '../../../adapters/kalshi/environment.ts'
-import { KalshiError } from '../../../adapters/kalshi/errors.ts'
-import { readTrades, readCandles } from '../../../adapters/kalshi/history.ts'
+import { FileQuarantine, KalshiError, readCandles, readTrades, systemWorld } from '../../../adapters/kalshi/index.ts'
 import { Budget, Priority } from '../../../adapters/kalshi/rate-limit.ts'
 import { Rest } from '../../../adapters/kalshi/rest.ts'
 import { Signer } from '../../../adapters/kalshi/sign.ts'
-import { FileQuarantine, systemWorld, type SystemWorld } from '../../../adapters/kalshi/system.ts'
+import type { SystemWorld } from '../../../adapters/kalshi/system.ts'
 
 const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 })
 const ed = generateKeyPairSync('ed25519')
@@ -134,7 +133,7 @@ describe('signatures', () => {
     const path = join(dir, 'canary.pem')
     writeFileSync(path, pem, { mode: 0o600 })
     const signer = Signer.fromFile(ID, path)
-    const outputs: string[] = [String(signer), JSON.stringify({ signer }), inspect({ signer }, { depth: 9, showHidden: true }), `${signer}`]
+    const outputs: string[] = [String(signer), JSON.stringify({ signer }), inspect({ signer }, { depth: 9, showHidden: true })]
     const environment = environmentOf('http://127.0.0.1:9')
     const rest = new Rest(environment, signer, new Budget(), world)
     outputs.push(inspect(rest, { depth: 9, showHidden: true }), JSON.stringify(rest))
