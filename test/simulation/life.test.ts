@@ -66,7 +66,10 @@ describe('a connection', () => {
   it('FEED-12: whose news is old is stale, and its books are not used', async () => {
     const h = await quiet(2, {}, { rate: 50 })
     // Two seconds behind: not enough to reconnect, too much to trade on.
-    h.peer.lie = (text) => text.replace(/"ts":"([^"]+)"/, (_, t: string) => `"ts":"${new Date(Date.parse(t) - 2_000).toISOString()}"`)
+    h.peer.lie = (text) =>
+      text
+        .replace(/"ts":"([^"]+)"/, (_, t: string) => `"ts":"${new Date(Date.parse(t) - 2_000).toISOString()}"`)
+        .replace(/"ts_ms":(\d+)/, (_, t: string) => `"ts_ms":${Number(t) - 2_000}`)
     await h.run(6)
     expect(h.synced).toBe(0)
     expect(rowsOf(h, 'sync').at(-1)).toContain('stale')
@@ -138,6 +141,17 @@ describe('the truth', () => {
     expect(lies).toBe(1)
     expect(h.status().counts['auditsBroken']).toBeGreaterThan(0)
     expect(h.wrong()).toEqual([])
+  })
+
+  it('is watched by a test that can fail: a lie that nobody repairs is a mistake', async () => {
+    const h = await quiet(2, { audit: { every: 1e12 } })
+    h.peer.lie = (text) => {
+      if (!/"delta_fp":"\d/.test(text)) return text
+      h.peer.lie = null
+      return text.replace(/"delta_fp":"(\d+)/, (_, n: string) => `"delta_fp":"${Number(n) + 7}`)
+    }
+    await h.run(5)
+    expect(h.mistakes.length).toBeGreaterThan(0)
   })
 
   it('FEED-07: a level below zero breaks the book at once', async () => {
@@ -278,6 +292,26 @@ describe('a market', () => {
     expect(rowsOf(h, 'determined', b!.ticker).map((r) => r.split(' ').at(-1))).toEqual(['{"result":"no","value":0}'])
     expect(rowsOf(h, 'settled', b!.ticker)).toHaveLength(1)
     expect(h.mistakes).toEqual([])
+  })
+
+  it('has outside series beside it, and rows are gathered when they may be', async () => {
+    const h = await quiet(1, { indices: ['BRTI'], batchMs: 400 })
+    h.peer.index('BRTI', '91234.5')
+    await h.run(1)
+    expect(rowsOf(h, 'external').map((r) => r.split(' ').at(-1))).toEqual([
+      '{"series":"cfbenchmarks_value:BRTI","value":91234.5,"revision":0}',
+    ])
+    // A reader who waits gets a batch every 400 ms, whatever comes in between.
+    h.read = () => false
+    const times: number[] = []
+    const reader = (async () => {
+      for await (const batch of h.feed.batches()) if (batch.length > 0) times.push(h.virtual.now)
+    })()
+    await h.run(4, false)
+    h.feed.stop()
+    await reader
+    expect(times.length).toBeGreaterThan(5)
+    for (let i = 2; i < times.length - 1; i++) expect((times[i] as number) - (times[i - 1] as number)).toBeGreaterThanOrEqual(399_000)
   })
 
   it('FEED-19: whose grid changes is not used until its book is read anew on the new grid; an unknown fee is not traded at all', async () => {
