@@ -14,6 +14,7 @@ const entries = {
   'decode-worker': 'data/decode-worker.ts',
   'watch-worker': 'cli/watch-worker.ts',
   bench: 'bench/bench.ts',
+  'bench-feed': 'bench/feed.ts',
 }
 // Declarations stay: the compiler renews what changed.
 if (existsSync(`${root}dist`))

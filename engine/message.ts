@@ -67,6 +67,8 @@ export const Flag = {
   CHECKPOINT: 4,
   /** The label was inferred from volume and last price, not from a print. */
   INFERRED: 8,
+  /** Asked for, not streamed: a book while the stream was down, or a print that the stream had missed. Bits 4-6 are the label. */
+  POLLED: 128,
 } as const
 
 /** Why a level decreased, in bits 4-6 of `flags` of a negative delta. */

@@ -157,13 +157,40 @@ function microseconds(nanoseconds: unknown): number {
   return typeof nanoseconds === 'number' ? Math.floor(nanoseconds / 1000) : Number.NaN
 }
 
+/** The second that was parsed last: news of one second shares its text. */
+let second = ''
+let secondMilliseconds = 0
+
 /** RFC 3339 text with up to µs → µs. NaN when it is none. */
 export function parseTime(text: string): number {
+  if (second !== '' && text.charCodeAt(text.length - 1) === 90 && text.startsWith(second)) {
+    const fraction = fractionOf(text)
+    if (fraction >= 0) return secondMilliseconds * 1000 + fraction
+  }
   const match = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)$/.exec(text)
   if (match === null) return Number.NaN
   const whole = Date.parse(`${match[1]}${match[3]}`)
+  if (match[3] === 'Z' && Number.isFinite(whole)) {
+    second = match[1] as string
+    secondMilliseconds = whole
+  }
   const fraction = Number((match[2] ?? '').padEnd(6, '0').slice(0, 6))
   return whole * 1000 + fraction
+}
+/** µs of what stands between the second and its Z; −1 where that is no fraction. */
+function fractionOf(text: string): number {
+  const end = text.length - 1
+  const start = second.length
+  if (end === start) return 0
+  if (text.charCodeAt(start) !== 46 || end < start + 2 || end > start + 10) return -1
+  let fraction = 0
+  for (let i = 1; i <= 6; i++) {
+    const c = start + i < end ? text.charCodeAt(start + i) - 48 : 0
+    if (c < 0 || c > 9) return -1
+    fraction = fraction * 10 + c
+  }
+  for (let i = start + 7; i < end; i++) if (text.charCodeAt(i) < 48 || text.charCodeAt(i) > 57) return -1
+  return fraction
 }
 
 /** Venue time of a message in µs: `ts` as text, `ts_ms`, or `ts` in seconds. NaN for none. */

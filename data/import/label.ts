@@ -30,7 +30,12 @@ export type Row = {
   met: boolean
   /** An order of just this size had come to this level before: more likely its owner took it away. */
   whole: boolean
+  /** It has left: its label can change no more (only where rows do not wait). */
+  sent: boolean
 }
+
+/** A row whose label nobody has looked for. */
+export const FRESH = { open: false, reached: false, met: false, whole: false, sent: false } as const
 
 /** What the exchange says of a market at a moment: cumulative volume, last price and size. */
 export type Volume = { readonly timeVenue: number; readonly volume: number; readonly last: number; readonly lastSize: number }
@@ -43,6 +48,8 @@ const WAIT_PRINT = 5_000_000
 const WAIT_TICKER = 30_000_000
 /** Deltas of a ticker's span may arrive this much after it (µs of tape time). */
 const TICKER_WAIT = 1_000_000
+/** Decreases of a market that are remembered where rows do not wait. */
+const OPEN_MAX = 512
 /** So many decreases and nothing else in one instant that leaves no book: a wipe, also where no close time is known. */
 const WIPE_ROWS = 100
 
@@ -74,9 +81,15 @@ export class Labeler {
   #head = 0
   readonly #markets = new Map<number, Market>()
   readonly #emit: (row: Row) => void
+  readonly #wait: number
 
-  constructor(emit: (row: Row) => void) {
+  /**
+   * `wait`: how long (µs) a row waits at most for its label. A recording can wait as long as it takes. A live session that trades cannot wait at all (0): a row leaves at
+   * once, with the label that is known by then, and of a delta that came before its print the print is the execution.
+   */
+  constructor(emit: (row: Row) => void, wait = Infinity) {
     this.#emit = emit
+    this.#wait = wait
   }
 
   /** Declares a market. `hasPrints`: the recording has its trade channel. */
@@ -102,6 +115,9 @@ export class Labeler {
       })
     } else known.closeTime = closeTime
   }
+  forget(market: number): void {
+    this.#markets.delete(market)
+  }
   quantities(market: number): { readonly venue: number | null; readonly inferred: number } {
     const m = this.#markets.get(market)
     return m === undefined || !m.volumeKnown ? { venue: null, inferred: 0 } : { venue: m.venueQuantity, inferred: m.inferredQuantity }
@@ -109,14 +125,26 @@ export class Labeler {
 
   /** The next row, in tape order. `executes`: a print may stand for a decrease (a block trade never met the book). */
   push(row: Row, executes = true): void {
-    this.#queue.push(row)
+    if (this.#wait > 0) this.#queue.push(row)
     const m = this.#markets.get(row.market)
     if (m !== undefined) {
       if (row.kind === Kind.DELTA) this.#delta(m, row)
       else if (row.kind === Kind.TRADE && executes) this.#print(m, row)
       else if (row.kind === Kind.CLEAR) m.sizes.clear()
     }
-    this.#drain(row.time)
+    if (this.#wait > 0) return this.#drain(row.time)
+    this.#emit(row)
+    row.sent = true
+  }
+
+  /** When the next row has waited long enough; Infinity where none waits. */
+  get due(): number {
+    const row = this.#queue[this.#head]
+    return row === undefined ? Infinity : row.time + this.#wait + 1
+  }
+  /** Time passes without rows. */
+  advance(now: number): void {
+    this.#drain(now)
   }
 
   /** The best prices that the last delta of a market left: 0 and 10,000 for none or unknown. */
@@ -130,7 +158,9 @@ export class Labeler {
   /** A ticker: what traded since the last one, where there are no prints. It may come before or after the deltas that it speaks of. */
   ticker(market: number, now: Volume, time: number): void {
     const m = this.#markets.get(market)
-    if (m !== undefined) m.tickers.push({ now, time })
+    if (m === undefined) return
+    m.tickers.push({ now, time })
+    if (this.#wait === 0) explain(m, -Infinity, time)
   }
 
   /** A reconnection: volume of the time nobody saw is nobody's. */
@@ -156,13 +186,16 @@ export class Labeler {
       m.instantTime = row.timeVenue
       explain(m, row.timeVenue, row.time)
     }
-    const key = (row.side * (PRICE_ONE + 1) + row.price) * 2 ** 36 + Math.abs(row.quantity)
-    const standing = m.sizes.get(key) ?? 0
-    if (row.quantity > 0) m.sizes.set(key, standing + 1)
-    else if (standing > 0) {
-      row.whole = true
-      if (standing === 1) m.sizes.delete(key)
-      else m.sizes.set(key, standing - 1)
+    // Only an inference asks for it.
+    if (!m.hasPrints) {
+      const key = (row.side * (PRICE_ONE + 1) + row.price) * 2 ** 36 + Math.abs(row.quantity)
+      const standing = m.sizes.get(key) ?? 0
+      if (row.quantity > 0) m.sizes.set(key, standing + 1)
+      else if (standing > 0) {
+        row.whole = true
+        if (standing === 1) m.sizes.delete(key)
+        else m.sizes.set(key, standing - 1)
+      }
     }
     if (m.closeTime !== null && row.timeVenue >= m.closeTime) {
       if (row.quantity < 0) settle(row, Label.CLOSE_WIPE, 0)
@@ -172,7 +205,9 @@ export class Labeler {
     if (row.quantity >= 0) return
     row.open = true
     m.open.push(row)
-    if (m.open.length > 256) compact(m)
+    if (this.#wait === 0) {
+      if (m.open.length >= OPEN_MAX) forgetOldest(m, row.time)
+    } else if (m.open.length > 256) compact(m)
     if (m.hasPrints) {
       prunePrints(m, row.time)
       const print = m.prints.find((p) => fits(row, p))
@@ -202,13 +237,14 @@ export class Labeler {
       const row = this.#queue[this.#head] as Row
       const m = this.#markets.get(row.market)
       if (row.open && m !== undefined) {
-        if (now - row.time <= (m.hasPrints ? WAIT_PRINT : WAIT_TICKER)) break
+        if (now - row.time <= Math.min(this.#wait, m.hasPrints ? WAIT_PRINT : WAIT_TICKER)) break
         // Waited long enough: what the tickers say by now is all that will be said.
         if (m.instant.includes(row)) endInstant(m)
         explain(m, -Infinity, now)
         if (row.open) settle(row, m.hasPrints || m.volume !== null ? Label.CANCEL : Label.NONE, m.hasPrints ? 0 : Flag.INFERRED)
-      } else if (row.kind === Kind.TRADE && now - row.time <= PRINT_WINDOW && m?.prints.includes(row) === true) break
+      } else if (row.kind === Kind.TRADE && now - row.time <= Math.min(this.#wait, PRINT_WINDOW) && m?.prints.includes(row) === true) break
       this.#emit(row)
+      row.sent = true
       this.#head++
       if (this.#head === 4096) {
         this.#queue.splice(0, this.#head)
@@ -226,6 +262,12 @@ function compact(m: Market): void {
   let n = 0
   for (const row of m.open) if (row.open) m.open[n++] = row
   m.open.length = n
+}
+/** Where rows do not wait, decreases stay open for a print of theirs, not longer and not without bound. */
+function forgetOldest(m: Market, now: number): void {
+  const kept = m.open.filter((r) => r.open && now - r.time <= PRINT_WINDOW)
+  m.open.length = 0
+  for (const row of kept.slice(-OPEN_MAX / 2)) m.open.push(row)
 }
 function prunePrints(m: Market, now: number): void {
   while (m.prints.length > 0 && now - (m.prints[0] as Row).time > PRINT_WINDOW) m.prints.shift()
@@ -299,7 +341,7 @@ function meets(delta: Row, print: Row): boolean {
 /** The first of the two to arrive executes; the other is inert. A print with only milliseconds takes the delta's finer time. */
 function pair(m: Market, delta: Row, print: Row, printFirst: boolean): void {
   settle(delta, Label.TRADE, printFirst ? 0 : Flag.EXECUTION)
-  if (!printFirst) print.flags &= ~Flag.EXECUTION
+  if (!printFirst && !delta.sent) print.flags &= ~Flag.EXECUTION
   if (Math.abs(print.timeVenue - delta.timeVenue) < 1_000 && delta.timeVenue <= print.time) print.timeVenue = delta.timeVenue
   m.prints.splice(m.prints.indexOf(print), 1)
 }
@@ -313,7 +355,7 @@ function printsOfOne(m: Market, row: Row): boolean {
   if (delta === undefined) return false
   settle(delta, Label.TRADE, Flag.EXECUTION)
   for (const print of same) {
-    print.flags &= ~Flag.EXECUTION
+    if (!delta.sent) print.flags &= ~Flag.EXECUTION
     m.prints.splice(m.prints.indexOf(print), 1)
   }
   return true
@@ -326,7 +368,7 @@ function decreasesOfOne(m: Market, row: Row): void {
     const same = near.filter((d) => d.timeVenue === timeVenue)
     if (same.length < 2 || same.reduce((a, d) => a - d.quantity, 0) !== row.quantity) continue
     for (const delta of same) settle(delta, Label.TRADE, Flag.EXECUTION)
-    row.flags &= ~Flag.EXECUTION
+    if (same.every((d) => !d.sent)) row.flags &= ~Flag.EXECUTION
     m.prints.splice(m.prints.indexOf(row), 1)
     return
   }

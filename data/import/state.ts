@@ -71,6 +71,12 @@ export class MarketState {
     this.book = new Book(gridOf(grid))
   }
 
+  /** Its prices lie on another grid from now on. False: a level of the book does not. */
+  regrid(bands: readonly GridBand[]): boolean {
+    this.grid = bands
+    return this.book.regrid(gridOf(bands))
+  }
+
   hour(time: number): Hour {
     const hour = Math.floor(time / HOUR) * HOUR
     let h = this.#hours.get(hour)

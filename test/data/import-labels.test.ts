@@ -23,6 +23,7 @@ const row = (time: number, kind: Kind, side: number, price: number, quantity: nu
   reached: false,
   met: false,
   whole: false,
+  sent: false,
 })
 
 /** One market whose deltas are [venue time in ms, side, price, quantity, best bid after, best ask after]; a ticker is [ms, volume, last, last size, arrival]. */

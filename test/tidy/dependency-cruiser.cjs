@@ -1,5 +1,10 @@
 // Who may import whom. TypeScript's project references say the same for whole folders; this adds the doors to packages.
-const door = (name, pkg, from) => ({ name, severity: 'error', from: { pathNot: from }, to: { path: `^node_modules/(@types/)?${pkg}` } })
+const door = (name, pkg, from) => ({
+  name,
+  severity: 'error',
+  from: { pathNot: from },
+  to: { path: `^node_modules/(@types/)?${pkg}(/|$|-)` },
+})
 module.exports = {
   forbidden: [
     { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
@@ -25,6 +30,9 @@ module.exports = {
     door('arrow-door', 'apache-arrow', '^(data/arrow|test/)'),
     door('statistics-door', 'simple-statistics', '^(reports|test)/'),
     door('plot-door', '(@observablehq/plot|linkedom|uplot)', '^(reports|test)/'),
+    door('ws-door', 'ws', '^(adapters/kalshi/socket|adapters/exchange/|test/)'),
+    door('undici-door', 'undici', '^adapters/kalshi/rest'),
+    door('typebox-door', '@sinclair', '^adapters/kalshi/wire/'),
     door('yargs-door', '(yargs|cli-progress)', '^cli/'),
     door('esbuild-door', 'esbuild', '^cli/(strategy/bundle|notebook|build)'),
     door('typescript-door', 'typescript/', '^cli/(strategy/types|notebook-cells)'),

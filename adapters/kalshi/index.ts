@@ -1,0 +1,78 @@
+/**
+ * The door of the Kalshi adapter, reading side. Owns how a session with the exchange begins: environment, key, budget, the account's own limits; hides the parts. Orders are not here
+ * yet: `venue.ts` and `reconcile.ts` will stand beside `feed.ts`, on the same budget (priorities 0 … 2) and the private channels that `core.ts` passes over.
+ */
+import { environmentOf, type Environment } from './environment.ts'
+import { KalshiError } from './errors.ts'
+import { KalshiFeed } from './feed.ts'
+import type { World } from './ports.ts'
+import { Budget } from './rate-limit.ts'
+import { Rest } from './rest.ts'
+import type { FeedOptions } from './shared.ts'
+import { Signer } from './sign.ts'
+
+export { KalshiError } from './errors.ts'
+export { readCandles, readTrades } from './history.ts'
+export type { FeedOptions, FeedStatus } from './shared.ts'
+export type { SelectionRule } from './selection.ts'
+export { FileQuarantine, systemWorld } from './system.ts'
+
+export type KalshiAccess = {
+  /** `demo` (the default), `production`, or the address of an exchange on this machine. */
+  readonly environment?: string
+  readonly keyId: string
+  /** PEM file, mode 0600. */
+  readonly keyFile: string
+}
+
+/** A session with the exchange: everything in it shares one budget and one key. */
+export class Kalshi {
+  readonly environment: Environment
+  readonly rest: Rest
+  readonly budget: Budget
+  readonly #signer: Signer
+  readonly #world: World
+
+  constructor(
+    { environment = 'demo', keyId, keyFile }: KalshiAccess,
+    world: World,
+    env: Readonly<Record<string, string | undefined>> = {},
+  ) {
+    this.environment = environmentOf(environment, env)
+    this.#signer = Signer.fromFile(keyId, keyFile)
+    this.#world = world
+    this.budget = new Budget()
+    this.rest = new Rest(this.environment, this.#signer, this.budget, world)
+  }
+
+  /** The account's own limits and costs. Without them the Basic tier is assumed; a key that is refused is an error. */
+  async learn(): Promise<{ readonly tier: string | null }> {
+    const { clock } = this.#world
+    try {
+      const { usage_tier: tier, read, write } = await this.rest.get('accountLimits')
+      this.budget.setLimits(
+        {
+          read: { perSecond: read.refill_rate, capacity: read.bucket_capacity },
+          write: { perSecond: write.refill_rate, capacity: write.bucket_capacity },
+        },
+        clock.now(),
+      )
+      const { default_cost: standard, endpoint_costs: costs } = await this.rest.get('endpointCosts')
+      this.budget.setCosts(standard, costs)
+      return { tier }
+    } catch (error) {
+      if (!(error instanceof KalshiError) || error.code === 'AUTH' || error.code === 'FORBIDDEN' || error.code === 'CREDENTIALS')
+        throw error
+      return { tier: null }
+    }
+  }
+
+  /** Lets no further read out. Feeds are stopped on their own. */
+  close(): void {
+    this.rest.stop()
+  }
+
+  feed(options: FeedOptions): KalshiFeed {
+    return new KalshiFeed({ environment: this.environment, signer: this.#signer, rest: this.rest, world: this.#world, options })
+  }
+}

@@ -1,0 +1,49 @@
+/** HTTP over undici: the one door to it. Owns the connection pool and the size of an answer; hides sockets. Invariant: redirects are not followed and nothing is retried here. */
+import { Agent, request } from 'undici'
+import { HttpFailure, type Http, type HttpAnswer, type HttpRequest } from './ports.ts'
+
+const BODY_MAX = 64 * 1024 * 1024
+const CONNECT_TIMEOUT = 5_000
+
+export class UndiciHttp implements Http {
+  readonly #agent = new Agent({
+    connections: 8,
+    keepAliveTimeout: 30_000,
+    connect: { timeout: CONNECT_TIMEOUT },
+    maxResponseSize: BODY_MAX,
+  })
+
+  async request({ method, url, headers, body, timeout }: HttpRequest): Promise<HttpAnswer> {
+    const milliseconds = Math.ceil(timeout / 1000)
+    const signal = AbortSignal.timeout(milliseconds)
+    try {
+      const answer = await request(url, {
+        method,
+        headers: { ...headers, ...(body === null ? {} : { 'content-type': 'application/json' }) },
+        body,
+        dispatcher: this.#agent,
+        signal,
+        headersTimeout: milliseconds,
+        bodyTimeout: milliseconds,
+      })
+      return {
+        status: answer.statusCode,
+        type: one(answer.headers['content-type']),
+        date: one(answer.headers['date']),
+        body: await answer.body.text(),
+      }
+    } catch (error) {
+      const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+      if (signal.aborted || code.includes('TIMEOUT')) throw new HttpFailure('timeout', `none within ${milliseconds / 1000} s`)
+      if (code === 'UND_ERR_RES_EXCEEDED_MAX_SIZE') throw new HttpFailure('too large', `it is larger than ${BODY_MAX / 1024 / 1024} MiB`)
+      throw new HttpFailure('network', code === '' ? 'the connection failed' : code)
+    }
+  }
+  async close(): Promise<void> {
+    await this.#agent.close()
+  }
+}
+
+function one(header: string | readonly string[] | undefined): string {
+  return typeof header === 'string' ? header : (header?.[0] ?? '')
+}

@@ -1,0 +1,88 @@
+/**
+ * Signatures (api.md §1.2): RSA-PSS with SHA-256, or Ed25519, over time, method and path. Owns the private key; hides it: it is read once into a key object and shown by
+ * nothing. Invariants: the file is readable by its owner alone; no error and no inspection repeats a byte of it; the query is never signed.
+ */
+import { constants, createPrivateKey, sign, type KeyObject } from 'node:crypto'
+import { lstatSync, readFileSync } from 'node:fs'
+import { inspect } from 'node:util'
+import { KalshiError } from './errors.ts'
+
+const KEY_BYTES_MAX = 64 * 1024
+const HIDDEN = '[signer]'
+
+export class Signer {
+  readonly #id: string
+  readonly #key: KeyObject
+
+  private constructor(id: string, key: KeyObject) {
+    this.#id = id
+    this.#key = key
+  }
+
+  /** `id`: the key's id at the exchange. `path`: its private key, PEM, mode 0600 or stricter. */
+  static fromFile(id: string, path: string): Signer {
+    let text: string
+    try {
+      const stat = lstatSync(path)
+      if (!stat.isFile())
+        throw new KalshiError('CREDENTIALS', `${path} is not a plain file: give the file of the private key itself, not a link or a folder`)
+      if ((stat.mode & 0o077) !== 0)
+        throw new KalshiError(
+          'CREDENTIALS',
+          `${path} can be read by others (mode ${(stat.mode & 0o777).toString(8).padStart(4, '0')}): chmod 600 it`,
+        )
+      if (stat.size > KEY_BYTES_MAX)
+        throw new KalshiError('CREDENTIALS', `${path} is too large for a key: give the PEM file that the exchange handed out`)
+      text = readFileSync(path, 'utf8')
+    } catch (error) {
+      if (error instanceof KalshiError) throw error
+      const code = error instanceof Error && 'code' in error ? String(error.code) : 'unreadable'
+      throw new KalshiError('CREDENTIALS', `${path} cannot be read (${code}): give the PEM file of the private key`)
+    }
+    return Signer.fromPem(id, text, path)
+  }
+
+  static fromPem(id: string, pem: string, where = 'the key'): Signer {
+    if (!/^[\w-]{1,128}$/.test(id))
+      throw new KalshiError('CREDENTIALS', `the id of the key is not an id: copy it from the exchange (letters, digits and dashes)`)
+    if (/-----BEGIN (?:RSA )?PUBLIC KEY-----/.test(pem))
+      throw new KalshiError('CREDENTIALS', `${where} holds a public key: give the private one`)
+    if (/ENCRYPTED/.test(pem)) throw new KalshiError('CREDENTIALS', `${where} is encrypted: store it without a passphrase, mode 0600`)
+    let key: KeyObject
+    try {
+      key = createPrivateKey(pem.replace(/^\uFEFF/, ''))
+    } catch {
+      // What the parser says could repeat what it read.
+      throw new KalshiError('CREDENTIALS', `${where} holds no private key in PEM form: give the file that the exchange handed out`)
+    }
+    const type = key.asymmetricKeyType
+    if (type !== 'rsa' && type !== 'ed25519')
+      throw new KalshiError('CREDENTIALS', `${where} holds a key of type ${type ?? 'unknown'}: the exchange takes RSA and Ed25519`)
+    return new Signer(id, key)
+  }
+
+  /** The three headers of a request or a handshake. `path` from the root; what follows a `?` is left out. `wall` in ms. */
+  headers(method: string, path: string, wall: number): Record<string, string> {
+    const timestamp = String(Math.floor(wall))
+    const message = Buffer.from(timestamp + method.toUpperCase() + path.replace(/[?#].*$/s, ''), 'utf8')
+    const signature =
+      this.#key.asymmetricKeyType === 'ed25519'
+        ? sign(null, message, this.#key)
+        : sign('sha256', message, { key: this.#key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 })
+    return {
+      'KALSHI-ACCESS-KEY': this.#id,
+      'KALSHI-ACCESS-TIMESTAMP': timestamp,
+      'KALSHI-ACCESS-SIGNATURE': signature.toString('base64'),
+    }
+  }
+
+  toString(): string {
+    return HIDDEN
+  }
+  toJSON(): string {
+    return HIDDEN
+  }
+  [inspect.custom](): string {
+    return HIDDEN
+  }
+}
