@@ -5,6 +5,7 @@ import { hideBin } from 'yargs/helpers'
 import { backtestCommand } from './backtest.ts'
 import { dataCommand } from './data.ts'
 import { demoCommand } from './demo.ts'
+import { exchangeCommand } from './exchange.ts'
 import { EXIT, EXIT_TEXT } from './exit.ts'
 import { reportCommand } from './report.ts'
 import { VERSION } from './version.ts'
@@ -21,6 +22,7 @@ await yargs(hideBin(process.argv))
   .command(demoCommand)
   .command(backtestCommand)
   .command(dataCommand)
+  .command(exchangeCommand)
   .command(reportCommand)
   .command(
     'help <topic>',
