@@ -104,9 +104,7 @@ async function startExchange(argv: ExchangeArguments): Promise<Running> {
   if (!(argv.scale > 0 && argv.scale <= 1000)) throw new UsageError(`--scale ${argv.scale}: a number above 0 and at most 1000`)
   if (!(argv.cash > 0 && argv.cash <= 1e9)) throw new UsageError(`--cash ${argv.cash}: dollars above zero`)
   const duration = parseDuration(argv.duration, '--duration')
-  const realStart = x.realNow()
-  const clock = new x.VirtualClock({ virtualStart: parseInstant(argv.start, '--start') ?? realStart, realStart, scale: argv.scale })
-  const start = clock.now()
+  const start = parseInstant(argv.start, '--start') ?? x.realNow()
   const exchange = new x.Exchange({
     start,
     seed: argv.seed,
@@ -141,6 +139,8 @@ async function startExchange(argv: ExchangeArguments): Promise<Running> {
   if (argv.practice) drivers.push(await practiceDriver(exchange, argv, start, parseDuration(argv.life, '--life')))
   let end: (reason: string) => void = () => {}
   const ended = new Promise<string>((resolve) => (end = resolve))
+  // The clock starts when everything is loaded: nobody misses the beginning.
+  const clock = new x.VirtualClock({ virtualStart: start, realStart: x.realNow(), scale: argv.scale })
   const server = new x.ExchangeServer({
     exchange,
     clock,

@@ -74,6 +74,8 @@ export class Api {
       if (found === null) throw refuse(404, 'not_found')
       const { route, cost } = found.compiled
       const x = this.#x
+      // Reads show what the lag lets them show now.
+      x.advance(x.now)
       const caller = this.#caller(route, request, path)
       account = caller?.account.name ?? null
       const call: Call = {
@@ -93,7 +95,6 @@ export class Api {
         if (!paid) throw tooMany()
       }
       const answer = route.handle(call, (caller?.account ?? null) as Account)
-      x.advance(x.now)
       return { ...answer, operation, account }
     } catch (error) {
       if (!(error instanceof Refusal)) throw error

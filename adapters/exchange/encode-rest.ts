@@ -22,7 +22,7 @@ export function marketBody(m: ListedMarket, now: number): Json {
     event_ticker: m.event.ticker,
     market_type: 'binary',
     title: d.title,
-    subtitle: d.subtitle ?? '',
+    ...(d.subtitle === undefined ? {} : { subtitle: d.subtitle }),
     yes_sub_title: d.subtitle ?? d.title,
     no_sub_title: d.subtitle ?? d.title,
     created_time: text.time(m.created),
