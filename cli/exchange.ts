@@ -1,7 +1,7 @@
 /** `tapeline exchange`: a local exchange behind Kalshi's wire, for rehearsals without money. Owns the composition of exchange, tape and population; they do not know each other. */
 import { existsSync, readFileSync } from 'node:fs'
 import type { Argv, CommandModule } from 'yargs'
-import type { Exchange, ExchangeServer, TapeDriver, Driver } from '../adapters/exchange/index.ts'
+import type { Driver, Exchange, ExchangeServer, TapeDriver } from '../adapters/exchange/index.ts'
 import { TIER_NAMES, type Tier } from '../adapters/exchange/limits.ts'
 import { dollars } from '../engine/units.ts'
 import { once } from './backtest.ts'
@@ -259,6 +259,6 @@ async function untilEnd(argv: ExchangeArguments, { server, tape, ended }: Runnin
   const summary = `Stopped: ${reason}. ${server.requests} requests, ${exchange.ordersMade} orders, ${exchange.tradesMade} trades, ${server.faults.log.length} faults injected; money ${money === 0 && positions === 0 ? 'adds up' : 'DOES NOT ADD UP'}\n`
   if (argv.json) process.stderr.write(summary)
   else process.stdout.write(summary)
-  if (failure !== null) process.stderr.write(`error: ${failure instanceof Error ? failure.message : String(failure)}\n`)
+  if (failure !== null) process.stderr.write(`error: ${failure instanceof Error ? failure.message : 'the exchange failed'}\n`)
   process.exitCode = failure !== null ? EXIT.bug : money === 0 && positions === 0 ? EXIT.ok : EXIT.mismatch
 }

@@ -4,10 +4,11 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { z } from 'zod'
+import { readBody } from './body.ts'
 import { parseRule } from './faults.ts'
 import { Lifecycle } from './lifecycle.ts'
 import type { ListedMarket } from './market.ts'
-import { readBody, type ExchangeServer } from './server.ts'
+import type { ExchangeServer } from './server.ts'
 import * as text from './text.ts'
 
 const Fee = z.strictObject({

@@ -201,7 +201,7 @@ export const orderRoutes: readonly Route[] = [
     operation: 'CancelAllOrders',
     handle: (call, caller) => {
       const sub = subaccountOf(call, caller, call.query.integer('subaccount'), null)
-      for (const order of [...caller.resting]) {
+      for (const order of caller.resting) {
         if (sub !== null && order.subaccount !== sub) continue
         try {
           call.x.trading.cancel(order)

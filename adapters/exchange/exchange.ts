@@ -259,7 +259,7 @@ export class Exchange {
       else s.tradingActive = !paused
       if (!paused) continue
       for (const account of this.accounts.values())
-        for (const order of [...account.resting])
+        for (const order of account.resting)
           if (order.cancelOnPause && order.market.exchangeIndex === s.index) this.trading.remove(order, 'HaltCancel')
     }
   }

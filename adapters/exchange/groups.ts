@@ -51,6 +51,6 @@ export class Groups {
     this.#x.outlet.group(account, group, 'deleted')
   }
   #cancelAll(account: Account, group: OrderGroup): void {
-    for (const order of [...account.resting]) if (order.group === group.id) this.#x.trading.remove(order, 'Decrease')
+    for (const order of account.resting) if (order.group === group.id) this.#x.trading.remove(order, 'Decrease')
   }
 }

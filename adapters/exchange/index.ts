@@ -12,7 +12,7 @@
  *
  * Without sockets: `new Stage(exchange, drivers).advance(t)`, `new Api(exchange).handle(request)`, `new Hub(exchange).connect(account, key, send)`.
  */
-export { Api, SOCKET_PATH, type ApiAnswer, type ApiRequest } from './api.ts'
+export { Api, type ApiAnswer, type ApiRequest } from './api.ts'
 export type { Account, ApiKey } from './account.ts'
 export { signRequest } from './auth.ts'
 export { realNow, VirtualClock, type ClockPlan } from './clock.ts'
@@ -21,7 +21,7 @@ export { Faults, parseFaults, type FaultRule } from './faults.ts'
 export { floorOf } from './floor.ts'
 export { Hub } from './hub.ts'
 export { giveKey, openAccounts, type AccountFile } from './keys.ts'
-export { TIER_NAMES, type Tier } from './limits.ts'
+export type { Tier } from './limits.ts'
 export type { ListedMarket, MarketDefinition } from './market.ts'
 export { ExchangeServer, type ServerOptions } from './server.ts'
 export type { Frame, Session } from './session.ts'

@@ -10,6 +10,7 @@ import { Admin } from './admin.ts'
 import { Api, SOCKET_PATH, type ApiAnswer, type ApiRequest } from './api.ts'
 import { authenticate } from './auth.ts'
 import { realNow, VirtualClock } from './clock.ts'
+import { readBody } from './body.ts'
 import { Connection } from './connection.ts'
 import type { Exchange } from './exchange.ts'
 import { Faults, type RequestFault, type TimeFault } from './faults.ts'
@@ -18,7 +19,6 @@ import { Refusal } from './refusal.ts'
 import { Stage, type Driver } from './stage.ts'
 
 const LOOPBACK = '127.0.0.1'
-const BODY_MAX = 8 * 1024 * 1024
 const FRAME_MAX = 64 * 1024 * 1024
 const CONNECTIONS_MAX = 200
 /** Real milliseconds between looks at what is due. */
@@ -333,20 +333,4 @@ function listen(server: Server, port: number): Promise<void> {
       resolve()
     })
   })
-}
-
-/** The whole body, or null when it is too long or the client left. */
-export async function readBody(request: IncomingMessage): Promise<string | null> {
-  const parts: Buffer[] = []
-  let size = 0
-  try {
-    for await (const part of request) {
-      size += (part as Buffer).length
-      if (size > BODY_MAX) return null
-      parts.push(part as Buffer)
-    }
-  } catch {
-    return null
-  }
-  return Buffer.concat(parts).toString('utf8')
 }

@@ -182,7 +182,9 @@ export class TapeDriver implements Driver {
       case Kind.SYNC:
         m.blind = (detail() as SyncDetail).state === 'unsynced'
         return
-      default:
+      case Kind.QUOTE:
+      case Kind.CANDLE:
+      case Kind.OPERATOR:
         return
     }
   }

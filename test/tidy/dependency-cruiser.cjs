@@ -23,6 +23,7 @@ module.exports = {
     door('duckdb-door', '@duckdb', '^data/parquet'),
     door('statistics-door', 'simple-statistics', '^(reports|test)/'),
     door('plot-door', '(@observablehq/plot|linkedom|uplot)', '^(reports|test)/'),
+    door('ws-door', 'ws', '^(adapters/exchange/(server|connection)|adapters/kalshi/socket|test/)'),
     door('yargs-door', '(yargs|cli-progress)', '^cli/'),
   ],
   options: {

@@ -215,7 +215,7 @@ describe.skipIf(!present)(`the published schemas${why}`, () => {
     const missing = schemas.operations
       .filter((o) => !kinds.has(`${o.method} ${o.path.replaceAll(/\{[^}]+\}/g, '{}')}`))
       .map((o) => o.path.split('/')[1])
-    expect([...new Set(missing)].sort()).toEqual([
+    expect([...new Set(missing)].sort((x, y) => String(x).localeCompare(String(y)))).toEqual([
       'communications',
       'fcm',
       'live_data',
