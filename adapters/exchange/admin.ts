@@ -172,6 +172,7 @@ export class Admin {
       clock: server.clock.plan,
       now: text.time(x.now),
       requests: server.requests,
+      behindMaxMs: Math.round(server.behindMax / 1000),
       connections: server.connections.size,
       markets: [...x.markets.values()].map((m) => ({ ticker: m.ticker, status: m.status, bid: text.price(m.bid), ask: text.price(m.ask) })),
       accounts: [...x.accounts.values()].map((a) => ({ name: a.name, user: a.user, keys: [...a.keys.keys()], cash: text.money(a.total) })),

@@ -61,6 +61,8 @@ export class ExchangeServer {
   readonly #late = new Set<NodeJS.Timeout>()
   #stopped = false
   requests = 0
+  /** The longest that the exchange stood behind its clock, µs: the machine is too slow for the scale when it is long. */
+  behindMax = 0
 
   constructor(options: ServerOptions) {
     this.#options = options
@@ -125,6 +127,7 @@ export class ExchangeServer {
   /** Everything due has happened. Call before looking at the exchange from outside. */
   catchUp(): void {
     this.#stage.advance(this.clock.now())
+    this.behindMax = Math.max(this.behindMax, this.clock.now() - this.exchange.now)
   }
 
   /** A fault of a moment: at its time, or now when it has passed. */

@@ -53,7 +53,6 @@ export class Crowd {
   readonly #options: CrowdOptions
   readonly #random: Random
   readonly #queue = new EventQueue<Step>()
-  readonly #alive = new Set<Live>()
   #made = 0
   #index = 50_000_00
 
@@ -93,7 +92,6 @@ export class Crowd {
       case 'determine':
         if (step.live === null) return
         this.#stage.determine(step.live.ticker, step.live.market.result)
-        this.#alive.delete(step.live)
         return
       case 'index': {
         this.#index = Math.max(100, this.#index + this.#random.bell(150))
@@ -120,8 +118,6 @@ export class Crowd {
       (sink) => this.#stage.floor(ticker, sink),
     )
     market.open()
-    const live: Live = { ticker, close, market }
-    this.#alive.add(live)
-    return live
+    return { ticker, close, market }
   }
 }
