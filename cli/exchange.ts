@@ -249,7 +249,15 @@ Stop       Ctrl-C, or it stops by itself after ${argv.duration}
 }
 
 async function untilEnd(argv: ExchangeArguments, { server, tape, ended }: Running): Promise<void> {
+  const watch = setInterval(() => {
+    if (tape?.ended !== true) return
+    clearInterval(watch)
+    process.stderr.write(
+      `the tape has ended: its strangers are gone and its books stand still${argv.practice ? '; the practice markets go on' : ''}\n`,
+    )
+  }, 200)
   const reason = await ended
+  clearInterval(watch)
   if (server.failure === null) server.catchUp()
   await server.stop()
   await tape?.close()
@@ -257,6 +265,10 @@ async function untilEnd(argv: ExchangeArguments, { server, tape, ended }: Runnin
   const { money, positions } = exchange.audit()
   const failure = server.failure ?? tape?.failure ?? null
   const summary = `Stopped: ${reason}. ${server.requests} requests, ${exchange.ordersMade} orders, ${exchange.tradesMade} trades, ${server.faults.log.length} faults injected; money ${money === 0 && positions === 0 ? 'adds up' : 'DOES NOT ADD UP'}\n`
+  if (server.behindMax > 2_000_000)
+    process.stderr.write(
+      `warning: it stood up to ${(server.behindMax / 1e6).toFixed(1)} s behind its clock: choose a smaller --scale, --rate or --markets\n`,
+    )
   if (argv.json) process.stderr.write(summary)
   else process.stdout.write(summary)
   if (failure !== null) process.stderr.write(`error: ${failure instanceof Error ? failure.message : 'the exchange failed'}\n`)

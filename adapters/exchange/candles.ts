@@ -23,22 +23,23 @@ export class Candles {
   #last = -1
   #interest = 0
 
-  touch(now: number, bid: number, ask: number): void {
-    if (bid === this.#bid && ask === this.#ask) return
+  /** The end of an operation: best prices and open interest as they stand. */
+  touch(now: number, bid: number, ask: number, openInterest: number): void {
+    if (bid === this.#bid && ask === this.#ask && openInterest === this.#interest) return
     const c = this.#at(now)
+    this.#interest = openInterest
+    c.openInterest = openInterest
     this.#bid = bid
     this.#ask = ask
     widen(c.bid, bid)
     widen(c.ask, ask)
   }
-  trade(now: number, price: number, quantity: number, openInterest: number): void {
+  trade(now: number, price: number, quantity: number): void {
     const c = this.#at(now)
     if (c.price === null) c.price = { open: price, high: price, low: price, close: price }
     else widen(c.price, price)
     c.notional += price * quantity
     c.volume += quantity
-    c.openInterest = openInterest
-    this.#interest = openInterest
     this.#last = price
   }
 

@@ -374,6 +374,7 @@ export class Trading {
     const x = this.#x
     const trade: TradeRow = { number: x.tradesMade++, id: x.ids.next('trade'), ticker: market.ticker, price, quantity, side, time: x.now }
     market.traded(x.now, price, quantity)
+    market.candles.trade(x.now, price, quantity)
     this.#touched.add(market)
     x.keep(trade)
     x.outlet.trade(market, trade)
@@ -488,7 +489,7 @@ export class Trading {
     for (const tell of out) tell()
     for (const market of this.#touched) {
       market.openInterest = x.openInterest(market)
-      market.candles.touch(x.now, market.bid, market.ask)
+      market.candles.touch(x.now, market.bid, market.ask, market.openInterest)
       x.outlet.ticker(market)
     }
     this.#touched.clear()

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { signRequest } from '../../../adapters/exchange/index.ts'
 import { inProcess, market, order, Rebuilt, T0, trader, type Json, type Trader } from './support.ts'
 
 /** The exchange in one process under a given clock: every call is a signed request. */
@@ -254,6 +255,20 @@ describe('lives of markets', () => {
     no(a, 'C')
     expect(start - cash(a)).toBeCloseTo(10.5 - 10 + 0.2205, 4)
     expect(w.x.audit()).toEqual({ money: 0, positions: 0 })
+    // Buying back is no longer free: what was returned has to be paid back. With 0.28 dollars left 1.50 are too much.
+    w.call(a, 'POST', '/portfolio/subaccounts', {})
+    const move = (from: number, to: number, id: string) =>
+      w.call(a, 'POST', '/portfolio/subaccounts/transfer', {
+        client_transfer_id: id,
+        from_subaccount: from,
+        to_subaccount: to,
+        amount_cents: 900,
+      }).status
+    expect(move(0, 1, 'there')).toBe(200)
+    create(w, b, order('ask', 3100, 500, { ticker: 'KXTEST-A' }))
+    expect(create(w, a, order('bid', 3100, 500, { ticker: 'KXTEST-A' })).body['error']['code']).toBe('insufficient_balance')
+    expect(move(1, 0, 'back')).toBe(200)
+    const held = cash(a)
     for (const [n, result] of [
       ['B', 'yes'],
       ['A', 'no'],
@@ -262,7 +277,8 @@ describe('lives of markets', () => {
       w.x.lifecycle.determine(w.the(`KXTEST-${n}`), result, result === 'yes' ? 10_000 : 0)
       w.stage.advance(w.x.now + 2_000_000)
       expect(w.x.audit()).toEqual({ money: 0, positions: 0 })
-      expect(cash(a)).toBeGreaterThan(0)
+      // Every result pays exactly what was returned before it.
+      expect(cash(a)).toBe(held)
     }
     // Two of three paid five dollars.
     expect(cash(a) - start).toBeCloseTo(10 - 10.5 - 0.2205, 4)
@@ -286,6 +302,67 @@ describe('lives of markets', () => {
     expect(messages().at(-2)?.['msg']).toMatchObject({ price_dollars: '0.4010', delta_fp: '-1.00' })
     expect(messages().at(-1)?.['msg']).toMatchObject({ event_type: 'price_level_structure_updated', price_level_structure: 'linear_cent' })
     expect(create(w, a, order('bid', 4010, 100)).body['error']['code']).toBe('invalid_price')
+  })
+})
+
+describe('candles', () => {
+  it('are open, high, low, close of touch and trades by the minute, and longer ones the sum of their minutes', () => {
+    const w = inProcess()
+    const [a, b] = [trader(w.x, 'a'), trader(w.x, 'b')]
+    const minute = Math.ceil(T0 / 60e6) * 60e6
+    const trade = (price: number, n: number): void => {
+      create(w, b, order('ask', price, n))
+      create(w, a, order('bid', price, n))
+    }
+    w.stage.advance(minute + 1_000_000)
+    create(w, b, order('bid', 4000, 100))
+    for (const [price, n] of [
+      [5000, 100],
+      [5200, 300],
+      [4800, 100],
+      [4900, 100],
+    ] as const)
+      trade(price, n)
+    w.stage.advance(minute + 61_000_000)
+    trade(5500, 200)
+    const candles = (minutes: number): Json[] =>
+      w.call(
+        null,
+        'GET',
+        `/series/KXTEST/markets/KXTEST-A/candlesticks?start_ts=${minute / 1e6}&end_ts=${minute / 1e6 + 7200}&period_interval=${minutes}`,
+      ).body['candlesticks'] as Json[]
+    const [first, second] = candles(1) as [Json, Json]
+    expect([first['end_period_ts'], second['end_period_ts']]).toEqual([minute / 1e6 + 60, minute / 1e6 + 120])
+    expect(first['price']).toEqual({
+      open_dollars: '0.5000',
+      low_dollars: '0.4800',
+      high_dollars: '0.5200',
+      close_dollars: '0.4900',
+      mean_dollars: '0.5050',
+    })
+    expect([first['volume_fp'], first['open_interest_fp']]).toEqual(['6.00', '6.00'])
+    expect(second['price']).toMatchObject({ open_dollars: '0.5500', previous_dollars: '0.4900' })
+    expect(first['yes_bid']).toMatchObject({ open_dollars: '0.0000', high_dollars: '0.4000', close_dollars: '0.4000' })
+    expect(first['yes_ask']).toMatchObject({ high_dollars: '1.0000', low_dollars: '0.4800', close_dollars: '1.0000' })
+    expect(candles(60)[0]).toMatchObject({
+      volume_fp: '8.00',
+      price: { open_dollars: '0.5000', high_dollars: '0.5500', low_dollars: '0.4800', close_dollars: '0.5500' },
+    })
+    expect(w.call(null, 'GET', '/series/KXTEST/markets/KXTEST-A/candlesticks?start_ts=1&end_ts=2&period_interval=7').status).toBe(400)
+  })
+})
+
+describe('clocks', () => {
+  it('takes a signature by the machine’s own clock only where that was allowed', () => {
+    const w = inProcess()
+    const a = trader(w.x, 'a')
+    const wall = T0 + 7_200_000_000
+    const url = '/trade-api/v2/portfolio/balance'
+    const headers = Object.fromEntries(
+      Object.entries(signRequest(a.keyId, a.privatePem, wall, 'GET', url)).map(([n, v]) => [n.toLowerCase(), v]),
+    )
+    const status = (allowed: number | null) => w.api.handle({ method: 'GET', url, headers, body: '', wall: allowed }).status
+    expect([status(null), status(wall), status(wall + 60_000_000)]).toEqual([401, 200, 401])
   })
 })
 
