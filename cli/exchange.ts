@@ -139,8 +139,9 @@ async function startExchange(argv: ExchangeArguments): Promise<Running> {
   if (argv.practice) drivers.push(await practiceDriver(exchange, argv, start, parseDuration(argv.life, '--life')))
   let end: (reason: string) => void = () => {}
   const ended = new Promise<string>((resolve) => (end = resolve))
-  // The clock starts when everything is loaded: nobody misses the beginning.
-  const clock = new x.VirtualClock({ virtualStart: start, realStart: x.realNow(), scale: argv.scale })
+  // The clock starts when everything is loaded: nobody misses the beginning. Where no time was asked for it starts at the real one, so that any client signs well.
+  const realStart = x.realNow()
+  const clock = new x.VirtualClock({ virtualStart: argv.start === undefined ? realStart : start, realStart, scale: argv.scale })
   const server = new x.ExchangeServer({
     exchange,
     clock,

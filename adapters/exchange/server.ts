@@ -73,6 +73,8 @@ export class ExchangeServer {
     this.api = new Api(this.exchange)
     this.#stage = new Stage(this.exchange, options.drivers ?? [])
     this.#http = createServer((request, response) => void this.#serve(request, response))
+    // As a load balancer keeps them: an idle socket outlives a client's pauses.
+    this.#http.keepAliveTimeout = 65_000
     this.#http.on('connection', (socket) => this.#keep(socket))
     this.#http.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head))
     this.#wss = new WebSocketServer({ noServer: true, perMessageDeflate: false, maxPayload: FRAME_MAX })
