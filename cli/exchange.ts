@@ -65,7 +65,7 @@ export const exchangeCommand: CommandModule<object, ExchangeArguments> = {
       })
       .option('shard', { type: 'number', default: 0, requiresArg: true, describe: 'exchange_index of the markets' })
       .option('read-lag', { type: 'string', default: '350ms', requiresArg: true, describe: 'How far private reads lag' })
-      .option('skew', { type: 'string', default: '10s', requiresArg: true, describe: 'Largest clock difference of a signature' })
+      .option('skew', { type: 'string', default: '10s', requiresArg: true, describe: 'Largest clock difference of a signature, real time' })
       .option('resting-reserve', { choices: ['sum', 'none'] as const, default: 'sum' as const, describe: 'What resting orders set aside' })
       .option('wall-signatures', { type: 'boolean', default: false, describe: "Accept signatures by the machine's own clock too" })
       .option('faults', { type: 'string', requiresArg: true, describe: 'JSON file of faults to inject' })
@@ -109,7 +109,8 @@ async function startExchange(argv: ExchangeArguments): Promise<Running> {
     start,
     seed: argv.seed,
     readLag: parseDuration(argv.readLag, '--read-lag'),
-    skewMax: parseDuration(argv.skew, '--skew'),
+    // At 20 seconds a second half a second on the way is ten of the exchange's.
+    skewMax: parseDuration(argv.skew, '--skew') * Math.max(1, argv.scale),
     restingReserve: argv.restingReserve,
   })
   const faults = new x.Faults(readFaults(argv.faults, x.parseFaults))

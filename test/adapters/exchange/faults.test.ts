@@ -119,7 +119,7 @@ describe('requests', () => {
     await pause(50)
     expect(await mine(reset.s, reset.a)).toBe(0)
     // Late by more than clocks may differ: it was signed in time.
-    const slow = await start([create('delay', { ms: 15_000 })], { scale: 100, options: { skewMax: 5_000_000 } })
+    const slow = await start([create('delay', { ms: 15_000 })], { scale: 10, options: { skewMax: 8_000_000 } })
     expect((await slow.s.call(slow.a, 'POST', ORDERS, order('bid', 100, 100))).status).toBe(201)
   })
 

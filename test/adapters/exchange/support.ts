@@ -143,7 +143,7 @@ export async function onSockets({
 } = {}) {
   const realStart = realNow()
   const clock = new VirtualClock({ virtualStart: realStart, realStart, scale })
-  const x = new Exchange({ start: realStart, readLag: 0, ...options })
+  const x = new Exchange({ start: realStart, readLag: 0, skewMax: 10_000_000 * Math.max(1, scale), ...options })
   const server = new ExchangeServer({
     exchange: x,
     clock,
