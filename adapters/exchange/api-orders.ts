@@ -8,7 +8,7 @@ import type { OrderRecord } from './order.ts'
 import { Refusal, refuse } from './refusal.ts'
 import { checkFields, countOf, decodeBody, dollarsOf, flagOf, integerOf, requireField, stringOf, type Body } from './request.ts'
 import * as text from './text.ts'
-import type { CreateOrder, Traded } from './trading.ts'
+import type { CreateOrder, Traded } from './order-request.ts'
 
 type Json = Record<string, unknown>
 type Answer = { status: number; body: unknown }

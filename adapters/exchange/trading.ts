@@ -7,7 +7,7 @@
  */
 import { assert } from '../../engine/assert.ts'
 import { fillFee, tradeFee } from '../../engine/fees.ts'
-import { VenueOrder, type CancelReason, type MatchSink, type SelfTradePrevention, type TimeInForce } from '../../engine/matching.ts'
+import { VenueOrder, type CancelReason, type MatchSink } from '../../engine/matching.ts'
 import { ASK, BID, PRICE_ONE, type Price, type Quantity, type SideCode } from '../../engine/units.ts'
 import type { Account, OrderGroup } from './account.ts'
 import type { Exchange } from './exchange.ts'
@@ -15,39 +15,8 @@ import { groupHit } from './groups.ts'
 import { applyFill, collateralReturned, reserveOf, type Position } from './ledger.ts'
 import type { ListedMarket } from './market.ts'
 import { OrderRecord, type TradeRow, type UpdateReason } from './order.ts'
+import type { AmendOrder, CreateOrder, Traded } from './order-request.ts'
 import { refuse } from './refusal.ts'
-
-export type CreateOrder = {
-  readonly ticker: string
-  readonly clientId: string | null
-  readonly side: SideCode
-  readonly quantity: number
-  readonly price: number
-  readonly tif: TimeInForce
-  readonly prevention: SelfTradePrevention
-  readonly postOnly: boolean
-  readonly reduceOnly: boolean
-  readonly cancelOnPause: boolean
-  /** µs */
-  readonly expires: number | null
-  readonly subaccount: number
-  readonly group: string | null
-  /** −1 or null: by its ticker. */
-  readonly exchangeIndex: number | null
-}
-export type AmendOrder = {
-  readonly ticker: string
-  readonly side: SideCode
-  readonly price: number
-  /** Filled plus what shall rest. */
-  readonly total: number
-  readonly clientId: string | null
-  readonly clientIdNew: string | null
-  /** Null: keep; 0: clear. µs. */
-  readonly expires: number | null
-}
-/** What an operation traded at once. */
-export type Traded = { readonly order: OrderRecord; readonly quantity: number; readonly cost: number; readonly fees: number }
 
 const REASONS: Readonly<Record<CancelReason, UpdateReason>> = {
   user: 'Decrease',
