@@ -6,6 +6,7 @@ import { backtestCommand } from './backtest.ts'
 import { dataCommand } from './data.ts'
 import { demoCommand } from './demo.ts'
 import { explainCommand } from './explain.ts'
+import { exchangeCommand } from './exchange.ts'
 import { EXIT, EXIT_TEXT } from './exit.ts'
 import { notebookCommand } from './notebook.ts'
 import { reportCommand } from './report.ts'
@@ -25,6 +26,7 @@ await yargs(hideBin(process.argv))
   .command(backtestCommand)
   .command(dataCommand)
   .command(strategyCommand)
+  .command(exchangeCommand)
   .command(reportCommand)
   .command(explainCommand)
   .command(notebookCommand)

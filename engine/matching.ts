@@ -362,6 +362,12 @@ export class Matching {
     return before as Quantity
   }
 
+  /** Displayed quantity of a level that our takers left: what others still see of the anonymous there. */
+  anonymousAt(side: SideCode, price: number): Quantity {
+    const index = this.grid.indexOf[price] ?? -1
+    return (index < 0 ? 0 : this.#shownAt(side, index)) as Quantity
+  }
+
   // ---------------------------------------------------------------------------------------------- taking
 
   /** True when it stopped at an order of its own account. */

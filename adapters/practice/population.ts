@@ -17,6 +17,9 @@ export const PRACTICE_GRID: readonly GridBand[] = [
   { start: 9_000, end: 10_000, step: 10 },
 ]
 
+/** Where the population trades: a matching of its own (a tape is made), or an exchange's (others trade there too). It is told of its own orders through `MatchSink`. */
+export type Floor = Pick<Matching, 'grid' | 'known' | 'place' | 'cancel' | 'cancelAll'>
+
 /** Receives rows of the market, in order. */
 export type RowSink = (kind: Kind, flags: number, side: number, price: number, quantity: number) => void
 
@@ -27,7 +30,7 @@ const ORDERS_MAX = 240
 
 export class PracticeMarket implements MatchSink {
   readonly #random: Random
-  readonly #matching: Matching
+  readonly #matching: Floor
   readonly #row: RowSink
   readonly #closeTime: number
   readonly #openTime: number
@@ -46,13 +49,13 @@ export class PracticeMarket implements MatchSink {
   tradedQuantity = 0
   readonly labels = new Map<Label, { count: number; quantity: number }>()
 
-  constructor(seed: number, openTime: number, closeTime: number, row: RowSink) {
+  constructor(seed: number, openTime: number, closeTime: number, row: RowSink, floor: ((sink: MatchSink) => Floor) | null = null) {
     this.#random = new Random(seed)
     this.#row = row
     this.#openTime = openTime
     this.#closeTime = closeTime
     this.#time = openTime
-    this.#matching = new Matching(gridOf(PRACTICE_GRID), null, 'queue', this)
+    this.#matching = floor?.(this) ?? new Matching(gridOf(PRACTICE_GRID), null, 'queue', this)
     this.#hidden = this.#random.bell(6_000)
   }
 

@@ -1,0 +1,248 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { Faults, parseFaults, signRequest, type FaultRule } from '../../../adapters/exchange/index.ts'
+import { crowdOn, onSockets, order, Rebuilt, trader, type Json, type Sockets, type Trader } from './support.ts'
+
+/** Faults on command: each is seen from the client's side of a real socket. */
+
+const open: Sockets[] = []
+afterEach(async () => {
+  for (const s of open.splice(0)) await s.stop()
+})
+const ORDERS = '/portfolio/events/orders'
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+
+async function start(rules: FaultRule[], more: Parameters<typeof onSockets>[0] = {}): Promise<{ s: Sockets; a: Trader; b: Trader }> {
+  const s = await onSockets({ rules, ...more })
+  open.push(s)
+  return { s, a: trader(s.x, 'a'), b: trader(s.x, 'b') }
+}
+/** A subscriber of the book, and orders that make deltas with numbers 2, 3, … */
+async function watching(rules: FaultRule[]) {
+  const { s, a, b } = await start(rules)
+  const c = await s.socket(a)
+  c.send('subscribe', { channels: ['orderbook_delta'], market_tickers: ['KXTEST-A'] })
+  await c.until((m) => m['type'] === 'orderbook_snapshot' || m['type'] === 'unreadable')
+  const move = async (n: number): Promise<void> => {
+    for (let i = 0; i < n; i++) await s.call(b, 'POST', ORDERS, order('bid', 100 * (i + 1), 100))
+    await pause(50)
+  }
+  const numbers = (): unknown[] => c.of('orderbook_delta').map((m) => m['seq'])
+  return { s, a, b, c, move, numbers }
+}
+const frame = (what: Extract<FaultRule, { on: 'frame' }>['do'], more: Json = {}): FaultRule =>
+  ({ on: 'frame', do: what, type: 'orderbook_delta', after: 1, times: 1, ...more }) as FaultRule
+
+describe('frames', () => {
+  it('are dropped, doubled, swapped, late or damaged, and the log says so', async () => {
+    const dropped = await watching([frame('drop')])
+    await dropped.move(4)
+    expect(dropped.numbers()).toEqual([2, 4, 5])
+    expect(dropped.s.server.faults.log).toMatchObject([{ on: 'frame', do: 'drop', what: 'orderbook_delta sid 1 seq 3' }])
+    const rebuilt = new Rebuilt(false)
+    expect(() => dropped.c.messages.filter((m) => m['seq']).forEach((m) => rebuilt.apply(m))).toThrow('gap: 2 → 4')
+    const doubled = await watching([frame('duplicate')])
+    await doubled.move(3)
+    expect(doubled.numbers()).toEqual([2, 3, 3, 4])
+    const swapped = await watching([frame('reorder')])
+    await swapped.move(3)
+    expect(swapped.numbers()).toEqual([2, 4, 3])
+    const late = await watching([frame('delay', { ms: 120 })])
+    await late.move(3)
+    expect(late.numbers()).toEqual([2, 4])
+    await pause(150)
+    expect(late.numbers()).toEqual([2, 4, 3])
+    const damaged = await watching([frame('corrupt', { times: 2 })])
+    await damaged.move(4)
+    expect(damaged.c.texts.filter((t) => !t.endsWith('}\n') || t.includes('#'))).toHaveLength(2)
+  })
+
+  it('stop while the socket stays open, stop with it, or end with an error of the channel', async () => {
+    const dead = await watching([frame('half-open')])
+    await dead.move(4)
+    dead.c.send('list_subscriptions')
+    await pause(100)
+    expect(dead.numbers()).toEqual([2])
+    expect([dead.c.ws.readyState, dead.c.of('ok').length]).toEqual([dead.c.ws.OPEN, 0])
+    const cut = await watching([frame('close')])
+    await cut.move(2)
+    expect(await cut.c.closed).toBe(1006)
+    for (const [what, code] of [
+      ['channel-error', 10],
+      ['overflow', 25],
+    ] as const) {
+      const broken = await watching([frame(what)])
+      await broken.move(4)
+      expect(broken.numbers()).toEqual([2])
+      expect(broken.c.of('error')[0]).toMatchObject({ sid: 1, msg: { code } })
+      // It is over: subscribing again gives a new number and a whole book.
+      broken.c.send('subscribe', { channels: ['orderbook_delta'], market_tickers: ['KXTEST-A'] })
+      expect(await broken.c.until((m) => m['sid'] === 2)).toMatchObject({ type: 'orderbook_snapshot', seq: 1 })
+    }
+  })
+
+  it('that a slow reader leaves lying cost it the subscription', async () => {
+    const { s, a, b } = await start([], { bufferMax: 64 * 1024 })
+    for (let p = 1; p < 99; p++) await s.call(b, 'POST', ORDERS, order('bid', p * 100, 100))
+    const c = await s.socket(a)
+    c.send('subscribe', { channels: ['orderbook_delta'], market_tickers: ['KXTEST-A'] })
+    await c.until((m) => m['type'] === 'orderbook_snapshot')
+    c.ws.pause()
+    for (let i = 0; i < 6000; i++) c.send('update_subscription', { sid: 1, action: 'get_snapshot', market_tickers: ['KXTEST-A'] })
+    await pause(1500)
+    c.ws.resume()
+    await Promise.race([c.until((m) => m['msg']?.code === 25, 10_000), c.closed])
+    await pause(100)
+    expect(c.of('orderbook_snapshot').length).toBeLessThan(6000)
+    const numbers = c.of('orderbook_snapshot').map((m) => m['seq'] as number)
+    // What did arrive is whole: never a single frame was dropped.
+    expect(numbers).toEqual(numbers.map((_, i) => i + 1))
+  })
+})
+
+describe('requests', () => {
+  const create = (what: Extract<FaultRule, { on: 'request' }>['do'], more: Json = {}): FaultRule =>
+    ({ on: 'request', do: what, operation: 'CreateOrderV2', times: 1, ...more }) as FaultRule
+  const mine = async (s: Sockets, a: Trader): Promise<number> =>
+    ((await s.call(a, 'GET', '/portfolio/orders')).body['orders'] as Json[]).length
+
+  it('lose their answer after the effect, take effect when nobody waits, or never do', async () => {
+    const lost = await start([create('lose-response')])
+    await expect(lost.s.call(lost.a, 'POST', ORDERS, order('bid', 100, 100))).rejects.toThrow()
+    expect(await mine(lost.s, lost.a)).toBe(1)
+    const late = await start([create('late-effect', { ms: 200 })])
+    await expect(late.s.call(late.a, 'POST', ORDERS, order('bid', 100, 100))).rejects.toThrow()
+    expect(await mine(late.s, late.a)).toBe(0)
+    await pause(250)
+    expect(await mine(late.s, late.a)).toBe(1)
+    const reset = await start([create('reset')])
+    await expect(reset.s.call(reset.a, 'POST', ORDERS, order('bid', 100, 100))).rejects.toThrow()
+    await pause(50)
+    expect(await mine(reset.s, reset.a)).toBe(0)
+    // Late by more than clocks may differ: it was signed in time.
+    const slow = await start([create('delay', { ms: 15_000 })], { scale: 10, options: { skewMax: 8_000_000 } })
+    expect((await slow.s.call(slow.a, 'POST', ORDERS, order('bid', 100, 100))).status).toBe(201)
+  })
+
+  it('are answered 429, 5xx and HTML, with and without an effect', async () => {
+    for (const [rule, status, orders] of [
+      [create('too-many'), 429, 0],
+      [create('status', { status: 503 }), 503, 0],
+      [create('status', { status: 500, effect: true }), 500, 1],
+    ] as const) {
+      const { s, a } = await start([rule])
+      expect((await s.call(a, 'POST', ORDERS, order('bid', 100, 100))).status).toBe(status)
+      expect(await mine(s, a)).toBe(orders)
+    }
+    const { s, a } = await start([create('html', { effect: true })])
+    const answer = await s.raw(a, 'POST', ORDERS, order('bid', 100, 100))
+    expect([answer.status, answer.headers.get('content-type'), (await answer.text()).startsWith('<html>')]).toEqual([
+      502,
+      'text/html',
+      true,
+    ])
+    expect(await mine(s, a)).toBe(1)
+  })
+
+  it('and connections are refused', async () => {
+    const { s, a } = await start([
+      { on: 'connect', do: 'status', status: 502, times: 1 },
+      { on: 'connect', do: 'reset', times: 1, after: 1 },
+    ])
+    await expect(s.socket(a)).rejects.toThrow('502')
+    await expect(s.socket(a)).rejects.toThrow()
+    const c = await s.socket(a)
+    c.close()
+  })
+})
+
+describe('moments', () => {
+  it('pause trading, freeze reads, shift the clock and cut sockets, by file and by the admin door', async () => {
+    const { s, a } = await start(
+      [
+        { on: 'time', at: 60_000, do: 'pause-trading' },
+        { on: 'time', at: 120_000, do: 'resume-trading' },
+      ],
+      { scale: 200, adminPort: 0 },
+    )
+    const until = async (seconds: number): Promise<void> => {
+      while (s.clock.now() < s.x.options.start + seconds * 1e6) await pause(5)
+    }
+    await until(61)
+    expect((await s.call(a, 'POST', ORDERS, order('bid', 100, 100))).body['error']['code']).toBe('trading_is_paused')
+    await until(121)
+    expect((await s.call(a, 'POST', ORDERS, order('bid', 100, 100))).status).toBe(201)
+    const reads = async (): Promise<number> => ((await s.call(a, 'GET', '/portfolio/orders')).body['orders'] as Json[]).length
+    expect(await reads()).toBe(1)
+    await s.admin('/reads', { frozen: true })
+    await s.call(a, 'POST', ORDERS, order('bid', 200, 100))
+    const asOf = async () => (await s.call(null, 'GET', '/exchange/user_data_timestamp')).body['as_of_time'] as string
+    const before = await asOf()
+    await pause(30)
+    expect([await reads(), await asOf()]).toEqual([1, before])
+    await s.admin('/reads', { frozen: false })
+    expect(await reads()).toBe(2)
+    const c = await s.socket(a)
+    await s.admin('/sockets', { do: 'disconnect' })
+    expect(await c.closed).toBe(1006)
+    const headers = await s.call(a, 'GET', '/portfolio/balance')
+    expect(headers.status).toBe(200)
+    await s.admin('/faults', { on: 'request', do: 'too-many', operation: 'GetBalance', times: 1 })
+    expect((await s.call(a, 'GET', '/portfolio/balance')).status).toBe(429)
+    expect((await s.admin('/faults', undefined, 'GET')).body['injected']).toMatchObject([
+      { do: 'pause-trading' },
+      { do: 'resume-trading' },
+      { do: 'too-many' },
+    ])
+    expect((await s.admin('/faults', { on: 'frame', do: 'explode' })).status).toBe(400)
+  })
+
+  it('repeat with the seed, and a file with a mistake says where', () => {
+    const file = parseFaults({ seed: 9, rules: [{ on: 'frame', do: 'drop', probability: 0.3 }] })
+    const run = (): number[] => {
+      const faults = new Faults(file)
+      const out: number[] = []
+      for (let i = 0; i < 200; i++)
+        if (faults.frame({ text: '', type: 'trade', channel: 'trade', sid: 1, seq: i }, 'a', i) !== null) out.push(i)
+      return out
+    }
+    expect(run()).toEqual(run())
+    expect(run().length).toBeGreaterThan(30)
+    expect(() => parseFaults({ rules: [{ on: 'frame', do: 'drop', chanel: 'trade' }] })).toThrow(/rules\.0.*chanel/)
+    expect(() => parseFaults({ rules: [{ on: 'request', do: 'status', status: 200 }] })).toThrow(/rules\.0\.status/)
+  })
+
+  it('of the exchange’s own clock make good signatures fail', async () => {
+    const { s, a } = await start([], { adminPort: 0 })
+    const before = await s.raw(a, 'GET', '/portfolio/balance')
+    expect(before.status).toBe(200)
+    await s.admin('/clock', { offsetMs: 60_000 })
+    // The client's clock is the shared one without the fault.
+    const headers = signRequest(a.keyId, a.privatePem, s.clock.now() - 60_000_000, 'GET', '/trade-api/v2/portfolio/balance')
+    const answer = await s.raw(null, 'GET', '/portfolio/balance', undefined, headers)
+    expect([answer.status, ((await answer.json()) as Json)['error'].code]).toEqual([401, 'header_timestamp_expired'])
+  })
+
+  it('leave a population in order: a halted market wakes up with an empty book and trades on', async () => {
+    const { s, a } = await start([], { scale: 50, adminPort: 0, drivers: (x) => [crowdOn(x, 5)] })
+    await pause(100)
+    const ticker = [...s.x.markets.keys()].find((t) => t.startsWith('KXPRACTICE')) as string
+    const c = await s.socket(a)
+    c.send('subscribe', { channels: ['orderbook_delta', 'market_lifecycle_v2'], market_tickers: [ticker] })
+    await c.until((m) => m['type'] === 'orderbook_snapshot')
+    await s.admin(`/markets/${ticker}`, { do: 'halt' })
+    await s.admin(`/markets/${ticker}`, { do: 'activate' })
+    await pause(400)
+    const rebuilt = new Rebuilt(false)
+    s.x.lifecycle.halt(s.x.markets.get(ticker) as never)
+    await pause(50)
+    for (const m of c.messages.filter((x) => x['sid'] === 1 && x['seq'] !== undefined)) rebuilt.apply(m)
+    expect(rebuilt.book).toEqual((await s.call(null, 'GET', `/markets/${ticker}/orderbook`)).body['orderbook_fp'])
+    expect(
+      c
+        .of('market_lifecycle_v2')
+        .map((m) => m['msg'].event_type)
+        .slice(0, 2),
+    ).toEqual(['deactivated', 'activated'])
+    expect(rebuilt.yes.size).toBeGreaterThan(0)
+  })
+})

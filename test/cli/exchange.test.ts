@@ -1,0 +1,103 @@
+import { spawn, spawnSync, type ChildProcessWithoutNullStreams } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterEach, describe, expect, it } from 'vitest'
+import { signRequest, VirtualClock } from '../../adapters/exchange/index.ts'
+
+/** The shipped program, as its user starts and stops it. */
+const program = fileURLToPath(new URL('../../dist/tapeline.js', import.meta.url))
+const built = existsSync(program)
+const folders: string[] = []
+const children: ChildProcessWithoutNullStreams[] = []
+afterEach(() => {
+  for (const child of children.splice(0)) child.kill('SIGKILL')
+  for (const dir of folders.splice(0)) rmSync(dir, { recursive: true, force: true })
+})
+const folder = (): string => {
+  const dir = mkdtempSync(join(tmpdir(), 'tapeline-'))
+  folders.push(dir)
+  return dir
+}
+type Envelope = { schema: string; ok: boolean; data: any; errors: { code: string; message: string }[] }
+
+async function start(
+  dir: string,
+  ...args: string[]
+): Promise<{
+  envelope: Envelope
+  child: ChildProcessWithoutNullStreams
+  ended: Promise<{ code: number | null; out: string; err: string }>
+}> {
+  const child = spawn(process.execPath, [program, 'exchange', '--json', ...args], { cwd: dir })
+  children.push(child)
+  let out = ''
+  let err = ''
+  child.stderr.on('data', (d: Buffer) => (err += d.toString()))
+  const ended = new Promise<{ code: number | null; out: string; err: string }>((resolve) =>
+    child.once('close', (code) => resolve({ code, out, err })),
+  )
+  const line = await new Promise<string>((resolve, reject) => {
+    child.stdout.on('data', (d: Buffer) => {
+      out += d.toString()
+      if (out.includes('\n')) resolve(out.slice(0, out.indexOf('\n')))
+    })
+    void ended.then(() => reject(new Error(`it ended: ${err}`)))
+  })
+  return { envelope: JSON.parse(line) as Envelope, child, ended }
+}
+function refused(dir: string, ...args: string[]): [number | null, string] {
+  const { status, stderr } = spawnSync(process.execPath, [program, 'exchange', ...args], { cwd: dir, encoding: 'utf8' })
+  return [status, stderr.trim()]
+}
+
+describe.skipIf(!built)(`tapeline exchange${built ? '' : ' (skipped: dist/ is not built, run npm run build)'}`, () => {
+  it('says where it is and with which keys, takes a signed order by its clock, and stops on Ctrl-C with money that adds up', async () => {
+    const dir = folder()
+    const { envelope, child, ended } = await start(dir, '--practice', '--scale', '10', '--admin-port', '0', '--key-type', 'ed25519')
+    expect([envelope.schema, envelope.ok]).toEqual(['tapeline.exchange/1', true])
+    const { rest, socket, admin, clock, accounts, markets } = envelope.data
+    for (const url of [rest, socket, admin]) expect(url).toMatch(/^(http|ws):\/\/127\.0\.0\.1:\d+/)
+    expect([accounts.length, markets.length]).toEqual([2, 4])
+    const pem = join(dir, accounts[0].keyFile)
+    expect([statSync(pem).mode & 0o777, statSync(join(dir, 'exchange-keys')).mode & 0o777]).toEqual([0o600, 0o700])
+    const virtual = new VirtualClock(clock)
+    const call = async (method: string, path: string, body?: unknown): Promise<[number, any]> => {
+      const headers = signRequest(accounts[0].keyId, readFileSync(pem, 'utf8'), virtual.now(), method, `/trade-api/v2${path}`)
+      const response = await fetch(`${rest}${path}`, { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) })
+      return [response.status, await response.json()]
+    }
+    expect((await call('GET', '/portfolio/balance'))[1].balance_dollars).toBe('10000.0000')
+    const order = {
+      ticker: markets[0],
+      side: 'bid',
+      count: '10.00',
+      price: '0.9900',
+      time_in_force: 'immediate_or_cancel',
+      self_trade_prevention_type: 'taker_at_cross',
+    }
+    expect(await call('POST', '/portfolio/events/orders', order)).toMatchObject([201, { fill_count: '10.00' }])
+    child.kill('SIGINT')
+    const { code, out, err } = await ended
+    expect([code, out.trim().split('\n').length]).toEqual([0, 1])
+    expect(err).toContain('Stopped: Ctrl-C')
+    expect(err).toContain('money adds up')
+    // The keys are kept: a second start knows the client again.
+    const again = await start(dir, '--practice', '--duration', '1s')
+    expect(again.envelope.data.accounts[0].keyId).toBe(accounts[0].keyId)
+    expect((await again.ended).err).toContain('--duration 1s is over')
+  })
+
+  it('says in one sentence what is wrong', () => {
+    const dir = folder()
+    expect(refused(dir)).toEqual([2, 'error: an exchange needs strangers: give --practice, --tape <folder>, or both'])
+    expect(refused(dir, '--tape', 'nowhere')).toEqual([4, expect.stringContaining('nowhere is not a tape')])
+    expect(refused(dir, '--practice', '--accounts', '0')).toEqual([2, 'error: --accounts 0: a whole number from 1 to 50'])
+    expect(refused(dir, '--practice', '--duration', 'long')).toEqual([2, expect.stringContaining('--duration long: not a duration')])
+    expect(refused(dir, '--practice', '--port', '80000')[0]).toBe(2)
+    writeFileSync(join(dir, 'faults.json'), '{"rules":[{"on":"frame","do":"explode"}]}')
+    expect(refused(dir, '--practice', '--faults', 'faults.json')).toEqual([3, expect.stringContaining('--faults faults.json: rules.0.do')])
+    expect(refused(dir, '--practice', '--faults', 'none.json')).toEqual([3, 'error: --faults none.json: the file does not exist'])
+  })
+})
