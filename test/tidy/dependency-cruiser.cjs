@@ -3,7 +3,7 @@ const door = (name, pkg, from) => ({
   name,
   severity: 'error',
   from: { pathNot: from },
-  to: { path: `^node_modules/(@types/)?${pkg}(/|$|-)` },
+  to: { path: `^node_modules/(@types/)?${pkg}` },
 })
 module.exports = {
   forbidden: [
@@ -28,8 +28,8 @@ module.exports = {
     door('duckdb-door', '@duckdb', '^data/parquet'),
     door('statistics-door', 'simple-statistics', '^(reports|test)/'),
     door('plot-door', '(@observablehq/plot|linkedom|uplot)', '^(reports|test)/'),
-    door('ws-door', 'ws', '^(adapters/kalshi/socket|adapters/exchange/|test/)'),
-    door('undici-door', 'undici', '^adapters/kalshi/rest'),
+    door('ws-door', 'ws/', '^(adapters/kalshi/socket|adapters/exchange/|test/)'),
+    door('undici-door', 'undici/', '^adapters/kalshi/rest'),
     door('typebox-door', '@sinclair', '^adapters/kalshi/wire/'),
     door('yargs-door', '(yargs|cli-progress)', '^cli/'),
   ],
