@@ -60,6 +60,7 @@ const header: SessionHeader = {
     inFlux: 0,
     coverage: 1,
     labels: 'true',
+    remarks: [],
   },
   strategies: [],
   cash: 10_000_000_000,

@@ -11,28 +11,43 @@ import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { getHeapStatistics } from 'node:v8'
 import { HistoryFeed } from '../adapters/history/feed.ts'
 import { SimulatedVenue } from '../adapters/simulated/venue.ts'
 import { DataError } from '../data/errors.ts'
-import { Run, writeRun } from '../data/run.ts'
+import { Run, writePlace, writeRun } from '../data/run.ts'
 import { describeFile } from '../data/tape-writer.ts'
 import { openTape, type Tape } from '../data/tape-reader.ts'
 import { Engine } from '../engine/engine.ts'
-import type { Delays, FillModelName, Limits, SessionHeader, SessionRecord, TapeFacts } from '../engine/session.ts'
-import { StrategyError } from '../engine/desk.ts'
-import type { Strategy } from '../engine/strategy.ts'
+import type { Depth } from '../engine/message.ts'
+import {
+  FILL_MODELS_OF,
+  type Delays,
+  type FillModelName,
+  type Limits,
+  type SessionEnd,
+  type SessionHeader,
+  type SessionRecord,
+  type TapeFacts,
+} from '../engine/session.ts'
+import { StrategyError } from '../engine/strategy-error.ts'
+import { Cuts } from './cuts.ts'
 import { UsageError } from './exit.ts'
+import { failureIn } from './strategy/failure.ts'
+import type { Chosen } from './strategy/choose.ts'
 import { VERSION } from './version.ts'
+import { Watch } from './watch.ts'
 
 export type BacktestOptions = {
   readonly tape: string
-  readonly strategies: readonly Strategy[]
+  readonly strategies: readonly Chosen[]
   readonly markets: readonly string[] | null
   readonly series: readonly string[] | null
   readonly from: number | null
   readonly to: number | null
   readonly warmup: number
-  readonly fills: FillModelName
+  /** Null: the first that the depth of the tape can carry. */
+  readonly fills: FillModelName | null
   readonly delays: Delays
   readonly seed: number
   /** Money. */
@@ -56,16 +71,21 @@ export async function backtest(options: BacktestOptions): Promise<BacktestResult
   if (options.out !== null) await claim(options.out)
   const tape = await openTape(options.tape)
   const facts = await factsOf(tape, options)
+  const fills = fillModel(options.fills, facts)
   const header: SessionHeader = {
     schema: 'tapeline.session/1',
     mode: 'backtest',
     version: VERSION,
     node: process.version,
     tape: facts,
-    strategies: options.strategies.map((s) => ({ name: s.name, parameters: s.parameters })),
+    strategies: options.strategies.map(({ strategy: { name, parameters }, source }) => ({
+      name,
+      parameters,
+      ...(source === null ? {} : { source }),
+    })),
     cash: options.cash,
     limits: options.limits,
-    fills: options.fills,
+    fills,
     delays: options.delays,
     rate: { perSecond: 100, capacity: 100 },
     seed: options.seed,
@@ -82,37 +102,92 @@ export async function backtest(options: BacktestOptions): Promise<BacktestResult
   const run = new Run()
   const engine = new Engine({
     header,
-    strategies: options.strategies,
-    venue: new SimulatedVenue(options.fills, options.delays, facts.lagMax),
+    strategies: options.strategies.map((s) => s.strategy),
+    venue: new SimulatedVenue(fills, options.delays, facts.lagMax),
     sink: run,
   })
   let rows = 0
   let failure: StrategyError | null = null
+  let end: SessionEnd | null = null
   let reason = 'end of tape'
+  const watch = new Watch()
+  const limit = Error.stackTraceLimit
+  // Deep enough that a line of the author's is among the frames of a long call into a package.
+  Error.stackTraceLimit = 50
   try {
+    const cuts = new Cuts()
     for await (const batch of feed.batches()) {
-      engine.run(batch)
-      rows += batch.length
-      options.progress?.(rows, facts.rows, rows)
-      // A turn of the event loop for each batch: signals and the progress bar live there.
-      await new Promise(setImmediate)
-      if (options.interrupted?.() === true) {
-        reason = 'interrupted'
-        break
+      for (const piece of cuts.of(batch)) {
+        watch.turn(() => engine.run(piece))
+        rows += piece.length
+        options.progress?.(rows, facts.rows, rows)
+        // A turn of the event loop for each piece: signals and the progress bar live there.
+        await new Promise(setImmediate)
+        checkMemory()
+        if (options.interrupted?.() === true) {
+          reason = 'interrupted'
+          break
+        }
       }
+      if (reason === 'interrupted') break
     }
+    end = watch.turn(() => engine.finish(reason, reason === 'end of tape'))
   } catch (error) {
-    if (!(error instanceof StrategyError)) throw error
-    failure = error
-    reason = error.message
+    ;({ failure, reason } = failureIn(error, { time: engine.now, call: engine.calling }, watch))
+    engine.stop()
+  } finally {
+    Error.stackTraceLimit = limit
+    await watch.end()
   }
-  const end = engine.finish(reason, reason === 'end of tape')
-  const record = run.record(header, end)
+  let record: SessionRecord
+  try {
+    end ??= engine.finish(reason, false)
+    record = run.record(header, end)
+  } catch (error) {
+    // A handler was broken off in the middle of a call into the engine: its books do not add up, and what caused that is the better news.
+    throw failure === null ? error : new StrategyError(failure.code, `${failure.message}; no partial result could be kept`, failure)
+  }
   // Named by settings and outcome: two runs that differ in anything do not share a folder.
   const id = createHash('sha256').update(JSON.stringify(header)).update(record.digest).digest('hex').slice(0, 8)
-  const folder = options.out ?? join('runs', `${options.strategies.map((s) => s.name).join('+')}-${facts.name}-${id}`)
+  const folder = options.out ?? join('runs', `${folderName(header.strategies.map((s) => s.name))}-${facts.name}-${id}`)
   await writeRun(folder, record)
+  await writePlace(folder, options.tape)
   return { record, folder, seconds: (performance.now() - started) / 1000, failure }
+}
+
+const DEPTHS: Readonly<Record<Depth, string>> = {
+  book: 'holds whole books',
+  quotes: 'holds best prices without depth',
+  prints: 'holds trades alone',
+}
+/** A fill model that needs what the tape has not would invent fills. */
+function fillModel(wanted: FillModelName | null, { depth, name }: TapeFacts): FillModelName {
+  const possible = FILL_MODELS_OF[depth]
+  if (wanted === null) return possible[0] as FillModelName
+  if (!possible.includes(wanted))
+    throw new UsageError(
+      `--fills ${wanted}: the tape ${name} ${DEPTHS[depth]}, so its fill model is ${possible.join(' or ')}: leave --fills away`,
+    )
+  return wanted
+}
+
+/** Between two turns a session that outgrows its memory can still be kept; later Node ends the process. */
+function checkMemory(): void {
+  const { used_heap_size: used, heap_size_limit: limit } = getHeapStatistics()
+  if (used < 0.8 * limit) return
+  const megabytes = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MB`
+  throw new StrategyError(
+    'STRATEGY_MEMORY',
+    `Memory is nearly full (${megabytes(used)} of ${megabytes(limit)}): a strategy keeps too much, or the run is too long; NODE_OPTIONS=--max-old-space-size=8192 gives more`,
+  )
+}
+
+/** Names of strategies as a folder's: letters and digits, and not without end. */
+function folderName(names: readonly string[]): string {
+  return names
+    .map((name) => name.replace(/[^\p{L}\p{N}_.-]+/gu, '-'))
+    .join('+')
+    .slice(0, 80)
 }
 
 /** The folder of a run may be new, empty, or an older run; nothing else is written over. */
@@ -166,5 +241,6 @@ async function factsOf(tape: Tape, options: BacktestOptions): Promise<TapeFacts>
     inFlux: coverage.reduce((a, c) => a + c.inFlux, 0),
     coverage: recorded === 0 ? null : coverage.reduce((a, c) => a + c.synced, 0) / recorded,
     labels: manifest.labelBasis,
+    remarks: manifest.remarks,
   }
 }

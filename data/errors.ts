@@ -11,6 +11,10 @@ export type DataErrorCode =
   | 'INPUT_INVALID'
   | 'MARKET_UNKNOWN'
   | 'NOT_A_RUN'
+  | 'ORDER_UNKNOWN'
+  | 'MOMENT_UNKNOWN'
+  | 'TAPE_MISMATCH'
+  | 'EXPORT_EXISTS'
   | 'PARTIAL_BOOK'
   | 'DISK'
 

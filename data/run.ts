@@ -2,7 +2,8 @@
  * What a session leaves behind. Owns the run folder and the digest; hides how blocks are gathered. Invariant: the digest is SHA-256 over every column and string of
  * journal and samples, so it does not depend on block borders, the header or the end mark.
  *
- * `<run>/session.json` header · `end.json` end mark, digest · `journal.parquet` `touches.parquet` `equity.parquet` `markouts.parquet` · reports beside them.
+ * `<run>/session.json` header · `end.json` end mark, digest · `journal.parquet` `touches.parquet` `equity.parquet` `markouts.parquet` · reports beside them
+ * · `run.json` where the tape was, as it was given: a hint for later commands, part of no digest.
  */
 import { createHash, type Hash } from 'node:crypto'
 import { existsSync } from 'node:fs'
@@ -246,5 +247,25 @@ export async function readRun(dir: string): Promise<SessionRecord> {
     }
   } finally {
     db.close()
+  }
+}
+
+/** Where a run came from on this machine. Not part of the record: another machine has its tapes elsewhere. */
+export type RunPlace = { readonly schema: 'tapeline.run/1'; readonly tape: string }
+
+export async function writePlace(dir: string, tape: string): Promise<void> {
+  const place: RunPlace = { schema: 'tapeline.run/1', tape }
+  await writeFile(join(dir, 'run.json'), `${JSON.stringify(place, null, 1)}\n`)
+}
+
+/** Null: the run does not say (one of an older version, or handed over without it). */
+export async function readPlace(dir: string): Promise<RunPlace | null> {
+  const path = join(dir, 'run.json')
+  if (!existsSync(path)) return null
+  try {
+    const place = JSON.parse(await readFile(path, 'utf8')) as Partial<RunPlace>
+    return typeof place.tape === 'string' ? { schema: 'tapeline.run/1', tape: place.tape } : null
+  } catch {
+    return null
   }
 }

@@ -60,8 +60,10 @@ export async function readManifest(dir: string): Promise<Manifest> {
       `${path} has schema ${schema}, this program reads ${TAPE_SCHEMA}: import the tape again with this version`,
     )
   }
+  if (!Array.isArray(manifest.files)) throw new DataError('TAPE_DAMAGED', `${path} names no files: the tape is damaged, import it again`)
   // Tapes made before there were others hold whole books.
-  return { ...manifest, depth: (manifest as Partial<Manifest>).depth ?? 'book' }
+  const { depth = 'book', digest = '' } = manifest as Partial<Manifest>
+  return { ...manifest, depth, digest }
 }
 
 /** Opens a tape folder. Throws DataError when it is none, of another schema, or a file is missing. */
@@ -131,7 +133,8 @@ async function read(dir: string, manifest: Manifest, options: ReadOptions, marke
     files: manifest.files.filter((f) => f.path.startsWith('messages/')).map((f) => join(dir, f.path)),
     tickers: all,
     chosen: chosen.length === all.length ? null : chosen,
-    from: options.from ?? null,
+    // Without books there are no checkpoints to start from.
+    from: manifest.depth === 'book' ? (options.from ?? null) : null,
     to: options.to ?? null,
     batchRows: options.batchRows ?? 65_536,
   }

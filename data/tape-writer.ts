@@ -25,12 +25,15 @@ import {
 } from '../engine/message.ts'
 import { DAY, HOUR, MILLISECOND } from '../engine/units.ts'
 import { DataError } from './errors.ts'
+import { manifestText, sealed } from './manifest.ts'
 import { Database, type ColumnAppender } from './parquet.ts'
-import { TAPE_SCHEMA, type CoverageRow, type Manifest, type ManifestFile, type MarketRow } from './schema.ts'
+import { COVERAGE_TYPES, MARKET_TYPES, TAPE_SCHEMA, type CoverageRow, type Manifest, type ManifestFile, type MarketRow } from './schema.ts'
 
 /** Rows a file holds at most: what the staging table keeps in memory. */
 const FILE_ROWS = 1_000_000
 const STAGE_ROWS = 65_536
+/** Without books a file need not start with its day: then it takes days until it has so many rows (a quiet year is not 365 files). */
+const SPARSE_ROWS = 100_000
 /** A book crossed for longer than this is broken, not in flux (the engine's own bound). */
 const FLUX_MAX = 250 * MILLISECOND
 
@@ -45,48 +48,6 @@ const STAGING = {
   quantity: 'double',
   detail: 'integer',
 } as const
-
-export const MARKET_TYPES: Readonly<Record<keyof MarketRow, string>> = {
-  ticker: 'VARCHAR',
-  event: 'VARCHAR',
-  series: 'VARCHAR',
-  title: 'VARCHAR',
-  exclusive: 'BOOLEAN',
-  strike: 'VARCHAR',
-  openTime: 'BIGINT',
-  closeTime: 'BIGINT',
-  grid: 'VARCHAR',
-  gridBasis: 'VARCHAR',
-  fee: 'VARCHAR',
-  feeBasis: 'VARCHAR',
-  result: 'VARCHAR',
-  settlementValue: 'INTEGER',
-  determinedTime: 'BIGINT',
-  settledTime: 'BIGINT',
-  rows: 'BIGINT',
-  deltas: 'BIGINT',
-  trades: 'BIGINT',
-  tradedQuantity: 'BIGINT',
-  venueQuantity: 'BIGINT',
-  partialBook: 'BOOLEAN',
-  firstTime: 'BIGINT',
-  lastTime: 'BIGINT',
-}
-export const COVERAGE_TYPES: Readonly<Record<keyof CoverageRow, string>> = {
-  market: 'VARCHAR',
-  hour: 'BIGINT',
-  rows: 'BIGINT',
-  recorded: 'BIGINT',
-  synced: 'BIGINT',
-  gaps: 'BIGINT',
-  resyncs: 'BIGINT',
-  inFlux: 'BIGINT',
-  negativeLevels: 'BIGINT',
-  lastingCrosses: 'BIGINT',
-  audits: 'BIGINT',
-  auditsEqual: 'BIGINT',
-  partialBook: 'BOOLEAN',
-}
 
 /** What only the maker of a tape knows; the writer adds the rest of the manifest. */
 export type TapeExtra = Pick<
@@ -124,6 +85,8 @@ export class TapeWriter {
   #part = 0
   #hourEnd = -Infinity
   readonly #files: { path: string; rows: number }[] = []
+  /** Tickers that the database can name by their number. */
+  #tickersNamed = 0
   readonly #byKind = new Float64Array(KIND_NAMES.length)
   /** Markets with rows: each must stand in markets.parquet, or no reader can name it. */
   readonly #used: boolean[] = []
@@ -258,7 +221,7 @@ export class TapeWriter {
       if (count > 0) byKind[name] = count
     })
     const { markets: marketRows, coverage: _coverage, ...facts } = extra
-    const manifest: Manifest = {
+    const manifest = sealed({
       schema: TAPE_SCHEMA,
       ...this.#identity,
       files,
@@ -269,8 +232,8 @@ export class TapeWriter {
       to: this.#to,
       lagMax: this.#lagMax,
       ...facts,
-    }
-    await writeFile(join(this.#partial, 'manifest.json'), `${JSON.stringify(manifest, null, 1)}\n`)
+    })
+    await writeFile(join(this.#partial, 'manifest.json'), manifestText(manifest))
     await syncFolder(this.#partial, manifest)
     const old = `${this.#partial}.old`
     if (this.#replace) {
@@ -281,7 +244,12 @@ export class TapeWriter {
           throw new DataError('TAPE_EXISTS', `${this.#target} was filled by somebody else meanwhile: choose another folder`, error)
       })
     }
-    await rename(this.#partial, this.#target)
+    try {
+      await rename(this.#partial, this.#target)
+    } catch (error) {
+      if (existsSync(old)) await rename(old, this.#target)
+      throw error
+    }
     await rm(old, { recursive: true, force: true })
     return manifest
   }
@@ -330,12 +298,16 @@ export class TapeWriter {
     await mkdir(join(this.#partial, folder), { recursive: true })
     const path = `${folder}/part-${String(this.#part).padStart(3, '0')}.parquet`
     const db = this.#database
-    const names = await db.table('names', { number: 'integer', ticker: 'varchar' })
-    await names.append([Int32Array.from(this.#tickers, (_, i) => i), this.#tickers], 0, this.#tickers.length)
+    if (this.#tickersNamed !== this.#tickers.length) {
+      this.#tickersNamed = this.#tickers.length
+      const names = await db.table('names', { number: 'integer', ticker: 'varchar' })
+      await names.append([Int32Array.from(this.#tickers, (_, i) => i), this.#tickers], 0, this.#tickers.length)
+      // A list indexed by number keeps the order of rows, which a join does not promise.
+      await db.run('SET VARIABLE names = (SELECT list(ticker ORDER BY number) FROM names)')
+      await db.run('DROP TABLE names')
+    }
     const texts = await db.table('texts', { number: 'integer', detail_text: 'varchar' })
     await texts.append([Int32Array.from(this.#details, (_, i) => i), this.#details], 0, this.#details.length)
-    // A list indexed by number keeps the order of rows, which a join does not promise.
-    await db.run('SET VARIABLE names = (SELECT list(ticker ORDER BY number) FROM names)')
     await db.run('SET VARIABLE texts = (SELECT list(detail_text ORDER BY number) FROM texts)')
     await db.copy(
       `SELECT time::BIGINT AS time, time_venue::BIGINT AS time_venue, coalesce(getvariable('names')[market + 1], '') AS market, kind, flags, side, price,
@@ -343,7 +315,6 @@ export class TapeWriter {
       join(this.#partial, path),
     )
     await db.run('TRUNCATE staging')
-    await db.run('DROP TABLE names')
     await db.run('DROP TABLE texts')
     this.#files.push({ path, rows: this.#fileRows })
     this.#details = []
@@ -353,6 +324,7 @@ export class TapeWriter {
 
   /** Whether the checkpoint that is due now waits for a book in flux. */
   #waits(time: number): boolean {
+    if (this.#identity.depth !== 'book') return false
     if (!this.#kept.some((kept) => kept !== undefined && holdsBook(kept) && crossed(kept))) return false
     if (this.#waitingSince < 0) this.#waitingSince = time
     return time - this.#waitingSince <= FLUX_MAX
@@ -363,7 +335,8 @@ export class TapeWriter {
     const day = Math.floor(time / DAY)
     this.#hourEnd = (Math.floor(time / HOUR) + 1) * HOUR
     this.#waitingSince = -1
-    if (day !== this.#day) {
+    const sparse = this.#identity.depth !== 'book' && this.#fileRows > 0 && this.#fileRows < SPARSE_ROWS
+    if (day !== this.#day && !sparse) {
       await this.#flushFile()
       this.#day = day
       this.#part = 0

@@ -1,7 +1,8 @@
 /** Verification: the files of a tape against its manifest. Owns the comparison; a finding names one file and what is wrong with it. */
 import { existsSync } from 'node:fs'
-import { readdir } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { isSealed } from './manifest.ts'
 import { Database, quote } from './parquet.ts'
 import { readManifest } from './tape-reader.ts'
 import { describeFile } from './tape-writer.ts'
@@ -12,6 +13,9 @@ export type Finding = { readonly path: string; readonly problem: string }
 export async function verifyTape(dir: string): Promise<Finding[]> {
   const manifest = await readManifest(dir)
   const findings: Finding[] = []
+  // What it says of the files cannot be relied upon then.
+  if (!isSealed(manifest, await readFile(join(dir, 'manifest.json'), 'utf8')))
+    return [{ path: 'manifest.json', problem: 'is not what its own digest says: its content changed' }]
   const db = await Database.open()
   try {
     let last = -1

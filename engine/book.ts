@@ -50,6 +50,13 @@ export class Book {
     return true
   }
 
+  /** The best price of a side is `price`, and no depth is known behind it: the side becomes that one level, or empty (quantity 0). False as in `set`. */
+  quote(side: number, price: number, quantity: number): boolean {
+    const best = side === BID ? this.bestBid : this.bestAsk
+    if (side === BID ? best >= 0 : best < this.grid.size) this.#put(side, best, 0)
+    return quantity === 0 || this.set(side, price, quantity)
+  }
+
   clear(): void {
     if (this.bids !== NONE) {
       this.bids.fill(0)

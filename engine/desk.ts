@@ -8,67 +8,16 @@ import { fillFee } from './fees.ts'
 import { JournalKind, type Journal } from './journal.ts'
 import type { Market, Markets } from './market.ts'
 import type { OrderManager } from './order-manager.ts'
+import { StrategyError } from './strategy-error.ts'
+import { MarketFace, type MarketBook } from './view.ts'
 import type { Words } from './words.ts'
 import type { Portfolio } from './portfolio.ts'
-import type { BookView, Desk, ExternalView, MarketView, Quote, Take } from './strategy.ts'
-import { ASK, BID, PRICE_ONE, sideCode, type Price, type Quantity, type Side, type SideCode, type Timestamp } from './units.ts'
+import type { Basket, BookView, Desk, ExternalView, Leg, MarketView, Quote, Take } from './strategy.ts'
+import { BID, ASK, PRICE_ONE, sideCode, type Price, type Quantity, type Side, type SideCode, type Timestamp } from './units.ts'
 
-/** A strategy asked for something that cannot be meant: NaN, a negative size, a price outside 0 … 10,000. */
-export class StrategyError extends Error {
-  override readonly name = 'StrategyError'
-  readonly code: string
-  constructor(code: string, message: string, cause?: unknown) {
-    super(message, cause === undefined ? undefined : { cause })
-    this.code = code
-  }
-}
-
-/** One market's book as strategies see it; one object per market, made once. */
-export class MarketBook implements BookView {
-  readonly market: Market
-
-  constructor(market: Market) {
-    this.market = market
-  }
-  get twoSided(): boolean {
-    return this.market.book.twoSided
-  }
-  get hasBid(): boolean {
-    return this.market.book.hasBid
-  }
-  get hasAsk(): boolean {
-    return this.market.book.hasAsk
-  }
-  get bid(): Price {
-    return this.market.book.bid
-  }
-  get ask(): Price {
-    return this.market.book.ask
-  }
-  get mid(): number {
-    const book = this.market.book
-    return (book.bid + book.ask) / 2
-  }
-  get bidSize(): number {
-    return this.market.book.bidQuantity / 100
-  }
-  get askSize(): number {
-    return this.market.book.askQuantity / 100
-  }
-  sizeAt(side: Side, price: number): number {
-    return this.market.book.at(sideCode(side), price) / 100
-  }
-  step(price: number, ticks: number): Price {
-    const { grid } = this.market
-    const index = grid.indexOf[price] ?? -1
-    if (index < 0)
-      throw new StrategyError(
-        'STRATEGY_PRICE',
-        `step(${price}, …) for ${this.market.ticker}: ${price} is not a price of its grid; use desk.snap first`,
-      )
-    return grid.priceAt(Math.min(grid.size - 1, Math.max(0, index + ticks)))
-  }
-}
+/** More wishes than this, or wakes at once, in one instant: the strategy asks in a loop that does not end. */
+const WISHES_MAX = 100_000
+const WAKES_AT_ONCE_MAX = 5_000
 
 /** What the desk needs of the engine. */
 export interface DeskHost {
@@ -87,11 +36,16 @@ export class StrategyDesk implements Desk {
   readonly #host: DeskHost
   readonly #owner: number
   readonly #name: string
+  /** Asked for in this instant. */
+  #instant = -1
+  #wishes = 0
+  #wakesAtOnce = 0
 
   constructor(host: DeskHost, owner: number, name: string) {
     this.#host = host
     this.#owner = owner
     this.#name = name
+    Object.freeze(this)
   }
 
   get now(): Timestamp {
@@ -104,29 +58,30 @@ export class StrategyDesk implements Desk {
     return this.#host.portfolio.equity / 1e6
   }
   market(ticker: string): MarketView | null {
-    return this.#host.markets.get(ticker) ?? null
+    return this.#host.markets.get(ticker)?.face ?? null
   }
   book(market: MarketView): BookView | null {
-    const m = market as Market
-    return m.synced ? this.#host.bookOf(m) : null
+    const m = this.#behind(market)
+    return m.synced && m.depth !== 'prints' ? this.#host.bookOf(m) : null
   }
   siblings(market: MarketView): readonly MarketView[] {
-    return (market as Market).event.markets.filter((m) => m !== market)
+    const own = this.#behind(market)
+    return own.event.markets.filter((m) => m !== own).map((m) => m.face)
   }
   position(market: MarketView): number {
-    const { holding } = market as Market
+    const { holding } = this.#behind(market)
     return holding === null ? 0 : (holding.positions[this.#owner] ?? 0) / 100
   }
   working(market: MarketView, side: Side): number {
     let sum = 0
     const code = sideCode(side)
-    for (const wish of (market as Market).wishes) {
+    for (const wish of this.#behind(market).wishes) {
       if (wish !== null && wish.owner === this.#owner && wish.side === code && wish.order !== null) sum += wish.order.remaining
     }
     return sum / 100
   }
   fee(market: MarketView, price: number, size: number, maker = false): number {
-    const { fee, venueTime } = market as Market
+    const { fee, venueTime } = this.#behind(market)
     return fillFee(fee, maker, BID, this.#price(market, price), this.#size(market, size), venueTime, { gathered: 0 }) / 1e6
   }
   external(series: string): ExternalView | null {
@@ -134,15 +89,16 @@ export class StrategyDesk implements Desk {
   }
   snap(market: MarketView, side: Side, value: number): Price {
     if (!Number.isFinite(value)) throw this.#error('STRATEGY_PRICE', `snap() for ${market.ticker} was given ${value}`)
-    const { grid } = market as Market
+    const { grid } = this.#behind(market)
     let index = grid.floorIndex(value)
     if (side === 'ask' && (index < 0 || (grid.prices[index] as number) < value)) index++
     return grid.priceAt(Math.min(grid.size - 1, Math.max(0, index)))
   }
   quote(market: MarketView, quote: Quote): void {
+    this.#count()
     const side = this.#side(market, quote.side)
     this.#host.manager.quote(
-      market as Market,
+      this.#behind(market),
       this.#owner,
       side,
       this.#price(market, quote.price),
@@ -153,9 +109,10 @@ export class StrategyDesk implements Desk {
     )
   }
   take(market: MarketView, take: Take): void {
+    this.#count()
     const side = this.#side(market, take.side)
     this.#host.manager.take(
-      market as Market,
+      this.#behind(market),
       this.#owner,
       side,
       this.#price(market, take.limit),
@@ -165,18 +122,44 @@ export class StrategyDesk implements Desk {
       take.value ?? 0,
     )
   }
+  basket(basket: Basket): void {
+    this.#count()
+    const { legs, size, missing, costMax = 0 } = basket
+    if (!Array.isArray(legs) || legs.length < 2) throw this.#error('STRATEGY_BASKET', 'a basket has at least two legs')
+    if (missing !== 'hold' && missing !== 'unwind' && missing !== 'complete')
+      throw this.#error(
+        'STRATEGY_BASKET',
+        `a basket says what follows a missing leg: 'hold', 'unwind' or 'complete', not ${String(missing)}`,
+      )
+    if (!(costMax >= 0 && costMax < 1))
+      throw this.#error('STRATEGY_BASKET', `costMax ${costMax} of a basket is not a number of dollars a contract`)
+    const wanted = this.#size(legs[0]?.market as MarketView, size)
+    if (wanted === 0) throw this.#error('STRATEGY_SIZE', 'a basket has size 0: it is a number of contracts above zero')
+    const checked = (legs as readonly Leg[]).map(({ market, side, limit }) => ({
+      market: this.#behind(market),
+      side: this.#side(market, side),
+      limit: this.#price(market, limit),
+      wanted,
+      filled: 0,
+    }))
+    if (new Set(checked.map((l) => l.market)).size < checked.length)
+      throw this.#error('STRATEGY_BASKET', 'two legs of a basket name the same market: put them into one')
+    this.#host.manager.basket(this.#owner, checked, wanted, missing, Math.round(costMax * PRICE_ONE), basket.why, basket.value ?? 0)
+  }
   pull(market: MarketView, side?: Side): void {
-    if (side !== 'ask') this.#host.manager.pull(market as Market, this.#owner, BID)
-    if (side !== 'bid') this.#host.manager.pull(market as Market, this.#owner, ASK)
+    this.#count()
+    if (side !== 'ask') this.#host.manager.pull(this.#behind(market), this.#owner, BID)
+    if (side !== 'bid') this.#host.manager.pull(this.#behind(market), this.#owner, ASK)
   }
   forecast(market: MarketView, probability: number): void {
+    this.#count()
     if (!(probability >= 0 && probability <= 1))
       throw this.#error('STRATEGY_FORECAST', `forecast() for ${market.ticker} was given ${probability}: a probability lies between 0 and 1`)
     const { journal, words, now } = this.#host
     journal.push(
       now,
       JournalKind.FORECAST,
-      words.market(market as Market),
+      words.market(this.#behind(market)),
       words.owner(this.#owner),
       -1,
       0,
@@ -192,7 +175,34 @@ export class StrategyDesk implements Desk {
   wake(at: number): void {
     if (!Number.isFinite(at))
       throw this.#error('STRATEGY_WAKE', `wake() was given ${at}: it takes a time in µs, such as desk.now + 1_000_000`)
+    this.#count()
+    if (at <= this.#host.now && ++this.#wakesAtOnce > WAKES_AT_ONCE_MAX)
+      throw this.#error(
+        'STRATEGY_LOOP',
+        'it wakes itself at desk.now again and again, so that no time passes: wake it later, such as at desk.now + SECOND',
+      )
     this.#host.wakeAt(Math.ceil(at), this.#owner)
+  }
+
+  #behind(view: MarketView): Market {
+    const market = MarketFace.behind(view)
+    if (market === null)
+      throw this.#error(
+        'STRATEGY_MARKET',
+        `a call was given ${typeof view} for a market: use book.market, trade.market or desk.market(ticker)`,
+      )
+    return market
+  }
+  /** Nothing is asked for without end in one instant. */
+  #count(): void {
+    const { now } = this.#host
+    if (now !== this.#instant) {
+      this.#instant = now
+      this.#wishes = 0
+      this.#wakesAtOnce = 0
+    }
+    if (++this.#wishes > WISHES_MAX)
+      throw this.#error('STRATEGY_LOOP', `it asked for more than ${WISHES_MAX} things in one instant: a loop in it does not end`)
   }
 
   #side(market: MarketView, side: Side): SideCode {

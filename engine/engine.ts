@@ -7,7 +7,7 @@
  * One instant:  rows (with their matching) → commands due → answers → strategy handlers → timers, repeated until quiet.
  */
 import { assert, AssertionError, unreachable } from './assert.ts'
-import { MarketBook, StrategyDesk, StrategyError, type DeskHost } from './desk.ts'
+import { StrategyDesk, type DeskHost } from './desk.ts'
 import { Dispatch, type Notice } from './dispatch.ts'
 import { Externals } from './externals.ts'
 import { gridOf } from './grid.ts'
@@ -32,15 +32,17 @@ import type { Answer, Order } from './order.ts'
 import { OrderManager, type ManagerHost } from './order-manager.ts'
 import { TokenBucket } from './token-bucket.ts'
 import type { Wish } from './wish.ts'
-import { Words } from './words.ts'
+import { distinct, Words } from './words.ts'
 import { Portfolio } from './portfolio.ts'
 import { EventQueue, Phase, PHASE_HANDLERS } from './queue.ts'
 import { Risk, type RiskState } from './risk.ts'
 import { Samples, type SampleSink } from './samples.ts'
 import { Sampler, type Markout } from './sampler.ts'
-import { marketEnd } from './settlement.ts'
+import { marketEnd, ownerEnds, summed } from './settlement.ts'
 import type { MarketEnd, SessionEnd, SessionHeader } from './session.ts'
 import type { Strategy } from './strategy.ts'
+import { StrategyError, type Call } from './strategy-error.ts'
+import { MarketBook } from './view.ts'
 import { ASK, BID, MILLISECOND, PRICE_ONE, type Money, type SideCode, type Timestamp } from './units.ts'
 import type { Inbox, Venue } from './venue.ts'
 
@@ -48,6 +50,9 @@ import type { Inbox, Venue } from './venue.ts'
 const FLUX_MAX = 250 * MILLISECOND
 /** More rounds than this inside one instant: something answers itself for ever. */
 const ROUNDS_MAX = 10_000
+/** Wakes that strategies may be ahead of the rows, and how many of them each later row forgives: beyond that they wake themselves for ever, a microsecond at a time. */
+const WAKES_MAX = 1_000_000
+const WAKES_FORGIVEN = 1_000
 
 type Due =
   | { readonly type: 'venue'; readonly market: Market; readonly token: unknown }
@@ -65,7 +70,7 @@ export type EngineOptions = {
 }
 
 export class Engine implements Inbox, DeskHost, ManagerHost {
-  readonly markets = new Markets()
+  readonly markets: Markets
   readonly externals = new Externals()
   readonly portfolio: Portfolio
   readonly journal: Journal
@@ -96,24 +101,29 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   #warmupUntil = -Infinity
   /** Before `--from` the strategy hears nothing; from there on it hears, and trades after the warm-up. */
   readonly #quietUntil: number
+  #synced = 0
   #twoSided = 0
+  #shown = 0
   #unsynced = 0
   #inFlux = 0
+  /** Wakes asked for, less what rows forgave. */
+  #wakes = 0
   #operatorMode: 'running' | 'paused' | 'reduce' | 'halted' = 'running'
 
   constructor({ header, strategies, venue, sink }: EngineOptions) {
     this.#header = header
     this.#venue = venue
+    this.markets = new Markets(header.tape.depth)
     this.#quietUntil = header.selection.from ?? -Infinity
     const strings = new Strings()
     this.journal = new Journal(strings, sink)
     this.words = new Words(this.journal, distinct(strategies.map((s) => s.name)))
     this.#samples = new Samples(strings, sink)
-    this.portfolio = new Portfolio(header.cash as Money)
+    this.portfolio = new Portfolio(header.cash as Money, strategies.length)
     this.#state = { now: 0, lastRow: -Infinity, mode: 'warmup', ordersOpen: 0 }
     const risk = new Risk(header.limits, this.portfolio, this.#state)
     const bucket = new TokenBucket(header.rate.perSecond, header.rate.capacity)
-    this.manager = new OrderManager(venue, risk, this.portfolio, this.#state, this.journal, bucket, this, this.words)
+    this.manager = new OrderManager(venue, risk, this.portfolio, this.#state, this.journal, bucket, this, this.words, strategies.length)
     this.#sampler = new Sampler(this.#samples, this.portfolio, this.words, (time, markout) =>
       this.#queue.push(Math.max(time, this.#now), Phase.TIMER, { type: 'sample', markout }),
     )
@@ -126,6 +136,14 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
 
   get now(): number {
     return this.#now
+  }
+  /** The handler that is running, for whoever had to break it off. */
+  get calling(): Call | null {
+    return this.#dispatch.calling
+  }
+  /** Strategies are not called any more; what is on its way can still be finished. */
+  stop(): void {
+    this.#dispatch.stop()
   }
 
   /** Takes the next rows, in order. */
@@ -176,6 +194,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
         market.lastTrade = price
         if (watched && market.synced && (flags & Flag.EXECUTION) !== 0)
           tape.execution(market, side === BID ? ASK : BID, price, quantity, tv)
+        if (market.depth === 'prints' && market.sampled) this.#sampler.touched(market, this.#now)
         if (this.#dispatch.listensToTrades) this.#notices.push({ type: 'trade', market, side, price, quantity, timeVenue: tv })
         continue
       } else if (kind === Kind.CLEAR || kind === Kind.LEVEL) {
@@ -196,7 +215,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
         market.inSnapshot = false
         this.#sync(market)
         if (tape !== null && (watched || market.taken)) tape.snapshot(market)
-      } else continue
+      } else if (kind !== Kind.QUOTE || !this.#quoted(market, flags, side, price, quantity)) continue
       if ((flags & Flag.LAST) !== 0 && !market.dirty) {
         market.dirty = true
         this.#dirty[this.#dirtyCount++] = market
@@ -222,12 +241,21 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     this.journal.state(this.#now, -1, this.words.of(`session:${complete ? 'complete' : 'partial'}`), this.words.of(reason))
     this.journal.flush()
     this.#samples.flush()
-    for (const market of this.markets.alive) if (market.holding !== null) this.#ended.push(marketEnd(market, this.portfolio))
+    const open: Market[] = []
+    for (const market of this.markets.alive) {
+      if (market.holding === null) continue
+      this.#ended.push(marketEnd(market, this.portfolio))
+      if (market.holding.position !== 0 || market.holding.positions.some((p) => p !== 0)) open.push(market)
+    }
+    open.sort((a, b) => (a.ticker < b.ticker ? -1 : 1))
+    const { tallies } = this.manager
+    const owners = ownerEnds(this.words.ownerNames, this.portfolio, tallies, open)
     this.#ended.sort((a, b) => (a.ticker < b.ticker ? -1 : 1))
     const p = this.portfolio
     let sum = 0
     for (const m of this.#ended) sum += m.pnl
     assert(sum === p.equity - p.start, 'the profits of the markets add up to the change of equity')
+    assert(owners.reduce((a, o) => a + o.pnl, 0) === sum, 'the profits of the strategies add up to the change of equity')
     return {
       complete,
       reason,
@@ -235,7 +263,9 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       firstTime: this.#heardFrom,
       lastTime: this.#heardFrom === null ? null : this.#rowTime,
       marketsSeen: this.markets.seen,
+      marketsSynced: this.#synced,
       marketsTwoSided: this.#twoSided,
+      marketsShown: this.#shown,
       marketsUnsyncedEver: this.#unsynced,
       inFlux: this.#inFlux,
       cash: p.cash,
@@ -246,11 +276,12 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       drawdownMax: p.drawdownMax,
       fees: p.fees,
       stressLoss: p.loss + (p.equity - p.start),
-      signals: this.manager.signals,
+      signals: tallies.reduce((a, t) => a + t.signals, 0),
       orders: this.manager.orders,
       fills: this.manager.fills,
-      refusals: sorted(this.manager.refusals),
-      rejections: sorted(this.manager.rejections),
+      refusals: summed(tallies.map((t) => t.refusals)),
+      rejections: summed(tallies.map((t) => t.rejections)),
+      owners,
       markets: this.#ended,
     }
   }
@@ -266,6 +297,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       this.#drain()
     }
     this.#rowTime = time
+    this.#wakes = this.#wakes > WAKES_FORGIVEN ? this.#wakes - WAKES_FORGIVEN : 0
     this.#setNow(time)
     this.#state.lastRow = this.#now
     if (this.#heardFrom === null && time >= this.#quietUntil) this.#heardFrom = time
@@ -295,11 +327,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   #drain(): void {
     const queue = this.#queue
     for (let round = 0; ; round++) {
-      if (round > ROUNDS_MAX)
-        throw new StrategyError(
-          'STRATEGY_LOOP',
-          'The session answers itself without end in one instant: a strategy wakes itself at desk.now, or repeats a wish that is refused at once',
-        )
+      if (round > ROUNDS_MAX) throw this.#endless()
       if (queue.time <= this.#now && queue.phase < PHASE_HANDLERS) this.#due(queue.pop())
       else if (this.#notices.length > 0 || this.#dirtyCount > 0) this.#handlers()
       else if (queue.time <= this.#now) this.#due(queue.pop())
@@ -307,6 +335,13 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     }
   }
 
+  #endless(): StrategyError {
+    this.#dispatch.stop()
+    return new StrategyError(
+      'STRATEGY_LOOP',
+      'The session answers itself without end in one instant: a strategy wakes itself at desk.now, or repeats a wish that is refused at once',
+    )
+  }
   #due(due: Due): void {
     switch (due.type) {
       case 'venue':
@@ -369,11 +404,32 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       }
       if (market.sampled) this.#sampler.touched(market, this.#now)
       if (market.status !== 'active' || this.#now < this.#quietUntil) continue
+      if (!market.everShown && book.twoSided) {
+        market.everShown = true
+        this.#shown++
+      }
       this.#dispatch.book(this.bookOf(market))
     }
   }
 
   // ------------------------------------------------------------------------------------------------ rows
+
+  /** Not in the loop itself: what is rare there makes the common rows slower (measured: a quarter). The best price of a side, where no depth is known. What we took of a level that went away is forgotten with it. */
+  #quoted(market: Market, flags: number, side: SideCode, price: number, quantity: number): boolean {
+    const { book } = market
+    const best = side === BID ? book.bestBid : book.bestAsk
+    const before = best >= 0 && best < book.grid.size ? (book.grid.prices[best] as number) : -1
+    if (!book.quote(side, price, quantity)) {
+      this.#unsync(market, 'level off the grid')
+      return false
+    }
+    if ((flags & Flag.LAST) !== 0) this.#sync(market)
+    const tape = this.#venue.onTape
+    if (tape === null || (market.resting === 0 && !market.taken)) return true
+    if (before >= 0 && before !== price) tape.displayed(market, side, before, 0)
+    if (quantity > 0) tape.displayed(market, side, price, quantity)
+    return true
+  }
 
   /** The row opens a later venue instant of its market: the last one is whole now. */
   #instant(market: Market, timeVenue: number): void {
@@ -541,6 +597,10 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     market.fluxSince = -1
     if (market.synced) return
     market.synced = true
+    if (!market.everSynced) {
+      market.everSynced = true
+      this.#synced++
+    }
     if (market.everUnsynced) this.#mention(market, 'synced')
   }
   #unsync(market: Market, reason: string): void {
@@ -586,6 +646,11 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     this.#queue.push(Math.max(time, this.#now + 1), Phase.TIMER, { type: 'retry', wish })
   }
   wakeAt(time: number, owner: number): void {
+    if (++this.#wakes > WAKES_MAX)
+      throw new StrategyError(
+        'STRATEGY_LOOP',
+        `Strategy ${this.#header.strategies[owner]?.name ?? ''} woke itself a million times more often than rows came: wake it later, such as at desk.now + SECOND`,
+      )
     this.#queue.push(Math.max(time, this.#now), Phase.TIMER, { type: 'wake', owner })
   }
   filled(order: Order, answer: Extract<Answer, { type: 'fill' }>): void {
@@ -600,20 +665,4 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   bookOf(market: Market): MarketBook {
     return (market.view ??= new MarketBook(market))
   }
-}
-
-function sorted(counts: Readonly<Record<string, number>>): Record<string, number> {
-  const out: Record<string, number> = {}
-  for (const key of Object.keys(counts).sort()) out[key] = counts[key] as number
-  return out
-}
-
-/** Two strategies of one name are told apart by a number. */
-function distinct(names: readonly string[]): string[] {
-  const seen = new Map<string, number>()
-  return names.map((name) => {
-    const n = (seen.get(name) ?? 0) + 1
-    seen.set(name, n)
-    return n === 1 ? name : `${name} ${n}`
-  })
 }

@@ -5,9 +5,9 @@
  */
 import { assert } from './assert.ts'
 import { Book } from './book.ts'
-import type { MarketBook } from './desk.ts'
+import { MarketFace, type MarketBook } from './view.ts'
 import { gridOf, type PriceGrid } from './grid.ts'
-import type { CatalogDetail, FeeDetail, MarketStatus } from './message.ts'
+import type { CatalogDetail, Depth, FeeDetail, MarketStatus } from './message.ts'
 import type { Wish } from './wish.ts'
 import type { Holding } from './portfolio.ts'
 import { PRICE_ONE, type Timestamp } from './units.ts'
@@ -16,6 +16,8 @@ import { PRICE_ONE, type Timestamp } from './units.ts'
 export class MarketEvent {
   readonly ticker: string
   readonly exclusive: boolean
+  /** As strategies see it. */
+  readonly face: { readonly ticker: string; readonly exclusive: boolean }
   /** Markets alive in the session. */
   readonly markets: Market[] = []
   /** Net P&L of its markets that have paid and left (Money): part of every outcome. */
@@ -26,10 +28,11 @@ export class MarketEvent {
   constructor(ticker: string, exclusive: boolean) {
     this.ticker = ticker
     this.exclusive = exclusive
+    this.face = Object.freeze({ ticker, exclusive })
   }
 }
 
-/** One market, read-only to strategies. */
+/** One market of a session. Strategies see its `face`. */
 export class Market {
   readonly ticker: string
   readonly event: MarketEvent
@@ -45,6 +48,9 @@ export class Market {
   grid: PriceGrid
   fee: FeeDetail
   readonly book: Book
+  /** What the feed knows of its book. On `prints` the book stays empty and counts as synced. */
+  readonly depth: Depth
+  readonly face: MarketFace
   /** False until the first snapshot and after any gap. */
   synced = false
   /** What a YES contract pays, Price units; −1 until determined. */
@@ -77,7 +83,10 @@ export class Market {
   /** [owner × 2 + side] */
   readonly wishes: (Wish | null)[] = []
   sampled = false
+  everSynced = false
   everTwoSided = false
+  /** A strategy was called with its two-sided book. */
+  everShown = false
   everUnsynced = false
   touchTime = -1
   touchBid = -2
@@ -85,7 +94,7 @@ export class Market {
   touchBidQuantity = -1
   touchAskQuantity = -1
 
-  constructor(slot: number, feed: number, detail: CatalogDetail, event: MarketEvent) {
+  constructor(slot: number, feed: number, detail: CatalogDetail, event: MarketEvent, depth: Depth) {
     this.slot = slot
     this.feed = feed
     this.ticker = detail.ticker
@@ -98,8 +107,18 @@ export class Market {
     this.grid = gridOf(detail.grid)
     this.fee = detail.fee
     this.book = new Book(this.grid)
+    this.depth = depth
+    this.synced = depth === 'prints'
+    this.face = new MarketFace(this)
   }
 
+  /** Where it stands: the middle of the book, its one side, or the last trade; −1 where nothing is known. */
+  get reference(): number {
+    const { book } = this
+    if (book.twoSided) return (book.bid + book.ask) / 2
+    if (book.hasBid) return book.bid
+    return book.hasAsk ? book.ask : this.lastTrade
+  }
   get tradable(): boolean {
     return this.status === 'active' && this.synced
   }
@@ -111,8 +130,13 @@ export class Markets {
   readonly #byTicker = new Map<string, Market>()
   readonly #events = new Map<string, MarketEvent>()
   readonly #free: number[] = []
+  readonly #depth: Depth
   #slots = 0
   seen = 0
+
+  constructor(depth: Depth) {
+    this.#depth = depth
+  }
 
   /** The market of a feed number; undefined before its catalog row, null after it left. */
   at(feed: number): Market | null | undefined {
@@ -142,7 +166,7 @@ export class Markets {
       event = new MarketEvent(detail.event, detail.exclusive === true)
       this.#events.set(detail.event, event)
     }
-    const market = new Market(this.#free.pop() ?? this.#slots++, feed, detail, event)
+    const market = new Market(this.#free.pop() ?? this.#slots++, feed, detail, event, this.#depth)
     event.markets.push(market)
     this.#byFeed[feed] = market
     this.#byTicker.set(market.ticker, market)

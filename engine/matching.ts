@@ -11,6 +11,8 @@
  * a tape (`depth` = null) every order is known: the practice population and the local exchange. With a tape the known
  * orders are ours: the backtest. Both: a driven exchange.
  *
+ * Where only trades are known (`prints`) there is nothing to walk: a taker waits for the next trades within its limit.
+ *
  * Owns queues, resting orders, what takers took from the displayed depth; hides the lists. Invariant: fills never exceed what a
  * trade, or the displayed depth minus what we took of it, had to give; `ahead` never grows and never exceeds the level.
  */
@@ -18,12 +20,14 @@ import { assert } from './assert.ts'
 import { Book } from './book.ts'
 import type { PriceGrid } from './grid.ts'
 import type { FillModelName } from './session.ts'
-import { ASK, BID, type Price, type Quantity, type SideCode } from './units.ts'
+import { ASK, BID, MINUTE, type Price, type Quantity, type SideCode } from './units.ts'
 
 export type TimeInForce = 'gtc' | 'ioc' | 'fok'
 /** api.md §4.6. `taker`: the incoming order stops at our own; `maker`: our own resting order is canceled and matching goes on. */
 export type SelfTradePrevention = 'taker' | 'maker'
 export type FillModel = FillModelName
+/** Where only trades are known a taker waits for them this long, then ends unfilled. */
+export const PRINTS_WAIT = 15 * MINUTE
 
 export type CancelReason = 'user' | 'ioc' | 'self-trade' | 'expired' | 'closed' | 'reactivated' | 'reduce-only' | 'grid' | 'session'
 export type PlaceRejection = 'post-only-cross' | 'fok-volume' | 'reduce-only-needs-ioc' | 'reduce-only-no-position' | 'off-grid' | 'size'
@@ -46,6 +50,8 @@ export class VenueOrder {
   /** Its place was cut by a snapshot: an estimate from then on. */
   uncertain = false
   resting = false
+  /** A taker that waits for trades, where no book is known. */
+  waiting = false
   /** Venue time at which it arrived, or came back to the end of a queue. */
   since = -Infinity
   next: VenueOrder | null = null
@@ -91,6 +97,9 @@ export class Matching {
   #tails: [(VenueOrder | null)[], (VenueOrder | null)[]] = [[], []]
   /** What our takers took of each displayed level, by side and index; allocated at the first take. */
   #taken: [Float64Array, Float64Array] | null = null
+  /** Takers that wait for trades (`prints` only), in the order of their arrival. */
+  readonly #waiting: VenueOrder[] = []
+  /** Resting and waiting orders. */
   count = 0
 
   constructor(grid: PriceGrid, depth: Book | null, model: FillModel, sink: MatchSink) {
@@ -119,6 +128,13 @@ export class Matching {
     if (order.postOnly && this.#crosses(order)) return 'post-only-cross'
     if (tif === 'fok' && this.#available(order) < order.remaining) return 'fok-volume'
     if (reducible >= 0 && reducible < order.remaining) order.remaining = reducible as Quantity
+    if (this.#model === 'prints' && tif !== 'gtc') {
+      order.waiting = true
+      order.resting = true
+      this.#waiting.push(order)
+      this.count++
+      return null
+    }
     const stopped = order.postOnly ? false : this.#take(order)
     if (order.remaining === 0) return null
     if (stopped) this.#sink.canceled(order, 'self-trade')
@@ -130,7 +146,8 @@ export class Matching {
   /** Takes a resting order off the book. False when it does not rest. */
   cancel(order: VenueOrder, reason: CancelReason): boolean {
     if (!order.resting) return false
-    this.#unlink(order)
+    if (order.waiting) this.#endWait(order)
+    else this.#unlink(order)
     this.#sink.canceled(order, reason)
     return true
   }
@@ -174,6 +191,7 @@ export class Matching {
 
   /** Every resting order of the market ends, best price first, front first. */
   cancelAll(reason: CancelReason): void {
+    for (let order = this.#waiting[0]; order !== undefined; order = this.#waiting[0]) this.cancel(order, reason)
     for (const side of [BID, ASK] as const) {
       for (let order = this.#front(side); order !== null; order = this.#front(side)) this.cancel(order, reason)
     }
@@ -186,14 +204,14 @@ export class Matching {
   execution(side: SideCode, price: number, quantity: number, time = Infinity): void {
     const index = this.grid.indexOf[price] ?? -1
     if (index < 0 || this.count === 0) return
-    let left = quantity
-    for (let order = this.#front(side); order !== null && left > 0; order = this.#front(side)) {
-      if ((side === BID ? order.index <= index : order.index >= index) || order.since >= time) break
-      const q = Math.min(left, order.remaining)
-      left -= q
-      this.#fillResting(order, q)
+    let left = this.#through(side, index, quantity, time)
+    if (this.#model === 'prints') {
+      // Whoever took, an order of ours that the price went through was better than what was met.
+      left = this.#through(side === BID ? ASK : BID, index, left, time)
+      this.#printed(side === BID ? ASK : BID, price, left, time)
+      return
     }
-    if (left === 0 || this.#model === 'strict') return
+    if (left === 0 || (this.#model !== 'queue' && this.#model !== 'touch')) return
     let order = this.#heads[side][index] ?? null
     let passed = 0
     while (order !== null && left > 0) {
@@ -210,6 +228,46 @@ export class Matching {
       order = following
     }
     if (passed > 0) for (let o = this.#heads[side][index] ?? null; o !== null; o = o.next) o.ahead = Math.max(0, o.ahead - passed)
+  }
+
+  /** Fills our orders of a side that are better than the trade's price. Returns what is left of it. */
+  #through(side: SideCode, index: number, quantity: number, time: number): number {
+    let left = quantity
+    for (let order = this.#front(side); order !== null && left > 0; order = this.#front(side)) {
+      if ((side === BID ? order.index <= index : order.index >= index) || order.since >= time) break
+      const q = Math.min(left, order.remaining)
+      left -= q
+      this.#fillResting(order, q)
+    }
+    return left
+  }
+
+  /**
+   * Takers of the trade's own side that were there before it share what it had, first come first served, each within its limit and at the trade's price. A trade of the other
+   * side shows what stood on ours, which says nothing of what we could have taken.
+   */
+  #printed(taker: SideCode, price: number, quantity: number, time: number): void {
+    let left = quantity
+    for (let k = 0; k < this.#waiting.length && left > 0; ) {
+      const order = this.#waiting[k] as VenueOrder
+      if (order.since >= time) break
+      if (order.side !== taker || (order.side === BID ? price > order.price : price < order.price)) {
+        k++
+        continue
+      }
+      const q = Math.min(left, order.remaining) as Quantity
+      left -= q
+      this.#count(order, q)
+      if (order.remaining === 0) this.#endWait(order)
+      else k++
+      this.#sink.fill(null, order, price as Price, q)
+    }
+  }
+  #endWait(order: VenueOrder): void {
+    this.#waiting.splice(this.#waiting.indexOf(order), 1)
+    order.waiting = false
+    order.resting = false
+    this.count--
   }
 
   /** The displayed quantity of a level fell to `quantity`: no place is behind more than that, and no more was taken. */
@@ -246,7 +304,7 @@ export class Matching {
    */
   crossed(): void {
     const depth = this.#depth
-    if (depth === null || this.#model === 'strict') return
+    if (depth === null || this.#model === 'strict' || this.#model === 'prints') return
     if (this.known.bestBid < depth.bestAsk && this.known.bestAsk > depth.bestBid) return
     for (const side of [BID, ASK] as const) {
       const other = side === BID ? ASK : BID
@@ -272,7 +330,7 @@ export class Matching {
     this.#heads = [[], []]
     this.#tails = [[], []]
     this.#taken = null
-    this.count = 0
+    this.count = this.#waiting.length
     for (const order of orders) {
       order.resting = false
       order.next = null

@@ -5,16 +5,26 @@
  * decrease).
  */
 import { assert } from './assert.ts'
-import { JournalKind, type Journal } from './journal.ts'
+import { BasketRun, type BasketLeg } from './basket.ts'
+import { Entries } from './entries.ts'
+import type { Journal } from './journal.ts'
 import type { Market } from './market.ts'
 import { nextState, Order, type Answer, type Command, type OrderEvent } from './order.ts'
 import type { Portfolio } from './portfolio.ts'
-import type { Approved, Intent, Refusal, Risk, RiskState } from './risk.ts'
+import { amendNotional, type Approved, type Intent, type Refusal, type Risk, type RiskState } from './risk.ts'
 import { BID, PRICE_ONE, SECOND, type Price, type Quantity, type SideCode, type Timestamp } from './units.ts'
 import type { TokenBucket } from './token-bucket.ts'
 import type { Venue } from './venue.ts'
 import { Wish } from './wish.ts'
 import type { Words } from './words.ts'
+
+/** What became of one strategy's wishes. */
+export type Tally = {
+  signals: number
+  orders: number
+  readonly refusals: Record<string, number>
+  readonly rejections: Record<string, number>
+}
 
 const COST_ORDER = 10
 const COST_CANCEL = 2
@@ -33,15 +43,15 @@ export class OrderManager {
   readonly #risk: Risk
   readonly #portfolio: Portfolio
   readonly #state: RiskState
-  readonly #journal: Journal
+  readonly #entries: Entries
   readonly #bucket: TokenBucket
   readonly #host: ManagerHost
   readonly #words: Words
   #orders = 0
-  signals = 0
+  #baskets = 0
   fills = 0
-  readonly refusals: Record<string, number> = {}
-  readonly rejections: Record<string, number> = {}
+  /** [owner] */
+  readonly tallies: Tally[]
 
   constructor(
     venue: Venue,
@@ -52,15 +62,17 @@ export class OrderManager {
     bucket: TokenBucket,
     host: ManagerHost,
     words: Words,
+    owners: number,
   ) {
     this.#venue = venue
     this.#risk = risk
     this.#portfolio = portfolio
     this.#state = state
-    this.#journal = journal
+    this.#entries = new Entries(journal, words, state)
     this.#bucket = bucket
     this.#host = host
     this.#words = words
+    this.tallies = Array.from({ length: owners }, () => ({ signals: 0, orders: 0, refusals: {}, rejections: {} }))
   }
 
   /** Orders sent so far. */
@@ -129,6 +141,58 @@ export class OrderManager {
     wish.active = false
   }
 
+  /** Wants `quantity` of every leg now, or nothing: approved as one, at the worst that a part of it could come to. */
+  basket(
+    owner: number,
+    legs: readonly BasketLeg[],
+    quantity: Quantity,
+    missing: BasketRun['missing'],
+    costMax: number,
+    why: string,
+    value: number,
+  ): void {
+    const wishes = legs.map((leg) => this.#wish(leg.market, owner, leg.side, true))
+    if (wishes.some((wish) => wish.order !== null)) return
+    const run = new BasketRun(this.#baskets + 1, owner, legs, missing, costMax, why, value)
+    const said = wishes.every((wish, k) => wish.refusal !== null && wish.price === legs[k]?.limit && wish.quantity === quantity)
+    wishes.forEach((wish, k) => {
+      if (!said) this.#state_(wish, (legs[k] as BasketLeg).limit, quantity, why, value, run)
+      wish.left = quantity
+      wish.value = value
+    })
+    // Each leg counts as sent while the next one is judged; a refusal takes all of that back.
+    const orders: Order[] = []
+    const untouched = legs.map((leg) => leg.market.holding === null)
+    let refusal: Refusal | null = null
+    for (let k = 0; k < wishes.length && refusal === null; k++) {
+      const { market, side, limit } = legs[k] as BasketLeg
+      const verdict = this.#risk.approve({ market, owner, side, price: limit, quantity, replaces: null }, k)
+      if (typeof verdict === 'string') refusal = verdict
+      else {
+        const order = this.#create(wishes[k] as Wish, verdict, this.#orders + k)
+        order.basket = run
+        orders.push(order)
+        this.#count_(order)
+      }
+    }
+    const at = wishes[Math.min(orders.length, wishes.length - 1)] as Wish
+    if (refusal === null && !this.#bucket.spend(this.#state.now, COST_ORDER * orders.length)) refusal = 'write-tokens'
+    if (refusal === null) {
+      this.#baskets++
+      run.open = orders.length
+      for (const order of orders) this.#launch(order)
+    } else {
+      orders.forEach((order, k) => {
+        this.#portfolio.expose(order, order.price, 0)
+        this.#state.ordersOpen--
+        if (untouched[k] === true) order.market.holding = null
+      })
+      this.#refuse(at, refusal)
+      for (const wish of wishes) wish.refusal = refusal
+    }
+    for (const wish of wishes) wish.active = false
+  }
+
   /** Ends a quote. */
   pull(market: Market, owner: number, side: SideCode): void {
     const wish = market.wishes[slotOf(owner, side, false)]
@@ -154,7 +218,7 @@ export class OrderManager {
     switch (answer.type) {
       case 'accepted':
         this.#step(order, 'accepted')
-        this.#note(order, this.#words.accepted, answer.remaining, answer.timeVenue)
+        this.#entries.answer(order, this.#words.accepted, answer.remaining, answer.timeVenue)
         break
       case 'amended':
         this.#step(order, 'accepted')
@@ -164,7 +228,7 @@ export class OrderManager {
         order.priceNext = null
         order.quantityNext = null
         this.#portfolio.expose(order, order.price, order.over ? 0 : order.remaining)
-        this.#note(order, this.#words.amended, answer.remaining, answer.timeVenue)
+        this.#entries.answer(order, this.#words.amended, answer.remaining, answer.timeVenue)
         break
       case 'decreased':
         this.#step(order, 'accepted')
@@ -172,10 +236,10 @@ export class OrderManager {
         order.priceNext = null
         order.quantityNext = null
         this.#portfolio.expose(order, order.price, order.over ? 0 : order.remaining)
-        this.#note(order, this.#words.decreased, answer.remaining, answer.timeVenue)
+        this.#entries.answer(order, this.#words.decreased, answer.remaining, answer.timeVenue)
         break
       case 'amend-rejected': {
-        this.#count(this.rejections, answer.reason)
+        this.#count(this.#tally(order.owner).rejections, answer.reason)
         const refused = order.priceNext ?? order.price
         order.priceNext = null
         order.quantityNext = null
@@ -183,25 +247,25 @@ export class OrderManager {
         this.#step(order, order.filled >= order.quantity && !order.over ? 'fill-last' : 'rejected')
         if (!order.over) this.#portfolio.expose(order, order.price, order.remaining)
         else if (wish.order === order) this.#over(order)
-        this.#note(order, this.#words.rejected(answer.reason), order.remaining, answer.timeVenue)
+        this.#entries.answer(order, this.#words.rejected(answer.reason), order.remaining, answer.timeVenue)
         // The quote it should have become is not to be had; but by now the wish may be another, or have another order.
         if ((wish.order === order || wish.order === null) && wish.price === refused) wish.active = false
         break
       }
       case 'rejected':
-        this.#count(this.rejections, answer.reason)
+        this.#count(this.#tally(order.owner).rejections, answer.reason)
         this.#step(order, 'rejected')
-        this.#note(order, this.#words.rejected(answer.reason), order.remaining, answer.timeVenue)
+        this.#entries.answer(order, this.#words.rejected(answer.reason), order.remaining, answer.timeVenue)
         if (wish.price === order.price) wish.active = false
         this.#over(order)
         break
       case 'cancel-rejected':
         this.#step(order, 'cancel-rejected')
-        this.#note(order, this.#words.cancelRejected, order.remaining, answer.timeVenue)
+        this.#entries.answer(order, this.#words.cancelRejected, order.remaining, answer.timeVenue)
         break
       case 'canceled': {
         this.#step(order, 'canceled')
-        this.#note(order, this.#words.canceled(answer.reason), order.remaining, answer.timeVenue)
+        this.#entries.answer(order, this.#words.canceled(answer.reason), order.remaining, answer.timeVenue)
         // Only our own cancel leaves the wish as it is: it may want another order by now.
         if (answer.reason !== 'user' && wish.order === order && wish.price === order.price) wish.active = false
         this.#over(order)
@@ -224,22 +288,9 @@ export class OrderManager {
     assert(order.filled <= total, 'an order is never filled beyond its quantity')
     this.#step(order, order.filled === total ? 'fill-last' : 'fill')
     this.fills++
+    order.basket?.filled(order, quantity)
     this.#portfolio.fill(order.market, order.owner, order.side, answer.price, quantity, answer.fee)
-    this.#journal.push(
-      this.#state.now,
-      JournalKind.FILL,
-      this.#words.market(order.market),
-      this.#words.owner(order.owner),
-      order.id,
-      order.side,
-      answer.price,
-      quantity,
-      answer.maker ? this.#words.maker : this.#words.taker,
-      order.why,
-      order.value,
-      answer.fee,
-      answer.timeVenue,
-    )
+    this.#entries.fill(order, answer)
     const wish = order.wish
     wish.left = Math.max(0, wish.left - quantity)
     if (wish.left === 0) wish.active = false
@@ -250,18 +301,45 @@ export class OrderManager {
     this.#host.filled(order, answer)
   }
 
-  /** The worse of old and new while an amend is on its way: the larger quantity, the larger cost, as risk approved it. */
+  /** The worst of old and new while an amend is on its way, as risk approved it. */
   #expose(order: Order): void {
     const { price, priceNext, quantity, quantityNext, filled, side } = order
-    const cost = (p: number, q: number): number => (side === BID ? p : PRICE_ONE - p) * Math.max(0, q - filled)
-    const next = quantityNext ?? quantity
-    this.#portfolio.expose(order, price, Math.max(quantity, next) - filled, Math.max(cost(price, quantity), cost(priceNext ?? price, next)))
+    const old = Math.max(0, quantity - filled)
+    const cost = (p: number): number => (side === BID ? p : PRICE_ONE - p)
+    const next = quantityNext === null ? old : Math.max(0, quantityNext - filled)
+    this.#portfolio.expose(order, price, Math.max(old, next), amendNotional(cost(priceNext ?? price), next, cost(price) * old, old))
   }
 
   #over(order: Order): void {
     if (order.wish.order === order) order.wish.order = null
     this.#portfolio.expose(order, order.price, 0)
+    if (order.left) return
+    order.left = true
     this.#state.ordersOpen--
+    const { basket } = order
+    if (basket === null) return
+    basket.open--
+    while (basket.open === 0 && basket.stage !== 'over') this.#nextStage(basket)
+  }
+
+  /** Every order of the basket's stage is over: what its strategy declared for missing legs follows. */
+  #nextStage(basket: BasketRun): void {
+    const wanted = basket.next(this.#risk.limits.collar)
+    this.#entries.basket(basket)
+    for (const { leg, side, price, quantity } of wanted) {
+      const wish = this.#wish(leg.market, basket.owner, side, true)
+      // The strategy is trading this side itself just now: its own order stands, ours is left out.
+      if (wish.order !== null) continue
+      this.#state_(wish, price, quantity, basket.why, basket.value, basket)
+      const verdict = this.#risk.approve({ market: leg.market, owner: basket.owner, side, price, quantity, replaces: null })
+      if (typeof verdict === 'string') this.#refuse(wish, verdict)
+      else if (!this.#bucket.spend(this.#state.now, COST_ORDER)) this.#refuse(wish, 'write-tokens')
+      else {
+        basket.open++
+        this.#submit(wish, verdict, basket)
+      }
+      wish.active = false
+    }
   }
 
   #step(order: Order, event: OrderEvent): void {
@@ -282,50 +360,22 @@ export class OrderManager {
     return wish
   }
 
-  #state_(wish: Wish, price: Price, quantity: Quantity, why: string, value: number): void {
+  #state_(wish: Wish, price: Price, quantity: Quantity, why: string, value: number, basket: BasketRun | null = null): void {
     wish.active = true
     wish.price = price
     wish.quantity = quantity
     wish.left = quantity
     wish.why = this.#words.of(why)
     wish.value = value
-    this.signals++
-    this.#journal.push(
-      this.#state.now,
-      JournalKind.SIGNAL,
-      this.#words.market(wish.market),
-      this.#words.owner(wish.owner),
-      -1,
-      wish.side,
-      price,
-      quantity,
-      wish.take ? this.#words.take : this.#words.quote,
-      wish.why,
-      value,
-      0,
-      0,
-    )
+    this.#tally(wish.owner).signals++
+    this.#entries.signal(wish, basket)
   }
 
   #end(wish: Wish): void {
     wish.active = false
     wish.left = 0
-    this.signals++
-    this.#journal.push(
-      this.#state.now,
-      JournalKind.SIGNAL,
-      this.#words.market(wish.market),
-      this.#words.owner(wish.owner),
-      -1,
-      wish.side,
-      wish.price,
-      0,
-      this.#words.pull,
-      -1,
-      0,
-      0,
-      0,
-    )
+    this.#tally(wish.owner).signals++
+    this.#entries.pull(wish)
     this.#reconcile(wish)
   }
 
@@ -376,28 +426,36 @@ export class OrderManager {
     else this.#amend(wish, order, verdict)
   }
 
-  #submit(wish: Wish, approved: Approved<Intent>): void {
-    const { market } = approved
+  #submit(wish: Wish, approved: Approved<Intent>, basket: BasketRun | null = null): void {
+    const order = this.#create(wish, approved, this.#orders)
+    order.basket = basket
+    this.#count_(order)
+    this.#launch(order)
+  }
+
+  #create(wish: Wish, approved: Approved<Intent>, id: number): Order {
+    const { market, owner, side, price, quantity } = approved
     const expires = wish.take ? null : ((Math.ceil((this.#state.now + this.#risk.limits.orderAgeMax) / SECOND) * SECOND) as Timestamp)
-    const order = new Order(
-      this.#orders++,
-      market,
-      approved.owner,
-      approved.side,
-      approved.price,
-      approved.quantity,
-      wish.take ? 'ioc' : 'gtc',
-      !wish.take,
-      expires,
-      wish,
-    )
+    const order = new Order(id, market, owner, side, price, quantity, wish.take ? 'ioc' : 'gtc', !wish.take, expires, wish)
     order.why = wish.why
     order.value = wish.value
+    return order
+  }
+
+  /** From here on every limit counts it. */
+  #count_(order: Order): void {
+    this.#state.ordersOpen++
+    this.#portfolio.expose(order, order.price, order.quantity)
+  }
+
+  #launch(order: Order): void {
+    const { wish, market } = order
+    assert(order.id === this.#orders, 'orders are numbered as they are sent')
+    this.#orders++
+    this.#tally(order.owner).orders++
     wish.order = order
     wish.refusal = null
     this.#risk.sent()
-    this.#state.ordersOpen++
-    this.#portfolio.expose(order, order.price, order.quantity)
     this.#portfolio.holdingOf(market).orders++
     this.#host.traded(market)
     this.#command(wish.take ? this.#words.submitIoc : this.#words.submitGtc, {
@@ -436,46 +494,17 @@ export class OrderManager {
   }
 
   #command(what: number, command: Command): void {
-    const { order } = command
     const arrival = this.#venue.send(command)
-    this.#journal.push(
-      this.#state.now,
-      JournalKind.COMMAND,
-      this.#words.market(order.market),
-      this.#words.owner(order.owner),
-      order.id,
-      order.side,
-      command.price,
-      command.quantity,
-      what,
-      order.why,
-      order.value,
-      arrival,
-      0,
-    )
+    this.#entries.command(what, command, arrival)
   }
 
   #refuse(wish: Wish, reason: Refusal): void {
-    this.#count(this.refusals, reason)
+    this.#count(this.#tally(wish.owner).refusals, reason)
     wish.refusedTimes++
     if (wish.refusal !== reason || wish.refusedPrice !== wish.price) {
       wish.refusal = reason
       wish.refusedPrice = wish.price
-      this.#journal.push(
-        this.#state.now,
-        JournalKind.REFUSAL,
-        this.#words.market(wish.market),
-        this.#words.owner(wish.owner),
-        -1,
-        wish.side,
-        wish.price,
-        wish.quantity,
-        this.#words.of(reason),
-        wish.why,
-        wish.value,
-        wish.refusedTimes,
-        0,
-      )
+      this.#entries.refusal(wish, reason, wish.refusedTimes)
       wish.refusedTimes = 0
     }
     if (wish.take) return
@@ -489,24 +518,11 @@ export class OrderManager {
     this.#host.retryAt(until, wish)
   }
 
-  #note(order: Order, what: number, remaining: number, timeVenue: number): void {
-    this.#journal.push(
-      this.#state.now,
-      JournalKind.ANSWER,
-      this.#words.market(order.market),
-      this.#words.owner(order.owner),
-      order.id,
-      order.side,
-      order.price,
-      remaining,
-      what,
-      -1,
-      0,
-      timeVenue,
-      0,
-    )
+  #tally(owner: number): Tally {
+    const tally = this.tallies[owner]
+    assert(tally !== undefined, 'a wish belongs to a strategy of the session')
+    return tally
   }
-
   #count(counts: Record<string, number>, reason: string): void {
     counts[reason] = (counts[reason] ?? 0) + 1
   }

@@ -3,6 +3,7 @@
  * events and the Order object that the order manager keeps; hides nothing. Invariant: a state changes through `nextState` only.
  */
 import { AssertionError } from './assert.ts'
+import type { BasketRun } from './basket.ts'
 import type { Market } from './market.ts'
 import type { SelfTradePrevention, TimeInForce } from './matching.ts'
 import type { Wish } from './wish.ts'
@@ -102,6 +103,10 @@ export class Order {
   quantityNext: Quantity | null = null
   why = -1
   value = 0
+  /** The basket that it is part of. */
+  basket: BasketRun | null = null
+  /** It left the count of open orders: once, whatever news comes later. */
+  left = false
   // Its contribution to the limits of its market, kept by the portfolio.
   riskQuantity = 0
   riskNotional = 0

@@ -15,6 +15,9 @@ import type { Market, MarketEvent } from './market.ts'
 import type { Order } from './order.ts'
 import { BID, PRICE_ONE, type Money, type Position, type SideCode } from './units.ts'
 
+/** What stood behind the value of an open position. */
+export type MarkBasis = 'none' | 'settlement' | 'touch' | 'last touch before the close' | 'last trade' | 'no quote: worst case'
+
 /** What we hold and have working in one market. Money in millionths of a dollar. */
 export class Holding {
   position = 0 as Position
@@ -36,7 +39,7 @@ export class Holding {
   /** Value of the position at liquidation and (twice) at the mid, collateral of a short included. */
   liquidation = 0
   middle = 0
-  markBasis: 'none' | 'settlement' | 'touch' | 'last touch before the close' | 'no quote: worst case' = 'none'
+  markBasis: MarkBasis = 'none'
   paidOut = 0
   /** Best indices under which the position was last marked whole at the touch; −1: walk again. */
   markBid = -1
@@ -46,8 +49,13 @@ export class Holding {
   readonly positions: number[] = []
 }
 
+/** What one strategy did, over all markets. Money and Quantity. */
+export type Ledger = { cashFlow: number; fees: number; fills: number; traded: number }
+
 export class Portfolio {
   readonly start: Money
+  /** [owner] */
+  readonly ledgers: Ledger[]
   cash: number
   /** One dollar for every contract short. */
   locked = 0
@@ -64,8 +72,9 @@ export class Portfolio {
   low: number
   high: number
 
-  constructor(cash: Money) {
+  constructor(cash: Money, owners = 1) {
     this.start = cash
+    this.ledgers = Array.from({ length: owners }, () => ({ cashFlow: 0, fees: 0, fills: 0, traded: 0 }))
     this.cash = cash
     this.equityPeak = cash
     this.low = cash
@@ -128,6 +137,12 @@ export class Portfolio {
     h.fees += fee
     h.traded += quantity
     h.fills++
+    const ledger = this.ledgers[owner]
+    assert(ledger !== undefined, 'a fill belongs to a strategy of the session')
+    ledger.cashFlow += flow
+    ledger.fees += fee
+    ledger.fills++
+    ledger.traded += quantity
     this.fees += fee
     this.locked += lockedAfter - lockedBefore
     this.cash += flow - fee - (lockedAfter - lockedBefore)
@@ -149,7 +164,11 @@ export class Portfolio {
     h.cashFlow += h.position * market.settlementValue
     h.paidOut += paid
     h.position = 0 as Position
-    h.positions.fill(0)
+    for (let owner = 0; owner < h.positions.length; owner++) {
+      const ledger = this.ledgers[owner]
+      if (ledger !== undefined) ledger.cashFlow += (h.positions[owner] ?? 0) * market.settlementValue
+      h.positions[owner] = 0
+    }
     this.mark(market)
     h.markBasis = 'settlement'
     this.#refresh(market, h)
@@ -178,6 +197,11 @@ export class Portfolio {
       liquidation = position * market.settlementValue + (position < 0 ? -position * PRICE_ONE : 0)
       middle = liquidation
       h.markBasis = 'settlement'
+    } else if (market.depth === 'prints') {
+      // No book is known: the last trade is all there is.
+      h.markBasis = 'last trade'
+      liquidation = position > 0 ? position * market.lastTrade : -position * (PRICE_ONE - market.lastTrade)
+      middle = liquidation
     } else if (market.status !== 'active' && market.status !== 'inactive') {
       // Closed and not determined: the book is wiped, so what stood before the close is the last that is known.
       h.markBasis = 'last touch before the close'

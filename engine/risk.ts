@@ -32,6 +32,7 @@ export const REFUSALS = [
   'halted',
   'paused',
   'reduce-only',
+  'market-unlisted',
   'market-closed',
   'market-paused',
   'unsynced',
@@ -93,9 +94,9 @@ export class Risk {
     this.#sent = new Float64Array(Math.max(1, limits.ordersPerSecondMax)).fill(-Infinity)
   }
 
-  /** Approves, or names the first rule that says no. */
-  approve(intent: Intent): Approved<Intent> | Refusal {
-    return this.#refusal(intent) ?? (intent as Approved<Intent>)
+  /** Approves, or names the first rule that says no. `ahead`: orders of the same basket that will be sent first, in the same instant. */
+  approve(intent: Intent, ahead = 0): Approved<Intent> | Refusal {
+    return this.#refusal(intent, ahead) ?? (intent as Approved<Intent>)
   }
 
   /** Counts an order or amend that was sent. */
@@ -105,10 +106,13 @@ export class Risk {
   }
   /** When the order rate allows the next one. */
   get rateFreeAt(): number {
-    return (this.#sent[this.#next] as number) + SECOND
+    return this.#freeAt(0)
+  }
+  #freeAt(ahead: number): number {
+    return (this.#sent[(this.#next + ahead) % this.#sent.length] as number) + SECOND
   }
 
-  #refusal(intent: Intent): Refusal | null {
+  #refusal(intent: Intent, ahead: number): Refusal | null {
     const { market, side, price, quantity, replaces } = intent
     const { limits } = this
     const state = this.#state
@@ -130,10 +134,12 @@ export class Risk {
       const closing = side === BID ? -h.position - h.bidQuantity : h.position - h.askQuantity
       if (quantity > closing) return 'reduce-only'
     }
+    if (market.status === 'unlisted') return 'market-unlisted'
     if (market.status === 'inactive' || market.status === 'initialized') return 'market-paused'
     if (market.status !== 'active') return 'market-closed'
     if (!market.synced || market.fluxSince >= 0) return 'unsynced'
-    if (state.now - state.lastRow > limits.silenceMax) return 'feed-silent'
+    // Between two trades silence is what a trades-only feed says.
+    if (market.depth !== 'prints' && state.now - state.lastRow > limits.silenceMax) return 'feed-silent'
     if ((market.grid.indexOf[price] ?? -1) < 0) return 'off-grid'
     const collar = this.#collar(market, side, price)
     if (collar !== null) return collar
@@ -142,9 +148,9 @@ export class Risk {
     const oldQuantity = replaces === null ? 0 : replaces.riskQuantity
     const oldNotional = replaces === null ? 0 : replaces.riskNotional
     const oldFee = replaces === null ? 0 : replaces.riskFee
-    // While an amend is on its way both old and new may be true: the worse of both counts.
+    // While an amend is on its way both old and new may be true, one after the other: the worst of them counts.
     const worstQuantity = Math.max(quantity, oldQuantity)
-    const worstNotional = Math.max((side === BID ? price : PRICE_ONE - price) * quantity, oldNotional)
+    const worstNotional = amendNotional(side === BID ? price : PRICE_ONE - price, quantity, oldNotional, oldQuantity)
     const fee = feeBound(market.fee, price, worstQuantity, market.venueTime)
     const bidQuantity = h.bidQuantity + (side === BID ? worstQuantity - oldQuantity : 0)
     const askQuantity = h.askQuantity + (side === BID ? 0 : worstQuantity - oldQuantity)
@@ -170,21 +176,24 @@ export class Risk {
     const needed = cashNeeded(h.position, bidQuantity, bidNotional, askQuantity, askNotional) + h.feeOpen + fee - oldFee - h.reserved
     if (needed > 0 && needed > this.#portfolio.available) return 'cash'
     if (replaces === null && state.ordersOpen >= limits.ordersOpenMax) return 'open-orders'
-    if (state.now < this.rateFreeAt) return 'order-rate'
+    if (ahead >= this.#sent.length || state.now < this.#freeAt(ahead)) return 'order-rate'
     return null
   }
 
   /** No more than the collar beyond the mid on the aggressive side (one-sided book: beyond its best; no book: the last trade). */
   #collar(market: Market, side: SideCode, price: number): Refusal | null {
-    const book = market.book
-    let reference: number
-    if (book.twoSided) reference = (book.bid + book.ask) / 2
-    else if (book.hasBid) reference = book.bid
-    else if (book.hasAsk) reference = book.ask
-    else if (market.lastTrade >= 0) reference = market.lastTrade
-    else return 'no-reference'
-    return (side === BID ? price - reference : reference - price) > this.limits.collar ? 'price-collar' : null
+    const at = market.reference
+    if (at < 0) return 'no-reference'
+    return (side === BID ? price - at : at - price) > this.limits.collar ? 'price-collar' : null
   }
+}
+
+/**
+ * The most that an order may still cost while it is amended from what is left of it (`oldNotional` for `oldQuantity`) to `quantity` at `cost` each: all of the new, or all of the old before the amend
+ * arrives and then what the new adds.
+ */
+export function amendNotional(cost: number, quantity: number, oldNotional: number, oldQuantity: number): number {
+  return Math.max(cost * quantity, oldNotional + cost * Math.max(0, quantity - oldQuantity))
 }
 
 /** Would it meet an order of ours, of any strategy, at its old or its new price? */

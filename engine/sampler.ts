@@ -50,7 +50,10 @@ export class Sampler {
     const { market } = markout
     const { book } = market
     const settled = market.settlementValue >= 0
-    const mid2 = settled ? 2 * market.settlementValue : market.synced && book.twoSided && !book.crossed ? book.bid + book.ask : -1
+    let mid2 = -1
+    if (settled) mid2 = 2 * market.settlementValue
+    else if (market.depth === 'prints') mid2 = market.lastTrade < 0 ? -1 : 2 * market.lastTrade
+    else if (market.synced && book.twoSided && !book.crossed) mid2 = book.bid + book.ask
     this.#samples.markout(markout.fill, MARKOUT_HORIZONS[markout.horizon] as number, mid2, settled ? 1 : 0)
     markout.horizon++
     const next = MARKOUT_HORIZONS[markout.horizon]
@@ -80,8 +83,9 @@ export class Sampler {
 
   #touch(market: Market, now: number): void {
     const { book } = market
-    const bid = book.hasBid ? book.bid : -1
-    const ask = book.hasAsk ? book.ask : -1
+    const prints = market.depth === 'prints'
+    const bid = prints ? market.lastTrade : book.hasBid ? book.bid : -1
+    const ask = prints ? market.lastTrade : book.hasAsk ? book.ask : -1
     const bidQuantity = book.bidQuantity
     const askQuantity = book.askQuantity
     if (

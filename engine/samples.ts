@@ -7,7 +7,7 @@
 import type { Strings } from './journal.ts'
 import { MILLISECOND, MINUTE, SECOND, HOUR, type Duration } from './units.ts'
 
-/** Best prices and sizes of a market; a side without a price has price −1 and quantity 0. `market` indexes the journal's strings. */
+/** Best prices and sizes of a market; a side without a price has price −1 and quantity 0. Where only trades are known both prices are the last trade's and both quantities 0. `market` indexes the journal's strings. */
 export type TouchTable = {
   length: number
   readonly time: Float64Array
@@ -38,7 +38,7 @@ export type EquityTable = {
   readonly exposure: Float64Array
 }
 
-/** `fill` counts FILL rows of the journal from 0; `mid2` is bid + ask at the horizon in Price units (2 × mid), −1 when not two-sided; `settled` 1: the settlement value stands in for the mid. */
+/** `fill` counts FILL rows of the journal from 0; `mid2` is bid + ask at the horizon in Price units (2 × mid), −1 when not two-sided (where only trades are known: twice the last trade's price); `settled` 1: the settlement value stands in for the mid. */
 export type MarkoutTable = {
   length: number
   readonly fill: Float64Array

@@ -4,6 +4,7 @@
  */
 import type { JournalTable } from './journal.ts'
 import type { Depth } from './message.ts'
+import type { MarkBasis } from './portfolio.ts'
 import type { EquityTable, MarkoutTable, TouchTable } from './samples.ts'
 
 export type FillModelName = 'strict' | 'queue' | 'touch' | 'quotes' | 'prints'
@@ -49,7 +50,12 @@ export type TapeFacts = {
   /** Share of recorded market time in which the book was synced, 0 … 1; `null` when unknown. */
   readonly coverage: number | null
   readonly labels: 'paired with prints' | 'inferred' | 'mixed' | 'true' | 'none'
+  /** What a reader must know of how it was made, one sentence each. */
+  readonly remarks: readonly string[]
 }
+
+/** A strategy that came from a file: its base name, and SHA-256 over all that it was made of. Never where it lay. */
+export type StrategySource = { readonly file: string; readonly sha256: string }
 
 export type SessionHeader = {
   readonly schema: 'tapeline.session/1'
@@ -57,7 +63,12 @@ export type SessionHeader = {
   readonly version: string
   readonly node: string
   readonly tape: TapeFacts
-  readonly strategies: readonly { readonly name: string; readonly parameters: Readonly<Record<string, number | string | boolean>> }[]
+  readonly strategies: readonly {
+    readonly name: string
+    readonly parameters: Readonly<Record<string, number | string | boolean>>
+    /** Absent: built in. */
+    readonly source?: StrategySource
+  }[]
   readonly cash: number
   readonly limits: Limits
   readonly fills: FillModelName
@@ -97,9 +108,27 @@ export type MarketEnd = {
   /** Value of the open position at liquidation and at the mid, Money: of a NO the negative of what buying the YES back costs, without the collateral that comes free. */
   readonly liquidationValue: number
   readonly midValue: number
-  readonly markBasis: 'none' | 'settlement' | 'touch' | 'last touch before the close' | 'no quote: worst case'
+  readonly markBasis: MarkBasis
+  /** Where it stands at the end, Price units of YES: its value once determined, else the mid, the one side or the last trade; `null` where nothing is known. Splits a position that is flat in sum between strategies. */
+  readonly markPrice: number | null
   readonly fees: number
   /** Net of fees, positions marked at liquidation. */
+  readonly pnl: number
+}
+
+/** One strategy at the end of a session: its own ledger. Money in millionths of a dollar; the `pnl` of all strategies add up to the session's. */
+export type OwnerEnd = {
+  readonly name: string
+  readonly signals: number
+  readonly orders: number
+  readonly refusals: Readonly<Record<string, number>>
+  readonly rejections: Readonly<Record<string, number>>
+  readonly fills: number
+  /** Contracts filled, Quantity. */
+  readonly filled: number
+  readonly fees: number
+  /** Its share of the value of positions that are still open, at liquidation (`sharesOf`). */
+  readonly openValue: number
   readonly pnl: number
 }
 
@@ -111,7 +140,10 @@ export type SessionEnd = {
   readonly firstTime: number | null
   readonly lastTime: number | null
   readonly marketsSeen: number
+  /** Of them: whose book was whole at some time, two-sided at some time, and shown to a strategy while two-sided. */
+  readonly marketsSynced: number
   readonly marketsTwoSided: number
+  readonly marketsShown: number
   readonly marketsUnsyncedEver: number
   readonly inFlux: number
   readonly cash: number
@@ -128,6 +160,8 @@ export type SessionEnd = {
   readonly fills: number
   readonly refusals: Readonly<Record<string, number>>
   readonly rejections: Readonly<Record<string, number>>
+  /** By strategy, in the order of the header. */
+  readonly owners: readonly OwnerEnd[]
   /** Markets with an order, by ticker. */
   readonly markets: readonly MarketEnd[]
 }

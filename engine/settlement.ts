@@ -1,7 +1,11 @@
-/** Settlement: what a market came to in the end. Owns the end mark of one market; hides nothing. Invariant: a market's profit is exact. */
+/**
+ * Settlement: what a market came to in the end. Owns the end marks of markets and strategies; hides nothing. Invariant: a market's profit is exact, and what strategies share adds up to
+ * the whole.
+ */
 import type { Market } from './market.ts'
+import type { Tally } from './order-manager.ts'
 import type { Portfolio } from './portfolio.ts'
-import type { MarketEnd } from './session.ts'
+import type { MarketEnd, OwnerEnd } from './session.ts'
 import { assert } from './assert.ts'
 import { PRICE_ONE } from './units.ts'
 
@@ -27,7 +31,63 @@ export function marketEnd(market: Market, portfolio: Portfolio): MarketEnd {
     liquidationValue: h.liquidation - locked,
     midValue: h.middle - locked,
     markBasis: h.markBasis,
+    markPrice: market.settlementValue >= 0 ? market.settlementValue : market.reference < 0 ? null : market.reference,
     fees: h.fees,
     pnl: portfolio.profit(market),
   }
+}
+
+/**
+ * The value of a market's open position by the strategies that hold it, in Money: by contracts where the sum is not flat; at the mark where it is. Whole numbers that add up to `value`: the
+ * last holder takes what rounding leaves.
+ */
+export function sharesOf(value: number, markPrice: number | null, positions: readonly number[]): number[] {
+  const total = positions.reduce((a, p) => a + p, 0)
+  const last = positions.findLastIndex((p) => p !== 0)
+  let given = 0
+  return positions.map((position, k) => {
+    if (position === 0) return 0
+    const share = k === last ? value - given : Math.trunc(total === 0 ? (markPrice ?? 0) * position : (value / total) * position)
+    given += share
+    return share
+  })
+}
+
+/** The end marks of all strategies. `open`: markets that still hold a position. */
+export function ownerEnds(names: readonly string[], portfolio: Portfolio, tallies: readonly Tally[], open: readonly Market[]): OwnerEnd[] {
+  const values = names.map(() => 0)
+  for (const market of open) {
+    const h = market.holding
+    if (h === null) continue
+    const end = marketEnd(market, portfolio)
+    const positions = names.map((_, owner) => h.positions[owner] ?? 0)
+    sharesOf(end.liquidationValue, end.markPrice, positions).forEach((share, owner) => {
+      values[owner] = (values[owner] as number) + share
+    })
+  }
+  return names.map((name, owner) => {
+    const ledger = portfolio.ledgers[owner]
+    const tally = tallies[owner]
+    assert(ledger !== undefined && tally !== undefined, 'every strategy has its ledger')
+    const openValue = values[owner] as number
+    return {
+      name,
+      signals: tally.signals,
+      orders: tally.orders,
+      refusals: summed([tally.refusals]),
+      rejections: summed([tally.rejections]),
+      fills: ledger.fills,
+      filled: ledger.traded,
+      fees: ledger.fees,
+      openValue,
+      pnl: ledger.cashFlow - ledger.fees + openValue,
+    }
+  })
+}
+
+/** Counts by reason added up, in the order of the reasons. */
+export function summed(counts: readonly Readonly<Record<string, number>>[]): Record<string, number> {
+  const out: Record<string, number> = {}
+  for (const key of [...new Set(counts.flatMap((c) => Object.keys(c)))].sort()) out[key] = counts.reduce((a, c) => a + (c[key] ?? 0), 0)
+  return out
 }

@@ -120,6 +120,8 @@ export interface Desk {
   quote(market: MarketView, quote: Quote): void
   /** Wants to trade now, up to a limit (immediate-or-cancel). Repeats while one is in flight are ignored. */
   take(market: MarketView, take: Take): void
+  /** Wants several markets at once, or none. Ignored while a leg has a take in flight. */
+  basket(basket: Basket): void
   /** Ends the quote of a side, or of both. */
   pull(market: MarketView, side?: Side): void
   /** Records an opinion of the probability of YES, for the report's forecast scores. */

@@ -8,6 +8,7 @@ export class Words {
   readonly quote: number
   readonly take: number
   readonly pull: number
+  readonly basket: number
   readonly submitGtc: number
   readonly submitIoc: number
   readonly cancel: number
@@ -27,6 +28,7 @@ export class Words {
     this.quote = this.of('quote')
     this.take = this.of('take')
     this.pull = this.of('pull')
+    this.basket = this.of('basket')
     this.submitGtc = this.of('submit-gtc')
     this.submitIoc = this.of('submit-ioc')
     this.cancel = this.of('cancel')
@@ -53,7 +55,21 @@ export class Words {
     if (market.name < 0) market.name = this.of(market.ticker)
     return market.name
   }
+  /** Names of the strategies as the journal has them. */
+  get ownerNames(): readonly string[] {
+    return this.#owners.map((word) => this.#journal.strings.at(word))
+  }
   owner(owner: number): number {
     return this.#owners[owner] ?? -1
   }
+}
+
+/** Two strategies of one name are told apart by a number. */
+export function distinct(names: readonly string[]): string[] {
+  const seen = new Map<string, number>()
+  return names.map((name) => {
+    const n = (seen.get(name) ?? 0) + 1
+    seen.set(name, n)
+    return n === 1 ? name : `${name} ${n}`
+  })
 }

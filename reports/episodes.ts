@@ -4,6 +4,7 @@
  */
 import { JournalKind } from '../engine/journal.ts'
 import type { SessionRecord } from '../engine/session.ts'
+import { sharesOf } from '../engine/settlement.ts'
 import { BID, PRICE_ONE } from '../engine/units.ts'
 
 export type Fill = {
@@ -166,18 +167,21 @@ export function tradingOf(record: SessionRecord): Trading {
     }
   }
   // What is still open is marked where it could be closed; a market's mark is shared by position where several strategies hold it.
+  const owners = end.owners.map((o) => o.name)
   const ends = new Map(end.markets.map((m) => [m.ticker, m]))
-  const shares = new Map<string, Open[]>()
-  for (const o of open.values()) shares.set(o.market, [...(shares.get(o.market) ?? []), o])
-  for (const [market, list] of shares) {
+  const held = new Map<string, Open[]>()
+  for (const o of open.values()) held.set(o.market, [...(held.get(o.market) ?? []), o])
+  for (const [market, list] of held) {
+    // In the order of the header, as the session shared it.
+    list.sort((a, b) => owners.indexOf(a.owner) - owners.indexOf(b.owner))
     const m = ends.get(market)
-    const value = m?.liquidationValue ?? 0
-    const total = list.reduce((a, o) => a + o.position, 0)
-    let given = 0
+    const shares = sharesOf(
+      m?.liquidationValue ?? 0,
+      m?.markPrice ?? null,
+      list.map((o) => o.position),
+    )
     list.forEach((o, k) => {
-      const own = k === list.length - 1 ? value - given : total === 0 ? 0 : Math.trunc((value * o.position) / total)
-      given += own
-      o.cash += own
+      o.cash += shares[k] as number
       finish(o, null, 'open', null)
     })
   }

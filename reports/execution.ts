@@ -61,8 +61,9 @@ export type MarkoutPoint = {
 function markoutsOf({ markouts: m }: SessionRecord, fills: readonly Fill[]): MarkoutPoint[] {
   type Sum = { n: number; maker: number; makerWeight: number; taker: number; takerWeight: number }
   const sums = new Map<number, Sum>()
+  const byIndex = new Map(fills.map((f) => [f.index, f]))
   for (let i = 0; i < m.length; i++) {
-    const fill = fills[m.fill[i] as number]
+    const fill = byIndex.get(m.fill[i] as number)
     const mid2 = m.mid2[i] as number
     if (mid2 < 0 || fill === undefined) continue
     const horizon = m.horizon[i] as number

@@ -2,14 +2,18 @@
  * The report as one HTML file. Owns the order in which a skeptic reads: what it rests on, what to know before believing it, the dozen figures, then
  * charts and tables. Hides the markup. Invariants: no request to anywhere; the same record gives the same bytes; people read YES and NO.
  */
+import { PRINTS_WAIT } from '../engine/matching.ts'
 import type { SessionRecord } from '../engine/session.ts'
+import { distinct } from '../engine/words.ts'
 import { bridgeChart, drawdownChart, equityChart, fillTimeChart, MARKET_BARS, marketBars, markoutChart } from './charts.ts'
 import { marketChart } from './market-chart.ts'
 import { escape, html, raw, type Markup } from './markup.ts'
 import { show, type Metric } from './figures.ts'
+import { funnelSection as funnel } from './funnel-table.ts'
 import type { Analysis } from './metrics.ts'
 import { SCRIPT, STYLE } from './page.ts'
-import { FILL_MODELS, LABELS, metric, type Summary } from './summary.ts'
+import { strategySections } from './strategy-sections.ts'
+import { DEPTHS, FILL_MODELS, LABELS, metric, type Summary } from './summary.ts'
 import { countTable, fillSection, marketTable, reasonTable, tradeSection } from './tables.ts'
 import { cents, contracts, count, decimal, duration, money, moneySigned, plural, utc } from './words.ts'
 
@@ -29,7 +33,9 @@ ${header.tape.practice && html`<div class="practice">Practice data: this tape wa
 ${restsOn(record, analysis)}
 ${summary.warnings.length > 0 && html`<section class="notes" aria-label="Read this first"><b>Read this first</b><ul>${summary.warnings.map((w) => html`<li>${w}</li>`)}</ul></section>`}
 ${cards(summary)}
+${funnel(analysis.funnel)}
 ${equity(record, analysis)}
+${strategySections(record, analysis)}
 ${markets(record)}
 ${details(record, analysis)}
 ${execution(record, analysis)}`
@@ -43,7 +49,7 @@ ${fillSection(analysis.trading.fills, room)}
 ${assumptions(record)}
 <h2>Run it again</h2>
 <pre>${command(record)}</pre>
-<p class="soft small">The same tape and settings give the same digest: <code>${record.digest}</code>. Tapeline ${header.version}, Node ${header.node}, tape manifest <code>${header.tape.manifest === '' ? 'unknown' : header.tape.manifest.slice(0, 16)}</code>, seed ${header.seed}.</p>
+${files(record)}<p class="soft small">The same tape and settings give the same digest: <code>${record.digest}</code>. Tapeline ${header.version}, Node ${header.node}, tape manifest <code>${header.tape.manifest === '' ? 'unknown' : header.tape.manifest.slice(0, 16)}</code>, seed ${header.seed}.</p>
 </main>`
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><meta name="referrer" content="no-referrer">
@@ -68,15 +74,16 @@ function restsOn({ header, end }: SessionRecord, analysis: Analysis): Markup {
   return html`<section class="facts" aria-label="What this rests on">
 ${fact('Tape', `${tape.name}, ${tape.source}, ${count(end.rows)} rows`)}
 ${fact('Span', `${utc(end.firstTime)} to ${utc(end.lastTime)} UTC`)}
-${fact('Markets', `${count(end.marketsSeen)} seen, ${count(end.marketsTwoSided)} two-sided`)}
-${fact('Coverage', `${tape.coverage === null ? 'unknown' : `${decimal(tape.coverage * 100, 2)} % of recorded time in sync`}, ${plural(tape.gaps, 'gap')}, ${plural(tape.inFlux, 'moment')} in flux`)}
+${fact('Markets', `${count(end.marketsSeen)} seen${tape.depth === 'prints' ? '' : `, ${count(end.marketsTwoSided)} two-sided`}`)}
+${tape.depth === 'book' && fact('Coverage', `${tape.coverage === null ? 'unknown' : `${decimal(tape.coverage * 100, 2)} % of recorded time in sync`}, ${plural(tape.gaps, 'gap')}, ${plural(tape.inFlux, 'moment')} in flux`)}
 ${fact('Sample', `${plural(end.fills, 'fill')}, ${plural(closed, 'closed trade')}, ${plural(events, 'event')}`)}
 ${fact('Cash', money(header.cash))}
 ${fact('Delays', `place ${duration(header.delays.place)}, cancel ${duration(header.delays.cancel)}, amend ${duration(header.delays.amend)}, answer ${duration(header.delays.answer)}`)}
 ${fact('Fees', "Kalshi's formula, taker and maker")}
 ${fact('Parameters', parameters.map((p) => (p.length === 0 ? 'none' : p.join(' '))).join(' | '))}
 ${fact('Fill model', `${header.fills}: ${FILL_MODELS[header.fills]}`, true)}
-${fact('Trades are', LABELS[tape.labels], true)}
+${tape.depth === 'book' && fact('Trades are', LABELS[tape.labels], true)}
+${tape.depth !== 'book' && fact('Known', DEPTHS[tape.depth], true)}
 </section>`
 }
 
@@ -113,7 +120,12 @@ function equity(record: SessionRecord, { bridge }: Analysis): Markup | false {
   return html`<h2>Equity</h2>
 ${figure(equityChart(record), html`${key('c1')}net P&amp;L${record.end.fees !== 0 && html`${key('c2', true)}before fees`}. Open positions are marked where they could be closed.`)}
 ${figure(drawdownChart(record), 'How far equity stood below its highest value so far.')}
-${bridge !== null && html`<h2>Where the profit came from</h2>${figure(bridgeChart(bridge), `Edge at the fill: how far the price stood from the mid then, times contracts (${count(bridge.nSpread)} of ${count(bridge.n)} fills had a two-sided book). The minute after: what the mid did next (${count(bridge.nMinute)} fills). Later: everything else up to the exit or settlement. The steps add up exactly.`)}`}`
+${bridge !== null && html`<h2>Where the profit came from</h2>${figure(bridgeChart(bridge), `Edge at the fill: how far the price stood from ${middle(record)} then, times contracts (${count(bridge.nSpread)} of ${count(bridge.n)} fills${record.header.tape.depth === 'prints' ? '' : ' had a two-sided book'}). The minute after: what it did next (${count(bridge.nMinute)} fills). Later: everything else up to the exit or settlement. The steps add up exactly.`)}`}`
+}
+
+/** What stands for the value of a market between trades. */
+function middle({ header }: SessionRecord): string {
+  return header.tape.depth === 'prints' ? 'the last trade' : 'the mid'
 }
 
 function markets(record: SessionRecord): Markup | false {
@@ -138,7 +150,7 @@ function details(record: SessionRecord, { trading }: Analysis): Markup | false {
         : ` Dotted: settled ${m.result === 'yes' ? 'YES' : m.result === 'no' ? 'NO' : `at ${cents(m.settlementValue)}`}.`
     return html`${m.title !== m.ticker && html`<p class="soft">${m.title}</p>`}<p class="small">${plural(m.orders, 'order')}, ${plural(m.fills, 'fill')}, ${contracts(m.filled)} contracts, net ${moneySigned(m.pnl)}</p>${figure(
       chart.svg,
-      html`${key('c1')}best YES bid${key('c2')}best YES ask; thick and pale: our resting orders; ▲ we bought YES (or sold NO), ▼ we bought NO (or sold YES): price, contracts and reason on hover and in the tables.${settled}${chart.drawn < chart.fills && ` ${count(chart.drawn)} of ${count(chart.fills)} fills are drawn; the others stand on or close to the same spots.`}`,
+      html`${record.header.tape.depth === 'prints' ? html`${key('c1')}last trade` : html`${key('c1')}best YES bid${key('c2')}best YES ask`}; thick and pale: our resting orders; ▲ we bought YES (or sold NO), ▼ we bought NO (or sold YES): price, contracts and reason on hover and in the tables.${settled}${chart.drawn < chart.fills && ` ${count(chart.drawn)} of ${count(chart.fills)} fills are drawn; the others stand on or close to the same spots.`}`,
     )}`
   }
   return html`<h2>One market in detail</h2><h3>${first.ticker}</h3>${one(first)}
@@ -149,7 +161,7 @@ function execution(record: SessionRecord, analysis: Analysis): Markup {
   const m = (id: string): Metric => metric(analysis.metrics, id)
   const median = m('timeToFill')
   return html`<h2>Execution</h2>
-${analysis.markouts.length > 0 && html`<h3>Markout</h3>${figure(markoutChart(analysis.markouts), html`${key('ink')}all fills${key('c1')}maker${key('c2', true)}taker. Where the mid stood after our fills, ¢ a contract, weighted by contracts, before fees; above zero it moved our way. A maker whose line falls below zero is being picked off.`)}`}
+${analysis.markouts.length > 0 && html`<h3>Markout</h3>${figure(markoutChart(analysis.markouts), html`${key('ink')}all fills${key('c1')}maker${key('c2', true)}taker. Where ${middle(record)} stood after our fills, ¢ a contract, weighted by contracts, before fees; above zero it moved our way. A maker whose line falls below zero is being picked off.`)}`}
 ${analysis.timeToFill.length > 1 && html`<h3>Time to fill</h3>${figure(fillTimeChart(analysis.timeToFill), `Share of resting orders with a first fill by time since acceptance (Kaplan–Meier: a canceled order counts as unfilled until then); half by ${median.value === null ? `never: ${median.reason}` : median.text}; n = ${count(median.n ?? 0)} orders.`)}`}
 <div class="two">
 ${analysis.byReason.length > 0 && reasonTable(analysis.byReason)}
@@ -162,26 +174,39 @@ function assumptions({ header }: SessionRecord): Markup {
   const { limits, delays, rate } = header
   return html`<h2>Assumptions</h2>
 <ul class="small">
-<li>Fill model <b>${header.fills}</b>: ${FILL_MODELS[header.fills]}. Takers walk the displayed depth and what they took stays taken.</li>
-<li>Delays: place ${duration(delays.place)}, cancel ${duration(delays.cancel)}, amend ${duration(delays.amend)}, answer ${duration(delays.answer)}. A command acts on the book as the venue had it on arrival.</li>
+<li>Fill model <b>${header.fills}</b>: ${FILL_MODELS[header.fills]}. ${header.tape.depth === 'book' && ' Takers walk the displayed depth and what they took stays taken.'}${header.tape.depth === 'prints' && ` A taker waits ${duration(PRINTS_WAIT)} at most.`}</li>
+<li>Delays: place ${duration(delays.place)}, cancel ${duration(delays.cancel)}, amend ${duration(delays.amend)}, answer ${duration(delays.answer)}. ${header.tape.depth === 'prints' ? 'A command acts on trades after its arrival alone.' : 'A command acts on the book as the venue had it on arrival.'}</li>
 <li>Fees by Kalshi's published formula; the balance is rounded to a whole cent before 2026-05-28T17:01Z and to $0.0001 since. Series without stated fees count as quadratic, multiplier 1.</li>
 <li>Our orders do not move other people's: nobody reacts to them.</li>
 <li>Cash is locked until a market pays; no interest is counted; the risk-free rate is 0.</li>
 <li>All times are UTC. Every calendar day counts; a year has 365.</li>
 <li>Write tokens: ${rate.perSecond} a second, bucket ${rate.capacity}; 10 an order or amend, 2 a cancel.</li>
-<li>Limits: order ${contracts(limits.orderMax)} contracts · position ${contracts(limits.positionMax)} · worst loss ${money(limits.marketLossMax)} a market, ${money(limits.eventLossMax)} an exclusive event, ${money(limits.sessionLossMax)} a session · ${limits.ordersOpenMax} open orders · ${limits.ordersPerSecondMax} orders a second · price collar ${cents(limits.collar)} · feed silent ${duration(limits.silenceMax)} · orders live at most ${duration(limits.orderAgeMax)}.</li>
-</ul>`
+<li>Limits: order ${contracts(limits.orderMax)} contracts · position ${contracts(limits.positionMax)} · worst loss ${money(limits.marketLossMax)} a market, ${money(limits.eventLossMax)} an exclusive event, ${money(limits.sessionLossMax)} a session · ${limits.ordersOpenMax} open orders · ${limits.ordersPerSecondMax} orders a second · price collar ${cents(limits.collar)} · ${header.tape.depth === 'prints' ? 'feed silent and book in sync: not applicable to trades alone; the collar is measured from the last trade' : `feed silent ${duration(limits.silenceMax)}`} · orders live at most ${duration(limits.orderAgeMax)}.</li>
+${header.tape.remarks.map((r) => html`<li>Of the tape: ${r}</li>\n`)}</ul>`
+}
+
+/** Strategies from files: which text they were. */
+function files({ header }: SessionRecord): Markup | false {
+  const from = header.strategies.flatMap(({ name, source }) => (source === undefined ? [] : [{ name, ...source }]))
+  if (from.length === 0) return false
+  return html`<p class="soft small">From files, wherever you keep them: ${from.map((f, i) => html`${i > 0 && ', '}${f.name} is <code>${f.file}</code> with SHA-256 <code>${f.sha256.slice(0, 16)}</code>`)}.</p>
+`
 }
 
 function command({ header }: SessionRecord): string {
   const { selection, delays } = header
   const word = (x: string | number | boolean): string =>
     /^[\w.,:=/+-]+$/.test(String(x)) ? String(x) : `'${String(x).replaceAll("'", "'\\''")}'`
+  // With several strategies a parameter names its own, two of one name by their number.
+  const labels = distinct(header.strategies.map((s) => s.name))
   const parts = [
     'npx tapeline backtest',
     `--tape ${word(header.tape.name)}`,
-    ...header.strategies.map((s) =>
-      [`--strategy ${word(s.name)}`, ...Object.entries(s.parameters).map(([k, v]) => `--param ${word(`${k}=${v}`)}`)].join(' '),
+    ...header.strategies.map((s, i) =>
+      [
+        `--strategy ${word(s.source === undefined ? s.name : `./${s.source.file}`)}`,
+        ...Object.entries(s.parameters).map(([k, v]) => `--param ${word(`${labels.length > 1 ? `${labels[i]}.` : ''}${k}=${v}`)}`),
+      ].join(' '),
     ),
     `--fills ${header.fills}`,
     `--delay place=${delays.place / 1000}ms,cancel=${delays.cancel / 1000}ms,amend=${delays.amend / 1000}ms,answer=${delays.answer / 1000}ms`,

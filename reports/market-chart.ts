@@ -138,7 +138,8 @@ export function marketChart(record: SessionRecord, ticker: string, fills: readon
           strokeWidth: 3,
         }),
         line(bids, 'var(--c1)'),
-        line(asks, 'var(--c2)'),
+        // Where only trades are known both are the last trade.
+        ...(record.header.tape.depth === 'prints' ? [] : [line(asks, 'var(--c2)')]),
         triangles('bid'),
         triangles('ask'),
       ],

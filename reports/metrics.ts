@@ -6,9 +6,11 @@
 import type { SessionRecord } from '../engine/session.ts'
 import { tradingOf, type Episode, type Fill, type Trading } from './episodes.ts'
 import { bridgeOf, type Bridge } from './bridge.ts'
+import { byStrategy, type StrategyFigures } from './by-strategy.ts'
 import { executionOf, type Execution } from './execution.ts'
 import { Figures, type Metric } from './figures.ts'
 import { forecastScore } from './forecast.ts'
+import { funnelOf, type Funnel } from './funnel.ts'
 import { dailyEquity, risk, type Daily } from './returns.ts'
 import { blockBootstrap, clusterBootstrap, mean, wilson } from './statistics.ts'
 import { midsAt } from './touch.ts'
@@ -27,12 +29,15 @@ export type Analysis = Execution & {
   readonly metrics: readonly Metric[]
   readonly trading: Trading
   readonly bridge: Bridge | null
+  readonly funnel: Funnel
   readonly daily: readonly Daily[]
+  readonly strategies: readonly StrategyFigures[]
 }
 
 export function analyse(record: SessionRecord): Analysis {
   const trading = tradingOf(record)
   reconcile(record, trading)
+  reconcileOwners(record, trading)
   const figures = new Figures()
   const daily = dailyEquity(record)
   const mid2 = midsAt(record)
@@ -47,7 +52,9 @@ export function analyse(record: SessionRecord): Analysis {
     metrics: figures.all,
     trading,
     bridge: bridgeOf(record, trading.fills),
+    funnel: funnelOf(record),
     daily,
+    strategies: byStrategy(record, trading, mid2, trades),
     ...execution,
   }
 }
@@ -61,6 +68,18 @@ function reconcile({ header, end }: SessionRecord, { fills, episodes }: Trading)
     throw new ReportError(
       `the record does not add up: net P&L ${net}, markets ${ofMarkets}, episodes ${ofEpisodes}; fees ${end.fees}, of fills ${ofFills} (millionths of a dollar)`,
     )
+}
+
+/** Each strategy's ledger, kept by the session, against its trades as the report found them. */
+function reconcileOwners({ end }: SessionRecord, { fills, episodes }: Trading): void {
+  for (const owner of end.owners) {
+    const pnl = episodes.reduce((a, e) => a + (e.owner === owner.name ? e.pnl : 0), 0)
+    const fees = fills.reduce((a, f) => a + (f.owner === owner.name ? f.fee : 0), 0)
+    if (pnl !== owner.pnl || fees !== owner.fees)
+      throw new ReportError(
+        `the ledger of ${owner.name} does not add up: net P&L ${owner.pnl}, of its trades ${pnl}; fees ${owner.fees}, of its fills ${fees} (millionths of a dollar)`,
+      )
+  }
 }
 
 function profit(f: Figures, { header, end }: SessionRecord, fills: readonly Fill[], daily: readonly Daily[]): void {

@@ -17,12 +17,14 @@ export type Summary = {
   readonly end: Omit<SessionRecord['end'], 'markets'>
   readonly warnings: readonly string[]
   readonly metrics: readonly Metric[]
+  readonly funnel: Analysis['funnel']
   readonly refusals: Analysis['refusals']
   readonly rejections: Analysis['rejections']
   readonly markouts: Analysis['markouts']
   readonly bridge: Analysis['bridge']
   readonly byReason: Analysis['byReason']
   readonly daily: Analysis['daily']
+  readonly strategies: Analysis['strategies']
   readonly markets: SessionRecord['end']['markets']
 }
 
@@ -37,12 +39,15 @@ export function summarise(record: SessionRecord, analysis: Analysis): Summary {
     end,
     warnings: warningsOf(record, analysis),
     metrics: analysis.metrics,
+    funnel: analysis.funnel,
     refusals: analysis.refusals,
     rejections: analysis.rejections,
     markouts: analysis.markouts,
     bridge: analysis.bridge,
     byReason: analysis.byReason,
     daily: analysis.daily,
+    // Of a session with one strategy these are the figures above.
+    strategies: analysis.strategies.length > 1 ? analysis.strategies.map((s) => ({ ...s, realized: [] })) : [],
     markets,
   }
 }
@@ -58,9 +63,12 @@ function warningsOf({ header, end }: SessionRecord, { metrics, trading, daily, r
   if (end.fills === 0) {
     const top = listed(refusals, 3)
     if (end.firstTime === null) out.push('No fills: nothing was recorded in the chosen span.')
-    else if (end.marketsTwoSided === 0) out.push('No fills: no market ever had a synced two-sided book, so the strategy was never asked.')
+    else if (end.marketsTwoSided === 0 && tape.depth !== 'prints')
+      out.push('No fills: no market ever had a synced two-sided book, so the strategy was never asked.')
     else if (end.signals === 0)
-      out.push(`No fills: the strategy saw ${plural(end.marketsTwoSided, 'two-sided market')} and never asked for anything.`)
+      out.push(
+        `No fills: the strategy saw ${tape.depth === 'prints' ? `the trades of ${plural(end.marketsSeen, 'market')}` : plural(end.marketsTwoSided, 'two-sided market')} and never asked for anything.${tape.depth === 'prints' ? ' On a tape of trades only onTrade is called, never onBook.' : ''}`,
+      )
     else if (end.orders === 0) out.push(`No fills: ${plural(end.signals, 'signal')}, all refused by risk (${top}).`)
     else {
       const why = [top === '' ? '' : `refusals: ${top}`, rejections.length === 0 ? '' : `rejections: ${listed(rejections, 3)}`].filter(
@@ -86,7 +94,15 @@ function warningsOf({ header, end }: SessionRecord, { metrics, trading, daily, r
     out.push(`Trades are inferred from volume (the recording has no trade channel): queue positions are estimates.${strict}`)
   if (tape.labels === 'mixed' && resting)
     out.push(`For some markets trades are inferred from volume: queue positions there are estimates.${strict}`)
-  if (tape.labels === 'none')
+  if (tape.depth === 'prints')
+    out.push(
+      'Only trades were recorded: our takers fill at later trades of takers on the same side, as if first in line for what those found, and never between them. Limits that need a book are not applicable.',
+    )
+  if (tape.depth === 'quotes')
+    out.push(
+      'Only best prices were recorded: what stood behind them, and in what order, is unknown. Takers get the quoted size and no more.',
+    )
+  if (tape.labels === 'none' && tape.depth === 'book')
     out.push('Trades are unknown (neither prints nor volume were recorded): resting orders can only fill when the book crosses them.')
   if (tape.gaps > 0)
     out.push(`The recording has ${plural(tape.gaps, 'gap')}; nothing is traded or filled in a market until its next snapshot.`)
@@ -115,7 +131,13 @@ export const FILL_MODELS = {
   quotes:
     'only best prices are known: a taker gets the quoted size at the quoted price and no more; a resting order fills when the other side is quoted at its price or through it, or a trade goes through it',
   prints:
-    'only trades are known: a taker fills at the next trades within its limit after its arrival, up to their size; a resting order fills when a trade goes through its price',
+    'only trades are known: a taker fills at the next trades after its arrival in which a stranger took the same side within its limit, up to their size; a resting order fills when a trade goes through its price',
+} as const
+/** What is known where not the whole book is. */
+export const DEPTHS = {
+  book: 'whole books',
+  quotes: 'best prices only, no depth: fills beyond the quoted size, and queues, cannot be judged',
+  prints: 'trades only, no book: prices between trades, spreads and queues are unknown',
 } as const
 export const LABELS = {
   'paired with prints': 'told from cancels by pairing each decrease of the book with a recorded print',
@@ -158,7 +180,7 @@ export function renderTerminal(s: Summary, { color }: { readonly color: boolean 
     `${paint(plain(`${s.header.strategies.map((x) => x.name).join(' + ')} on ${tape.name}`), 'bold')} · ${s.header.fills} fills · ${s.complete ? 'complete' : paint('PARTIAL', 'yellow')}`,
   )
   lines.push(
-    `${count(s.end.rows)} rows · ${plural(s.end.marketsSeen, 'market')} · ${utc(s.end.firstTime)} to ${utc(s.end.lastTime)} UTC · labels ${tape.labels} · ${plural(tape.gaps, 'gap')}`,
+    `${count(s.end.rows)} rows · ${plural(s.end.marketsSeen, 'market')} · ${utc(s.end.firstTime)} to ${utc(s.end.lastTime)} UTC · ${tape.depth === 'book' ? `labels ${tape.labels} · ${plural(tape.gaps, 'gap')}` : DEPTHS[tape.depth].replace(/:.*/, '')}`,
   )
   lines.push('')
   const wide = (label: string, text: string): void => void lines.push(`  ${label.padEnd(20)}${text}`)
@@ -183,6 +205,11 @@ export function renderTerminal(s: Summary, { color }: { readonly color: boolean 
   wide('Markout, 1 min', shown(m, 'markout'))
   wide('Refused by risk', s.refusals.length === 0 ? 'nothing' : listed(s.refusals, 4))
   if (s.rejections.length > 0) wide('Rejected by venue', listed(s.rejections, 4))
+  for (const x of s.strategies)
+    wide(
+      x.name.slice(0, 19),
+      `${moneySigned(x.end.pnl)}   win rate ${shown(x.metrics, 'winRate')}, ${count(x.end.orders)} orders, ${count(x.end.fills)} fills`,
+    )
   const traded = s.markets.filter((x) => x.fills > 0).sort((a, b) => b.pnl - a.pnl || (a.ticker < b.ticker ? -1 : 1))
   const named = (list: typeof traded): string => list.map((x) => `${plain(x.ticker)} ${moneySigned(x.pnl)}`).join(', ')
   const ends = Math.min(3, Math.ceil(traded.length / 2))

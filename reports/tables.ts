@@ -13,7 +13,7 @@ const ROWS_MAX = 300
 const TITLE_MAX = 120
 
 type Column = { readonly name: string; readonly right?: boolean; readonly fixed?: boolean }
-function table(caption: string, columns: readonly Column[], rows: readonly Markup[]): Markup {
+export function table(caption: string, columns: readonly Column[], rows: readonly Markup[]): Markup {
   return html`<div class="scroll" tabindex="0" role="region" aria-label="${caption}"><table><caption>${caption}</caption><thead><tr>${columns.map((c) => html`<th scope="col"${raw(c.right ? ' class="n"' : '')}${raw(c.fixed ? '' : ' data-sort')}>${c.name}</th>`)}</tr></thead><tbody>
 ${rows}</tbody></table></div>`
 }

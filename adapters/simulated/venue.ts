@@ -7,7 +7,7 @@
 import { assert, unreachable } from '../../engine/assert.ts'
 import { fillFee, type FeeAccount } from '../../engine/fees.ts'
 import type { Market } from '../../engine/market.ts'
-import { Matching, VenueOrder, type CancelReason, type MatchSink } from '../../engine/matching.ts'
+import { Matching, PRINTS_WAIT, VenueOrder, type CancelReason, type MatchSink } from '../../engine/matching.ts'
 import type { Command, Order } from '../../engine/order.ts'
 import type { Delays, FillModelName } from '../../engine/session.ts'
 import { BID, type Price, type Quantity, type SideCode } from '../../engine/units.ts'
@@ -193,7 +193,7 @@ export class SimulatedVenue implements Venue, OnTape {
     const { command } = arrival
     if (command === null) {
       const expired = m.orders.get(arrival.target)
-      if (expired !== undefined) m.matching.cancel(expired.venue, 'expired')
+      if (expired !== undefined) m.matching.cancel(expired.venue, expired.venue.waiting ? 'ioc' : 'expired')
       return
     }
     switch (command.type) {
@@ -259,7 +259,8 @@ export class SimulatedVenue implements Venue, OnTape {
     }
     if (venue.resting) {
       market.resting = m.matching.count
-      if (order.expires !== null) resting.expiry = this.#enqueue(m, order.expires, null, order.id)
+      const until = venue.waiting ? this.#time + PRINTS_WAIT : order.expires
+      if (until !== null) resting.expiry = this.#enqueue(m, until, null, order.id)
     }
     this.#flushHeld()
   }

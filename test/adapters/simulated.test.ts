@@ -11,7 +11,7 @@ import { catalog } from '../support/rows.ts'
 /** A venue with a clock of its own: what is due happens when the test says so. */
 function setup() {
   const event = new MarketEvent('E', false)
-  const market = new Market(0, 0, catalog('KXT-1', { event: 'E' }), event)
+  const market = new Market(0, 0, catalog('KXT-1', { event: 'E' }), event, 'book')
   market.synced = true
   market.venueTime = 1_000
   const answers: (Answer & { known: number })[] = []

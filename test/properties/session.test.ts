@@ -27,7 +27,21 @@ function wild(seed: number): Strategy {
       const u = next()
       if (u < 0.6) desk.quote(book.market, { side, price, size: integer(next, 1, 4000) / 100, why: 'wild' })
       else if (u < 0.85) desk.take(book.market, { side, limit: price, size: integer(next, 1, 4000) / 100, why: 'wild' })
-      else desk.pull(book.market, side)
+      else if (u < 0.93) {
+        const other = [...desk.siblings(book.market)].find((m) => desk.book(m)?.twoSided === true)
+        const there = other === undefined ? null : desk.book(other)
+        if (there !== null)
+          desk.basket({
+            legs: [
+              { market: book.market, side, limit: price },
+              { market: there.market, side, limit: side === 'bid' ? there.ask : there.bid },
+            ],
+            size: integer(next, 1, 4000) / 100,
+            missing: (['hold', 'unwind', 'complete'] as const)[integer(next, 0, 2)] as 'hold',
+            costMax: 0.02,
+            why: 'wild basket',
+          })
+      } else desk.pull(book.market, side)
     },
   }
 }
@@ -40,19 +54,31 @@ describe('a session conserves', () => {
       fc.property(tapes, fc.constantFrom<FillModelName>('strict', 'queue', 'touch'), ({ seed, exclusive, gaps }, model) => {
         const tape = randomTape({ seed, rows: 4000, markets: 3, exclusive, gaps, settle: seed % 2 === 0 })
         const run = runSession(batchesOf(tape.rows, 997), [...busy(), wild(seed)], {}, model)
-        // An independent ledger from the journal alone.
+        // An independent ledger from the journal alone, and one for each strategy.
         let cash = 10_000_000_000n
+        const own = new Map<string, { cash: bigint; positions: Map<string, bigint> }>()
+        for (const { name } of run.end.owners) own.set(name, { cash: 0n, positions: new Map() })
         const positions = new Map<string, bigint>()
         for (const l of run.lines) {
           if (l.kind === 'fill') {
             const signed = BigInt(l.side === BID ? l.quantity : -l.quantity)
             cash -= signed * BigInt(l.price) + BigInt(l.a)
             positions.set(l.market, (positions.get(l.market) ?? 0n) + signed)
+            const ledger = own.get(l.owner)
+            if (ledger === undefined) throw new Error(`a fill of nobody: ${l.owner}`)
+            ledger.cash -= signed * BigInt(l.price) + BigInt(l.a)
+            ledger.positions.set(l.market, (ledger.positions.get(l.market) ?? 0n) + signed)
           } else if (l.kind === 'settlement' && l.what === 'paid') {
             cash += (positions.get(l.market) ?? 0n) * BigInt(l.price)
             positions.set(l.market, 0n)
+            for (const ledger of own.values()) {
+              ledger.cash += (ledger.positions.get(l.market) ?? 0n) * BigInt(l.price)
+              ledger.positions.set(l.market, 0n)
+            }
           }
         }
+        for (const { name, pnl, openValue } of run.end.owners) expect(BigInt(pnl - openValue)).toBe(own.get(name)?.cash)
+        expect(run.end.owners.reduce((a, o) => a + o.pnl, 0)).toBe(run.end.equity - 10_000_000_000)
         let locked = 0n
         for (const p of positions.values()) if (p < 0n) locked -= p * 10_000n
         expect(BigInt(run.end.cash)).toBe(cash - locked)
@@ -97,7 +123,8 @@ describe('a session conserves', () => {
           } else expect(all.reduce((a, [n, y]) => a + Math.max(n, y), 0)).toBeLessThanOrEqual(limits.sessionLossMax)
         }
       }),
-      { numRuns: 25 },
+      // The seed: an order filled at its old price while the amend that adds to it at another was on its way.
+      { numRuns: 25, examples: [[{ seed: 925_095, exclusive: true, gaps: true }]] },
     )
   })
 })

@@ -195,3 +195,70 @@ export function* batchesOf(rows: readonly Row[], size: number): IterableIterator
     yield batch
   }
 }
+
+/** What a trades-only recording of the same markets holds. */
+export function printsOf(rows: readonly Row[]): Row[] {
+  return rows
+    .filter((r) => r.kind === Kind.TRADE || r.kind === Kind.CATALOG || (r.kind >= Kind.STATUS && r.kind !== Kind.SYNC))
+    .map((r) => (r.kind === Kind.TRADE ? { ...r, flags: Flag.LAST | Flag.EXECUTION } : r))
+}
+
+/** What a recording of best prices alone holds: a pair of rows whenever one of them changed at the end of a message. */
+export function quotesOf(rows: readonly Row[]): Row[] {
+  const books = new Map<number, [Map<number, number>, Map<number, number>]>()
+  const last = new Map<number, string>()
+  const out: Row[] = []
+  for (const r of rows) {
+    const book = books.get(r.market) ?? [new Map<number, number>(), new Map<number, number>()]
+    books.set(r.market, book)
+    const levels = book[r.side as 0 | 1]
+    if (r.kind >= Kind.CATALOG && r.kind !== Kind.SYNC) out.push(r)
+    if (r.kind === Kind.CLEAR) for (const side of book) side.clear()
+    if (r.kind === Kind.LEVEL) levels.set(r.price, r.quantity)
+    if (r.kind === Kind.DELTA) {
+      const q = (levels.get(r.price) ?? 0) + r.quantity
+      if (q > 0) levels.set(r.price, q)
+      else levels.delete(r.price)
+    }
+    if ((r.flags & Flag.LAST) === 0 || r.kind > Kind.DELTA) continue
+    const bid = Math.max(-1, ...book[BID].keys())
+    const ask = Math.min(99_999, ...book[ASK].keys())
+    if (bid >= ask) continue
+    const pair = [
+      { ...r, kind: Kind.QUOTE, flags: 0, side: BID, price: Math.max(0, bid), quantity: book[BID].get(bid) ?? 0 },
+      { ...r, kind: Kind.QUOTE, flags: Flag.LAST, side: ASK, price: ask > 10_000 ? 0 : ask, quantity: book[ASK].get(ask) ?? 0 },
+    ]
+    const text = JSON.stringify(pair.map((p) => [p.price, p.quantity]))
+    if (last.get(r.market) === text) continue
+    last.set(r.market, text)
+    out.push(...pair)
+  }
+  return out
+}
+
+/** Rows of an outside series among the others, some published long before they were known, some revised. */
+export function withExternals(rows: readonly Row[], seed: number, series = 'spot'): Row[] {
+  const next = random(seed)
+  const out: Row[] = []
+  let value = 1000
+  rows.forEach((row, i) => {
+    out.push(row)
+    if ((row.flags & Flag.LAST) === 0 || next() > 0.2 || (rows[i + 1]?.time ?? 0) === row.time) return
+    value += integer(next, -50, 50) / 10
+    const revision = next() < 0.1 ? 1 : 0
+    const published = row.time - integer(next, 0, 200_000)
+    const detail = JSON.stringify({ series, value, revision })
+    out.push({
+      time: row.time,
+      timeVenue: published,
+      market: -1,
+      kind: Kind.EXTERNAL,
+      flags: Flag.LAST,
+      side: 0,
+      price: 0,
+      quantity: 0,
+      detail,
+    })
+  })
+  return out
+}

@@ -51,6 +51,7 @@ export function header(more: Partial<SessionHeader> = {}): SessionHeader {
       inFlux: 0,
       coverage: null,
       labels: 'true',
+      remarks: [],
     },
     strategies: [],
     cash: 10_000_000_000,
