@@ -7,6 +7,7 @@ import { parseDecimal, parsePrice, parseQuantity } from '../../engine/units.ts'
 import { DataError } from '../errors.ts'
 import { quote, type Database } from '../parquet.ts'
 import { parseTime, shortName } from './frames.ts'
+import { bandsOf } from './translate.ts'
 import { filesUnder, fitting, parquetFile, unreadable } from './inputs.ts'
 import { readDocuments } from './documents.ts'
 
@@ -254,18 +255,4 @@ function outcomeOf(text: (name: string) => string | null): Pick<Listing, 'result
   if (word === 'yes' || word === 'no') return { result: word, value: word === 'yes' ? 10_000 : 0, resultUnknown: null }
   if ((word === 'scalar' || word === 'void') && stated) return { result: word, value: units, resultUnknown: null }
   return { result: null, value: null, resultUnknown: word }
-}
-
-/** `price_ranges` of the exchange → bands; null when they are none. */
-export function bandsOf(value: unknown): GridBand[] | null {
-  if (!Array.isArray(value)) return null
-  const bands: GridBand[] = []
-  for (const range of value as unknown[]) {
-    if (typeof range !== 'object' || range === null) return null
-    const { start, end, step } = range as Record<string, unknown>
-    const band = { start: parsePrice(String(start)), end: parsePrice(String(end)), step: parsePrice(String(step)) }
-    if (!(band.step > 0) || !(band.start >= 0) || !(band.end > band.start)) return null
-    bands.push(band)
-  }
-  return bands.length > 0 ? bands : null
 }

@@ -11,7 +11,6 @@ import { Flag, Kind, type CatalogDetail, type FeeDetail, type GridBand, type Mar
 import { ASK, BID, parsePrice, parseQuantity, PRICE_ONE } from '../../engine/units.ts'
 import { venueTime } from './frames.ts'
 import { FRESH, type Labeler, type Row } from './label.ts'
-import { bandsOf } from './listing.ts'
 import type { Counter, MarketState } from './state.ts'
 
 /** The payload of a message: fields by name, as parsed from JSON. */
@@ -506,6 +505,20 @@ function takerSide(msg: Message): number | null {
   if (book !== undefined && book !== null) return book === 'bid' ? BID : book === 'ask' ? ASK : null
   if (msg['taker_outcome_side'] === 'yes' || msg['taker_side'] === 'yes') return BID
   return msg['taker_outcome_side'] === 'no' || msg['taker_side'] === 'no' ? ASK : null
+}
+
+/** `price_ranges` of the exchange → bands; null when they are none. */
+export function bandsOf(value: unknown): GridBand[] | null {
+  if (!Array.isArray(value)) return null
+  const bands: GridBand[] = []
+  for (const range of value as unknown[]) {
+    if (typeof range !== 'object' || range === null) return null
+    const { start, end, step } = range as Record<string, unknown>
+    const band = { start: parsePrice(String(start)), end: parsePrice(String(end)), step: parsePrice(String(step)) }
+    if (!(band.step > 0) || !(band.start >= 0) || !(band.end > band.start)) return null
+    bands.push(band)
+  }
+  return bands.length > 0 ? bands : null
 }
 
 /** The bands hold together as a grid of the engine. */
