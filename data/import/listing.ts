@@ -10,7 +10,6 @@ import { parseTime, shortName } from './frames.ts'
 import { bandsOf } from './translate.ts'
 import { filesUnder, fitting, parquetFile, unreadable } from './inputs.ts'
 import { readDocuments } from './documents.ts'
-import { bandsOf } from './translate.ts'
 
 /** A market as a list describes it, results included. Times µs, quantities Quantity, prices Price units. */
 export type Listing = {
