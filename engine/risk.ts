@@ -5,9 +5,8 @@
  */
 import { BID, PRICE_ONE, type Price, type Quantity, type SideCode } from './units.ts'
 import type { Market } from './market.ts'
-import { feeBound } from './fees.ts'
 import type { Order } from './order.ts'
-import { cashNeeded, Holding, type Portfolio } from './portfolio.ts'
+import { cashNeeded, Holding, worseFee, type Portfolio } from './portfolio.ts'
 import type { Limits } from './session.ts'
 import { MINUTE, SECOND } from './units.ts'
 
@@ -48,6 +47,7 @@ export const REFUSALS = [
   'event-loss',
   'session-loss',
   'cash',
+  'basket-size',
   'open-orders',
   'order-rate',
   'write-tokens',
@@ -97,6 +97,19 @@ export class Risk {
   /** Approves, or names the first rule that says no. `ahead`: orders of the same basket that will be sent first, in the same instant. */
   approve(intent: Intent, ahead = 0): Approved<Intent> | Refusal {
     return this.#refusal(intent, ahead) ?? (intent as Approved<Intent>)
+  }
+
+  /** The nearest price to `price` at which an order would not meet one of our own on the other side. */
+  insideOwn(market: Market, side: SideCode, price: Price): Price {
+    let index = market.grid.indexOf[price] ?? -1
+    for (const wish of market.wishes) {
+      const order = wish?.order ?? null
+      if (order === null || order.side === side || order.over) continue
+      const other = order.priceNext ?? order.price
+      const at = market.grid.floorIndex(side === BID ? Math.min(order.price, other) : Math.max(order.price, other))
+      index = side === BID ? Math.min(index, at - 1) : Math.max(index, at + 1)
+    }
+    return index < 0 || index >= market.grid.size ? price : market.grid.priceAt(index)
   }
 
   /** Counts an order or amend that was sent. */
@@ -151,7 +164,7 @@ export class Risk {
     // While an amend is on its way both old and new may be true, one after the other: the worst of them counts.
     const worstQuantity = Math.max(quantity, oldQuantity)
     const worstNotional = amendNotional(side === BID ? price : PRICE_ONE - price, quantity, oldNotional, oldQuantity)
-    const fee = feeBound(market.fee, price, worstQuantity, market.venueTime)
+    const fee = worseFee(market, price, replaces?.price ?? price, worstQuantity)
     const bidQuantity = h.bidQuantity + (side === BID ? worstQuantity - oldQuantity : 0)
     const askQuantity = h.askQuantity + (side === BID ? 0 : worstQuantity - oldQuantity)
     if (side === BID ? h.position + bidQuantity > limits.positionMax : askQuantity - h.position > limits.positionMax) return 'position'
@@ -163,13 +176,14 @@ export class Risk {
     const yes = this.#portfolio.lossIfYes(h) + addYes
     const before = this.#portfolio.marketLoss(market)
     const after = no > yes ? no : yes
-    // An order that lowers the worst loss is never refused for it: it is the way out.
-    if (after > limits.marketLossMax && after > before) return 'market-loss'
+    // An order that lowers the worst loss, its own fee apart, is never refused for it: it is the way out.
+    const toll = fee - oldFee
+    if (after > limits.marketLossMax && after - toll > before) return 'market-loss'
     const eventBefore = market.event.loss
     const eventAfter = this.#portfolio.eventLoss(market.event, market, no, yes)
-    if (market.event.exclusive && eventAfter > limits.eventLossMax && eventAfter > eventBefore) return 'event-loss'
+    if (market.event.exclusive && eventAfter > limits.eventLossMax && eventAfter - toll > eventBefore) return 'event-loss'
     const sessionAfter = this.#portfolio.loss - eventBefore + eventAfter
-    if (sessionAfter > limits.sessionLossMax && eventAfter > eventBefore) return 'session-loss'
+    if (sessionAfter > limits.sessionLossMax && eventAfter - toll > eventBefore) return 'session-loss'
 
     const bidNotional = h.bidNotional + (side === BID ? worstNotional - oldNotional : 0)
     const askNotional = h.askNotional + (side === BID ? 0 : worstNotional - oldNotional)

@@ -28,6 +28,7 @@ const REMEDIES: Readonly<Record<Refusal, Sentence>> = {
   halted: say('the session was halted by an operator', 'resume it'),
   paused: say('the session was paused by an operator', 'resume it'),
   'reduce-only': say('an operator allowed only what lowers a position', 'resume the session'),
+  'basket-size': say('the basket has more legs than orders may leave at once', 'a higher ordersPerSecond in --limits, or fewer legs'),
   'market-unlisted': say('the market is known from its trades alone', 'a list of markets that names it: --markets at import'),
   'market-closed': say('the market was not open any more', 'ask before the close'),
   'market-paused': say('the exchange had paused the market', 'wait until trading resumes'),
