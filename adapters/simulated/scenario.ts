@@ -18,7 +18,7 @@ import { createBatch, Flag, Kind, Label, pushRow, withLabel, type Batch, type Ca
 import { LIMITS_DEFAULT } from '../../engine/risk.ts'
 import type { FillModelName, Limits, SessionHeader } from '../../engine/session.ts'
 import type { Strategy } from '../../engine/strategy.ts'
-import { ASK, BID, sideCode, type Side, type SideCode } from '../../engine/units.ts'
+import { DAY, ASK, BID, sideCode, type Side, type SideCode } from '../../engine/units.ts'
 import { SimulatedVenue } from './venue.ts'
 
 /** [cents, contracts] */
@@ -273,7 +273,8 @@ export class Scenario {
       },
       strategies: strategies.map(({ name, parameters }) => ({ name, parameters })),
       cash: Math.round(cash * 1e6),
-      limits: { ...LIMITS_DEFAULT, ...limits },
+      // A script is silent between its lines; that is no dead feed.
+      limits: { ...LIMITS_DEFAULT, silenceMax: DAY, ...limits },
       fills,
       delays,
       rate: { perSecond: 100, capacity: 100 },
