@@ -151,8 +151,8 @@ export class Risk {
     if (market.status === 'inactive' || market.status === 'initialized') return 'market-paused'
     if (market.status !== 'active') return 'market-closed'
     if (!market.synced || market.fluxSince >= 0) return 'unsynced'
-    // Between two trades silence is what a trades-only feed says.
-    if (market.depth !== 'prints' && state.now - state.lastRow > limits.silenceMax) return 'feed-silent'
+    // Trades alone are silent between trades, and quotes while they do not change: there a market goes out of sync by itself.
+    if (market.depth === 'book' && state.now - state.lastRow > limits.silenceMax) return 'feed-silent'
     if ((market.grid.indexOf[price] ?? -1) < 0) return 'off-grid'
     const collar = this.#collar(market, side, price)
     if (collar !== null) return collar

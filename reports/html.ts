@@ -181,7 +181,7 @@ function assumptions({ header }: SessionRecord): Markup {
 <li>Cash is locked until a market pays; no interest is counted; the risk-free rate is 0.</li>
 <li>All times are UTC. Every calendar day counts; a year has 365.</li>
 <li>Write tokens: ${rate.perSecond} a second, bucket ${rate.capacity}; 10 an order or amend, 2 a cancel.</li>
-<li>Limits: order ${contracts(limits.orderMax)} contracts · position ${contracts(limits.positionMax)} · worst loss ${money(limits.marketLossMax)} a market, ${money(limits.eventLossMax)} an exclusive event, ${money(limits.sessionLossMax)} a session · ${limits.ordersOpenMax} open orders · ${limits.ordersPerSecondMax} orders a second · price collar ${cents(limits.collar)} · ${header.tape.depth === 'prints' ? 'feed silent and book in sync: not applicable to trades alone; the collar is measured from the last trade' : `feed silent ${duration(limits.silenceMax)}`} · orders live at most ${duration(limits.orderAgeMax)}.</li>
+<li>Limits: order ${contracts(limits.orderMax)} contracts · position ${contracts(limits.positionMax)} · worst loss ${money(limits.marketLossMax)} a market, ${money(limits.eventLossMax)} an exclusive event, ${money(limits.sessionLossMax)} a session · ${limits.ordersOpenMax} open orders · ${limits.ordersPerSecondMax} orders a second · price collar ${cents(limits.collar)} · ${silence(header)} · orders live at most ${duration(limits.orderAgeMax)}.</li>
 ${header.tape.remarks.map((r) => html`<li>Of the tape: ${r}</li>\n`)}</ul>`
 }
 
@@ -191,6 +191,15 @@ function files({ header }: SessionRecord): Markup | false {
   if (from.length === 0) return false
   return html`<p class="soft small">From files, wherever you keep them: ${from.map((f, i) => html`${i > 0 && ', '}${f.name} is <code>${f.file}</code> with SHA-256 <code>${f.sha256.slice(0, 16)}</code>`)}.</p>
 `
+}
+
+/** Which of the limits that need a book the tape can carry. */
+function silence({ tape, limits }: SessionRecord['header']): string {
+  if (tape.depth === 'prints')
+    return 'feed silent and book in sync: not applicable to trades alone; the collar is measured from the last trade'
+  if (tape.depth === 'quotes')
+    return 'feed silent: not applicable to quotes, which say nothing while they stand; a market without records goes out of sync'
+  return `feed silent ${duration(limits.silenceMax)}`
 }
 
 function command({ header }: SessionRecord): string {
