@@ -285,6 +285,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       fills: this.manager.fills,
       refusals: summed(tallies.map((t) => t.refusals)),
       rejections: summed(tallies.map((t) => t.rejections)),
+      externals: this.externals.names,
       owners,
       markets: this.#ended,
     }

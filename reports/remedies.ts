@@ -36,7 +36,10 @@ const REMEDIES: Readonly<Record<Refusal, Sentence>> = {
   'feed-silent': say('nothing had been heard from the feed for too long', 'a higher feedSilenceSeconds in --limits', (h) =>
     duration(h.limits.silenceMax),
   ),
-  'off-grid': say('the price is not on the price grid of the market', 'desk.snap before asking'),
+  'off-grid': say(
+    'the price is not on the price grid of the market',
+    'prices in 1/10,000 dollar (42 ¢ is 4200), and desk.snap, which finds the grid',
+  ),
   'no-reference': say('there was neither a quote nor a trade to judge the price by', 'wait for a quote'),
   'price-collar': say(
     'the price was too far beyond the mid on the aggressive side',
@@ -86,7 +89,7 @@ export function remedyOf(reason: string, header: SessionHeader): Remedy {
 
 const ENDS: Readonly<Record<string, string>> = {
   user: 'canceled by the strategy',
-  ioc: 'nothing (more) within the limit when it arrived',
+  ioc: 'nothing (more) to be had within its limit',
   expired: 'expired at its age limit',
   closed: 'canceled by the close of the market',
   reactivated: 'canceled when trading resumed',

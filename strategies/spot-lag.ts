@@ -39,6 +39,8 @@ export function spotLag({
   return {
     name: 'spot-lag',
     parameters: { series, markets, mode, window, threshold, size, positionMax },
+    // Asked for once, so that a report can say when the tape has no such series.
+    onStart: (desk) => void desk.external(series),
     onBook({ market }) {
       if ((markets === '' || market.series === markets) && !seen.has(market)) seen.set(market, Number.NaN)
     },

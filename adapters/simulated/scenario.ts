@@ -203,7 +203,10 @@ export class Scenario {
     const maker = side === 'bid' ? ASK : BID
     const p = price(cents)
     const stood = known.levels[maker].get(p) ?? 0
-    assert(stood >= quantity(size), 'a trade of a scenario takes what its book shows: give the level first')
+    if (stood < quantity(size))
+      throw new RangeError(
+        `scenario: trade() takes ${size} contracts at ${cents} ¢, but the ${maker === BID ? 'bid' : 'ask'} there shows ${stood / 100}: give level('${maker === BID ? 'bid' : 'ask'}', ${cents}, …) first, or trade less`,
+      )
     this.#row(known, Kind.TRADE, Flag.LAST | Flag.EXECUTION, sideCode(side), p, quantity(size))
     this.#change(known, maker, p, -quantity(size), withLabel(0, Label.TRADE))
     return this.#next()
