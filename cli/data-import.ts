@@ -123,7 +123,10 @@ function few(xs: readonly string[]): string[] {
   return xs.length > 4 ? [...xs.slice(0, 4), `… ${count(xs.length)} tickers in all`] : [...xs]
 }
 
-const quotes: CommandModule<object, Source & { map?: string; market?: string; priceUnit?: 'cents' | 'dollars'; size?: string }> = {
+const quotes: CommandModule<
+  object,
+  Source & { map?: string; market?: string; priceUnit?: 'cents' | 'dollars'; size?: string; silence: string }
+> = {
   command: 'quotes <path..>',
   describe: 'Best prices without depth (JSON lines, CSV or Parquet with any column names)',
   builder: (y) =>
@@ -143,13 +146,22 @@ const quotes: CommandModule<object, Source & { map?: string; market?: string; pr
         type: 'string',
         requiresArg: true,
         describe: 'Contracts at a best price where none are recorded: your assumption, printed and kept on the tape',
+      })
+      .option('silence', {
+        type: 'string',
+        default: '30s',
+        requiresArg: true,
+        describe: 'Without a record for this long a market is out of sync until its next',
       }) as never,
   handler: (argv) =>
     present('data import', argv.json, async () => {
       const { importQuotes, QUOTE_FIELDS } = await import('../data/import/quotes.ts')
+      const { parseDuration } = await import('./options.ts')
       const size = argv.size === undefined ? undefined : parseQuantity(argv.size)
       if (size !== undefined && !(size > 0))
         throw new UsageError(`--size ${argv.size}: a number of contracts above zero, in hundredths at most`)
+      const silence = parseDuration(argv.silence, '--silence')
+      if (silence <= 0) throw new UsageError(`--silence ${argv.silence}: a duration above zero, such as 30s`)
       const started = performance.now()
       const s = await importQuotes(argv.path, argv.tape, {
         ...(argv.name === undefined ? {} : { name: argv.name }),
@@ -158,6 +170,7 @@ const quotes: CommandModule<object, Source & { map?: string; market?: string; pr
         ...(argv.market === undefined ? {} : { ticker: argv.market }),
         ...(argv.priceUnit === undefined ? {} : { priceUnit: argv.priceUnit }),
         ...(size === undefined ? {} : { size }),
+        silence,
         replace: argv.replace,
       })
       const seconds = (performance.now() - started) / 1000
@@ -165,7 +178,10 @@ const quotes: CommandModule<object, Source & { map?: string; market?: string; pr
         data: { ...s, tape: argv.tape, seconds: Number(seconds.toFixed(3)) },
         text: `${count(s.rows)} rows, ${count(s.markets)} markets → ${argv.tape} (${seconds.toFixed(1)} s)
 ${rowsText(s)}
-  quotes       ${count(s.quotes)} from ${count(s.records)} records in ${s.priceUnit}; ${count(s.unchanged)} said nothing new
+  columns      ${Object.entries(s.columns)
+    .map(([field, column]) => `${field} from ${column}`)
+    .join(', ')}
+  quotes       ${count(s.quotes)} from ${count(s.records)} records in ${s.priceUnit}; ${count(s.unchanged)} said nothing new; ${count(s.gaps)} gaps of more than ${argv.silence}
   sizes        ${s.sizesAssumed === 0 ? 'recorded' : `ASSUMED in ${count(s.sizesAssumed)} records: ${argv.size ?? ''} contracts (--size)`}
   markets      ${count(s.listed)} listed with quotes, ${count(s.listedWithout)} listed without${s.listedElsewhere > 0 ? `, ${count(s.listedElsewhere)} listed ones left out` : ''}; ${count(s.unlisted.length)} known by their ticker alone
 ${endText(s, argv.tape)}`,

@@ -178,10 +178,17 @@ async function order(record: SessionRecord, id: number, place: Place, json: bool
 }
 
 const EVENTS_MAX = 60
+/** Times of a list as people read them: with the day where it spans more than one. */
+function clockOf(from: number, to: number): (time: number) => string {
+  const day = (t: number): string => new Date(t / 1000).toISOString().slice(0, 10)
+  const start = day(from) === day(to) ? 11 : 5
+  return (time) => new Date(time / 1000).toISOString().slice(start, 23).replace('T', ' ')
+}
 /** `around`: when there are too many, those nearest to `from` are kept; else the first and the last. */
 function eventLines(events: readonly TraderEvent[], from: number, owners: boolean, around = false): string[] {
+  const when = clockOf(events[0]?.time ?? from, events.at(-1)?.time ?? from)
   const line = (e: TraderEvent): string => {
-    const clock = new Date(e.time / 1000).toISOString().slice(11, 23)
+    const clock = when(e.time)
     const apart = (e.time - from) / 1e6
     const who = owners && e.owner !== '' ? `[${e.owner}] ` : ''
     return `  ${clock}  ${`${apart < 0 ? '−' : '+'}${Math.abs(apart).toFixed(3)} s`.padStart(11)}  ${e.kind.padEnd(8)}  ${e.order === null ? '' : `#${e.order} `}${who}${e.text}`
@@ -340,9 +347,10 @@ async function timeline(record: SessionRecord, market: string, run: string): Pro
   const { explainMarket } = await import('../reports/moment.ts')
   const t = explainMarket(record, market)
   if (t === null) throw new DataError('MARKET_UNKNOWN', `the record has nothing of ${market}`)
-  const { cents, contracts, episodeText, money, moneySigned, utc, utcMillis, plural, reason } = await words()
+  const { cents, contracts, episodeText, money, moneySigned, utc, plural, reason } = await words()
   const { endInWords, rejectionInWords } = await import('../reports/remedies.ts')
   const { end, orders } = t
+  const at = clockOf(t.span[0], t.span[1])
   const ended = (o: (typeof orders)[number]): string =>
     o.state === 'canceled' ? endInWords(o.reason) : o.state === 'rejected' ? rejectionInWords(o.reason) : o.state
   const lines = [
@@ -354,11 +362,11 @@ async function timeline(record: SessionRecord, market: string, run: string): Pro
     ...(end === null
       ? ['  orders    none']
       : [
-          `  orders    ${plural(end.orders, 'order')}, ${plural(end.fills, 'fill')}, ${contracts(end.filled)} contracts, fees ${money(end.fees)}`,
+          `  orders    ${plural(end.orders, 'order')}, ${plural(end.fills, 'fill')}, ${plural(end.filled / 100, 'contract')}, fees ${money(end.fees)}`,
           `  result    ${end.result === null ? 'not determined on this tape' : end.result.toUpperCase()}; net ${moneySigned(end.pnl)}${end.position === 0 ? '' : `, ${end.position > 0 ? 'YES' : 'NO'} ${contracts(Math.abs(end.position))} held at the end`}`,
         ]),
   ]
-  if (t.states.length > 0) lines.push('', 'States', ...t.states.slice(0, 20).map((e) => `  ${utcMillis(e.time).slice(11)}  ${e.text}`))
+  if (t.states.length > 0) lines.push('', 'States', ...t.states.slice(0, 20).map((e) => `  ${at(e.time)}  ${e.text}`))
   if (orders.length > 0)
     lines.push(
       '',
@@ -370,13 +378,13 @@ async function timeline(record: SessionRecord, market: string, run: string): Pro
             .slice(0, ORDERS_MAX)
             .map((o) => [
               `#${o.order}`,
-              utcMillis(o.sent).slice(11),
+              at(o.sent),
               o.owner,
               `${o.side === 'bid' ? 'buy' : 'sell'} YES at ${cents(o.price)}`,
               contracts(o.quantity),
               count(o.amends),
               contracts(o.filled),
-              o.ended === null ? '' : utcMillis(o.ended).slice(11),
+              o.ended === null ? '' : at(o.ended),
               clip(ended(o), 48),
               reason(o.why, o.value),
             ]),
@@ -384,11 +392,7 @@ async function timeline(record: SessionRecord, market: string, run: string): Pro
       ),
     )
   if (t.episodes.length > 0)
-    lines.push(
-      '',
-      'Trades',
-      ...t.episodes.slice(0, ORDERS_MAX).map((e) => `  ${utcMillis(e.opened).slice(11)}  ${episodeText(e)}  ${moneySigned(e.pnl)}`),
-    )
+    lines.push('', 'Trades', ...t.episodes.slice(0, ORDERS_MAX).map((e) => `  ${at(e.opened)}  ${episodeText(e)}  ${moneySigned(e.pnl)}`))
   if (orders[0] !== undefined)
     lines.push('', `Next     npx tapeline explain ${run} ${orders.find((o) => o.fills > 0)?.order ?? orders[0].order}`)
   return { data: { what: 'market', run, ...t }, text: lines.map(plain).join('\n') }

@@ -43,6 +43,8 @@ export class BasketRun {
   stage: BasketStage = 'sent'
   /** Orders of the stage that are not over. */
   open = 0
+  /** Orders of the stage that wait for the order rate or for tokens. */
+  pending: BasketOrder[] = []
 
   constructor(
     id: number,

@@ -9,7 +9,7 @@ import { JournalKind, type Journal } from './journal.ts'
 import type { Market, Markets } from './market.ts'
 import type { OrderManager } from './order-manager.ts'
 import { StrategyError } from './strategy-error.ts'
-import { MarketFace, type MarketBook } from './view.ts'
+import { marketBehind, type MarketBook } from './view.ts'
 import type { Words } from './words.ts'
 import type { Portfolio } from './portfolio.ts'
 import type { Basket, BookView, Desk, ExternalView, Leg, MarketView, Quote, Take } from './strategy.ts'
@@ -185,7 +185,7 @@ export class StrategyDesk implements Desk {
   }
 
   #behind(view: MarketView): Market {
-    const market = MarketFace.behind(view)
+    const market = marketBehind(view)
     if (market === null)
       throw this.#error(
         'STRATEGY_MARKET',

@@ -7,6 +7,7 @@
  * One instant:  rows (with their matching) → commands due → answers → strategy handlers → timers, repeated until quiet.
  */
 import { assert, AssertionError, unreachable } from './assert.ts'
+import type { BasketRun } from './basket.ts'
 import { StrategyDesk, type DeskHost } from './desk.ts'
 import { Dispatch, type Notice } from './dispatch.ts'
 import { Externals } from './externals.ts'
@@ -59,6 +60,7 @@ type Due =
   | { readonly type: 'answer'; readonly answer: Answer }
   | { readonly type: 'wake'; readonly owner: number }
   | { readonly type: 'retry'; readonly wish: Wish }
+  | { readonly type: 'basket'; readonly basket: BasketRun }
   | { readonly type: 'flux'; readonly market: Market; readonly since: number }
   | { readonly type: 'sample'; readonly markout: Markout }
 
@@ -160,6 +162,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       quantity: quantities,
     } = batch
     const tape = this.#venue.onTape
+    const state = this.#state
     for (let i = 0; i < length; i++) {
       const t = time[i] as number
       if (t !== this.#rowTime) {
@@ -171,6 +174,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
         this.#rare(kind, marketColumn[i] as number, timeVenue[i] as number, batch.details[batch.detail[i] as number])
         continue
       }
+      state.lastRow = t
       const market = this.markets.at(marketColumn[i] as number)
       if (market === null) continue // paid and gone: a late row says nothing to us
       assert(market !== undefined, 'a market is in the catalog before its first row')
@@ -281,6 +285,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       fills: this.manager.fills,
       refusals: summed(tallies.map((t) => t.refusals)),
       rejections: summed(tallies.map((t) => t.rejections)),
+      externals: this.externals.names,
       owners,
       markets: this.#ended,
     }
@@ -299,7 +304,6 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     this.#rowTime = time
     this.#wakes = this.#wakes > WAKES_FORGIVEN ? this.#wakes - WAKES_FORGIVEN : 0
     this.#setNow(time)
-    this.#state.lastRow = this.#now
     if (this.#heardFrom === null && time >= this.#quietUntil) this.#heardFrom = time
     if (this.#firstTime === null) this.#begin(time)
     else if (this.#state.mode === 'warmup' && time >= this.#warmupUntil) this.#setMode(this.#operatorMode)
@@ -351,7 +355,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       case 'answer':
         this.#step()
         this.manager.answered(due.answer)
-        this.#payLate(due.answer.order.market)
+        if (due.answer.type === 'fill') this.#filledLate(due.answer.order.market)
         this.#maybeRetire(due.answer.order.market)
         break
       case 'wake':
@@ -359,6 +363,9 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
         break
       case 'retry':
         this.manager.retry(due.wish)
+        break
+      case 'basket':
+        this.manager.goOn(due.basket)
         break
       case 'flux':
         if (due.market.fluxSince === due.since) this.#unsync(due.market, 'crossed')
@@ -419,11 +426,17 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     const { book } = market
     const best = side === BID ? book.bestBid : book.bestAsk
     const before = best >= 0 && best < book.grid.size ? (book.grid.prices[best] as number) : -1
+    const last = (flags & Flag.LAST) !== 0
     if (!book.quote(side, price, quantity)) {
       this.#unsync(market, 'level off the grid')
+      // Half a quote is none: what stays off until its message is over.
+      market.inSnapshot = !last
       return false
     }
-    if ((flags & Flag.LAST) !== 0) this.#sync(market)
+    if (last) {
+      if (!market.inSnapshot && !book.crossed) this.#sync(market)
+      market.inSnapshot = false
+    }
     const tape = this.#venue.onTape
     if (tape === null || (market.resting === 0 && !market.taken)) return true
     if (before >= 0 && before !== price) tape.displayed(market, side, before, 0)
@@ -534,12 +547,12 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     if (market.holding !== null) this.#pay(market)
   }
 
-  /** A fill from before the close whose news came after the payment: it pays at once. */
-  #payLate(market: Market): void {
+  /** A fill from before the close whose news came after the result: it settles at once, and pays at once when the market has paid. */
+  #filledLate(market: Market): void {
     const h = market.holding
-    if (!market.paid || h === null || h.position === 0) return
+    if (market.settlementValue < 0 || h === null || h.position === 0) return
     this.#settlementRow(market, h.position, market.result ?? '', 0)
-    this.#pay(market)
+    if (market.paid) this.#pay(market)
   }
 
   #pay(market: Market): void {
@@ -642,6 +655,9 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   wake(time: number, market: Market, token: unknown): void {
     this.#queue.push(Math.max(time, this.#now), Phase.COMMAND, { type: 'venue', market, token })
   }
+  goOnAt(time: number, basket: BasketRun): void {
+    this.#queue.push(Math.max(time, this.#now + 1), Phase.TIMER, { type: 'basket', basket })
+  }
   retryAt(time: number, wish: Wish): void {
     this.#queue.push(Math.max(time, this.#now + 1), Phase.TIMER, { type: 'retry', wish })
   }
@@ -651,7 +667,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
         'STRATEGY_LOOP',
         `Strategy ${this.#header.strategies[owner]?.name ?? ''} woke itself a million times more often than rows came: wake it later, such as at desk.now + SECOND`,
       )
-    this.#queue.push(Math.max(time, this.#now), Phase.TIMER, { type: 'wake', owner })
+    // Before `--from` a strategy hears nothing: its timers wait for it.
+    this.#queue.push(Math.max(time, this.#now, this.#quietUntil), Phase.TIMER, { type: 'wake', owner })
   }
   filled(order: Order, answer: Extract<Answer, { type: 'fill' }>): void {
     this.#sampler.filled(order.market, answer, this.#now)

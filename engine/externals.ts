@@ -8,6 +8,7 @@ import type { Timestamp } from './units.ts'
 
 export class Externals {
   readonly #last = new Map<string, ExternalView>()
+  readonly #asked = new Set<string>()
 
   /** Takes a row that is known now. Returns it as strategies see it. */
   add({ series, value, revision }: ExternalDetail, timeVenue: number): ExternalView {
@@ -18,6 +19,12 @@ export class Externals {
     return view
   }
   last(series: string): ExternalView | null {
-    return this.#last.get(series) ?? null
+    const view = this.#last.get(series)
+    if (view === undefined) this.#asked.add(series)
+    return view ?? null
+  }
+  /** Series with a row so far, and those that were asked for and have none. */
+  get names(): { readonly seen: string[]; readonly missing: string[] } {
+    return { seen: [...this.#last.keys()].sort(), missing: [...this.#asked].filter((s) => !this.#last.has(s)).sort() }
   }
 }

@@ -202,16 +202,16 @@ export class Matching {
    * first; at the price itself the fill model decides. All of ours share the one volume. `time`: an order that came no earlier was not there.
    */
   execution(side: SideCode, price: number, quantity: number, time = Infinity): void {
-    const index = this.grid.indexOf[price] ?? -1
-    if (index < 0 || this.count === 0) return
-    let left = this.#through(side, index, quantity, time)
+    if (this.count === 0) return
+    let left = this.#through(side, price, quantity, time)
     if (this.#model === 'prints') {
       // Whoever took, an order of ours that the price went through was better than what was met.
-      left = this.#through(side === BID ? ASK : BID, index, left, time)
+      left = this.#through(side === BID ? ASK : BID, price, left, time)
       this.#printed(side === BID ? ASK : BID, price, left, time)
       return
     }
-    if (left === 0 || (this.#model !== 'queue' && this.#model !== 'touch')) return
+    const index = this.grid.indexOf[price] ?? -1
+    if (left === 0 || index < 0 || (this.#model !== 'queue' && this.#model !== 'touch')) return
     let order = this.#heads[side][index] ?? null
     let passed = 0
     while (order !== null && left > 0) {
@@ -231,10 +231,10 @@ export class Matching {
   }
 
   /** Fills our orders of a side that are better than the trade's price. Returns what is left of it. */
-  #through(side: SideCode, index: number, quantity: number, time: number): number {
+  #through(side: SideCode, price: number, quantity: number, time: number): number {
     let left = quantity
     for (let order = this.#front(side); order !== null && left > 0; order = this.#front(side)) {
-      if ((side === BID ? order.index <= index : order.index >= index) || order.since >= time) break
+      if ((side === BID ? order.price <= price : order.price >= price) || order.since >= time) break
       const q = Math.min(left, order.remaining)
       left -= q
       this.#fillResting(order, q)
@@ -321,6 +321,7 @@ export class Matching {
   /** The grid changed; `depth` has been moved already. Orders that the new grid does not know are canceled. */
   regrid(grid: PriceGrid): void {
     if (grid === this.grid) return
+    for (const order of this.#waiting.slice()) if ((grid.indexOf[order.price] ?? -1) < 0) this.cancel(order, 'grid')
     const orders: VenueOrder[] = []
     for (const side of [BID, ASK] as const) {
       for (const head of this.#heads[side]) for (let o = head ?? null; o !== null; o = o.next) orders.push(o)

@@ -31,6 +31,8 @@ const COST_CANCEL = 2
 
 /** What the manager asks of the engine. */
 export interface ManagerHost {
+  /** Call `goOn(basket)` at a time. */
+  goOnAt(time: number, basket: BasketRun): void
   /** Call `retry(wish)` at a time. */
   retryAt(time: number, wish: Wish): void
   filled(order: Order, answer: Extract<Answer, { type: 'fill' }>): void
@@ -153,7 +155,7 @@ export class OrderManager {
   ): void {
     const wishes = legs.map((leg) => this.#wish(leg.market, owner, leg.side, true))
     if (wishes.some((wish) => wish.order !== null)) return
-    const run = new BasketRun(this.#baskets + 1, owner, legs, missing, costMax, why, value)
+    const run = new BasketRun(++this.#baskets, owner, legs, missing, costMax, why, value)
     const said = wishes.every((wish, k) => wish.refusal !== null && wish.price === legs[k]?.limit && wish.quantity === quantity)
     wishes.forEach((wish, k) => {
       if (!said) this.#state_(wish, (legs[k] as BasketLeg).limit, quantity, why, value, run)
@@ -163,7 +165,8 @@ export class OrderManager {
     // Each leg counts as sent while the next one is judged; a refusal takes all of that back.
     const orders: Order[] = []
     const untouched = legs.map((leg) => leg.market.holding === null)
-    let refusal: Refusal | null = null
+    // What no waiting makes possible has a word of its own.
+    let refusal: Refusal | null = this.#basketFits(legs.length) ? null : 'basket-size'
     for (let k = 0; k < wishes.length && refusal === null; k++) {
       const { market, side, limit } = legs[k] as BasketLeg
       const verdict = this.#risk.approve({ market, owner, side, price: limit, quantity, replaces: null }, k)
@@ -178,7 +181,6 @@ export class OrderManager {
     const at = wishes[Math.min(orders.length, wishes.length - 1)] as Wish
     if (refusal === null && !this.#bucket.spend(this.#state.now, COST_ORDER * orders.length)) refusal = 'write-tokens'
     if (refusal === null) {
-      this.#baskets++
       run.open = orders.length
       for (const order of orders) this.#launch(order)
     } else {
@@ -199,9 +201,15 @@ export class OrderManager {
     if (wish?.active) this.#end(wish)
   }
 
-  /** Ends every quote: halted, or the session is over. */
+  /** Ends every quote, and takes that still wait: halted. */
   pullAll(markets: Iterable<Market>): void {
-    for (const market of markets) for (const wish of market.wishes) if (wish?.active) this.#end(wish)
+    for (const market of markets) {
+      for (const wish of market.wishes) {
+        if (wish === null) continue
+        if (wish.active) this.#end(wish)
+        else if (wish.take && wish.order?.state === 'working') this.#cancel(wish, wish.order)
+      }
+    }
   }
 
   /** A wish that had to wait for rate or tokens. */
@@ -319,25 +327,54 @@ export class OrderManager {
     const { basket } = order
     if (basket === null) return
     basket.open--
-    while (basket.open === 0 && basket.stage !== 'over') this.#nextStage(basket)
+    while (basket.open === 0 && basket.pending.length === 0 && basket.stage !== 'over') this.#nextStage(basket)
+  }
+
+  /** So many orders can leave in one instant. */
+  #basketFits(legs: number): boolean {
+    return legs <= this.#risk.limits.ordersPerSecondMax && COST_ORDER * legs <= this.#bucket.size
   }
 
   /** Every order of the basket's stage is over: what its strategy declared for missing legs follows. */
   #nextStage(basket: BasketRun): void {
     const wanted = basket.next(this.#risk.limits.collar)
     this.#entries.basket(basket)
-    for (const { leg, side, price, quantity } of wanted) {
-      const wish = this.#wish(leg.market, basket.owner, side, true)
+    basket.pending = wanted
+    this.#sendPending(basket)
+  }
+
+  /** What a basket waits to send is tried again: an order rate or tokens were spent. */
+  goOn(basket: BasketRun): void {
+    this.#sendPending(basket)
+    while (basket.open === 0 && basket.pending.length === 0 && basket.stage !== 'over') this.#nextStage(basket)
+  }
+
+  #sendPending(basket: BasketRun): void {
+    for (let next = basket.pending.shift(); next !== undefined; next = basket.pending.shift()) {
+      const { leg, side, quantity } = next
+      const { market } = leg
+      const wish = this.#wish(market, basket.owner, side, true)
       // The strategy is trading this side itself just now: its own order stands, ours is left out.
       if (wish.order !== null) continue
-      this.#state_(wish, price, quantity, basket.why, basket.value, basket)
-      const verdict = this.#risk.approve({ market: leg.market, owner: basket.owner, side, price, quantity, replaces: null })
-      if (typeof verdict === 'string') this.#refuse(wish, verdict)
-      else if (!this.#bucket.spend(this.#state.now, COST_ORDER)) this.#refuse(wish, 'write-tokens')
-      else {
-        basket.open++
-        this.#submit(wish, verdict, basket)
+      const price = basket.stage === 'unwinding' ? this.#risk.insideOwn(market, side, next.price) : next.price
+      if (wish.refusal === null || wish.price !== price || wish.quantity !== quantity)
+        this.#state_(wish, price, quantity, basket.why, basket.value, basket)
+      wish.left = quantity
+      const verdict = this.#risk.approve({ market, owner: basket.owner, side, price, quantity, replaces: null })
+      let refusal = typeof verdict === 'string' ? verdict : null
+      if (refusal === null && !this.#bucket.spend(this.#state.now, COST_ORDER)) refusal = 'write-tokens'
+      if (refusal !== null) {
+        this.#refuse(wish, refusal)
+        wish.active = false
+        if (refusal !== 'order-rate' && refusal !== 'write-tokens') continue
+        // It waits with everything behind it; a leg without counterpart is not given up for a second.
+        basket.pending.unshift(next)
+        const free = refusal === 'order-rate' ? this.#risk.rateFreeAt : this.#bucket.freeAt(this.#state.now, COST_ORDER)
+        this.#host.goOnAt(free, basket)
+        break
       }
+      basket.open++
+      this.#submit(wish, verdict as Approved<Intent>, basket)
       wish.active = false
     }
   }

@@ -101,15 +101,16 @@ export class Portfolio {
     return holding
   }
 
-  /** What a working order may still do, replacing what was counted for it. `quantity` 0 when it is over; `notional` where it is not their product. */
+  /** What a working order may still do, replacing what was counted for it. `quantity` 0 when it is over; `notional` where it is not their product; `priceNext` where it is being amended. */
   expose(
     order: Order,
     price: number,
     quantity: number,
     notional = order.side === BID ? price * quantity : (PRICE_ONE - price) * quantity,
+    priceNext = price,
   ): void {
     const h = this.holdingOf(order.market)
-    const fee = quantity === 0 ? 0 : feeBound(order.market.fee, price, quantity, order.market.venueTime)
+    const fee = quantity === 0 ? 0 : worseFee(order.market, price, priceNext, quantity)
     if (order.side === BID) {
       h.bidQuantity += quantity - order.riskQuantity
       h.bidNotional += notional - order.riskNotional
@@ -345,4 +346,10 @@ export function cashNeeded(position: number, bidQuantity: number, bidNotional: n
   const bids = bidNotional - Math.min(bidQuantity, short) * PRICE_ONE
   const asks = askNotional - Math.min(askQuantity, long) * PRICE_ONE
   return (bids > 0 ? bids : 0) + (asks > 0 ? asks : 0)
+}
+
+/** The larger fee bound of two prices at which an order may trade. */
+export function worseFee(market: Market, price: number, other: number, quantity: number): number {
+  const fee = feeBound(market.fee, price, quantity, market.venueTime)
+  return other === price ? fee : Math.max(fee, feeBound(market.fee, other, quantity, market.venueTime))
 }

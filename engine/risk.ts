@@ -5,9 +5,8 @@
  */
 import { BID, PRICE_ONE, type Price, type Quantity, type SideCode } from './units.ts'
 import type { Market } from './market.ts'
-import { feeBound } from './fees.ts'
 import type { Order } from './order.ts'
-import { cashNeeded, Holding, type Portfolio } from './portfolio.ts'
+import { cashNeeded, Holding, worseFee, type Portfolio } from './portfolio.ts'
 import type { Limits } from './session.ts'
 import { MINUTE, SECOND } from './units.ts'
 
@@ -48,6 +47,7 @@ export const REFUSALS = [
   'event-loss',
   'session-loss',
   'cash',
+  'basket-size',
   'open-orders',
   'order-rate',
   'write-tokens',
@@ -99,6 +99,19 @@ export class Risk {
     return this.#refusal(intent, ahead) ?? (intent as Approved<Intent>)
   }
 
+  /** The nearest price to `price` at which an order would not meet one of our own on the other side. */
+  insideOwn(market: Market, side: SideCode, price: Price): Price {
+    let index = market.grid.indexOf[price] ?? -1
+    for (const wish of market.wishes) {
+      const order = wish?.order ?? null
+      if (order === null || order.side === side || order.over) continue
+      const other = order.priceNext ?? order.price
+      const at = market.grid.floorIndex(side === BID ? Math.min(order.price, other) : Math.max(order.price, other))
+      index = side === BID ? Math.min(index, at - 1) : Math.max(index, at + 1)
+    }
+    return index < 0 || index >= market.grid.size ? price : market.grid.priceAt(index)
+  }
+
   /** Counts an order or amend that was sent. */
   sent(): void {
     this.#sent[this.#next] = this.#state.now
@@ -138,8 +151,8 @@ export class Risk {
     if (market.status === 'inactive' || market.status === 'initialized') return 'market-paused'
     if (market.status !== 'active') return 'market-closed'
     if (!market.synced || market.fluxSince >= 0) return 'unsynced'
-    // Between two trades silence is what a trades-only feed says.
-    if (market.depth !== 'prints' && state.now - state.lastRow > limits.silenceMax) return 'feed-silent'
+    // Trades alone are silent between trades, and quotes while they do not change: there a market goes out of sync by itself.
+    if (market.depth === 'book' && state.now - state.lastRow > limits.silenceMax) return 'feed-silent'
     if ((market.grid.indexOf[price] ?? -1) < 0) return 'off-grid'
     const collar = this.#collar(market, side, price)
     if (collar !== null) return collar
@@ -151,7 +164,7 @@ export class Risk {
     // While an amend is on its way both old and new may be true, one after the other: the worst of them counts.
     const worstQuantity = Math.max(quantity, oldQuantity)
     const worstNotional = amendNotional(side === BID ? price : PRICE_ONE - price, quantity, oldNotional, oldQuantity)
-    const fee = feeBound(market.fee, price, worstQuantity, market.venueTime)
+    const fee = worseFee(market, price, replaces?.price ?? price, worstQuantity)
     const bidQuantity = h.bidQuantity + (side === BID ? worstQuantity - oldQuantity : 0)
     const askQuantity = h.askQuantity + (side === BID ? 0 : worstQuantity - oldQuantity)
     if (side === BID ? h.position + bidQuantity > limits.positionMax : askQuantity - h.position > limits.positionMax) return 'position'
@@ -163,13 +176,14 @@ export class Risk {
     const yes = this.#portfolio.lossIfYes(h) + addYes
     const before = this.#portfolio.marketLoss(market)
     const after = no > yes ? no : yes
-    // An order that lowers the worst loss is never refused for it: it is the way out.
-    if (after > limits.marketLossMax && after > before) return 'market-loss'
+    // An order that lowers the worst loss, its own fee apart, is never refused for it: it is the way out.
+    const toll = fee - oldFee
+    if (after > limits.marketLossMax && after - toll > before) return 'market-loss'
     const eventBefore = market.event.loss
     const eventAfter = this.#portfolio.eventLoss(market.event, market, no, yes)
-    if (market.event.exclusive && eventAfter > limits.eventLossMax && eventAfter > eventBefore) return 'event-loss'
+    if (market.event.exclusive && eventAfter > limits.eventLossMax && eventAfter - toll > eventBefore) return 'event-loss'
     const sessionAfter = this.#portfolio.loss - eventBefore + eventAfter
-    if (sessionAfter > limits.sessionLossMax && eventAfter > eventBefore) return 'session-loss'
+    if (sessionAfter > limits.sessionLossMax && eventAfter - toll > eventBefore) return 'session-loss'
 
     const bidNotional = h.bidNotional + (side === BID ? worstNotional - oldNotional : 0)
     const askNotional = h.askNotional + (side === BID ? 0 : worstNotional - oldNotional)

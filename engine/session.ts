@@ -160,6 +160,8 @@ export type SessionEnd = {
   readonly fills: number
   readonly refusals: Readonly<Record<string, number>>
   readonly rejections: Readonly<Record<string, number>>
+  /** Outside series: those with a row, and those that a strategy asked for in vain. */
+  readonly externals: { readonly seen: readonly string[]; readonly missing: readonly string[] }
   /** By strategy, in the order of the header. */
   readonly owners: readonly OwnerEnd[]
   /** Markets with an order, by ticker. */

@@ -12,6 +12,10 @@ export class TokenBucket {
     this.#capacity = capacity * 1e6
     this.#level = this.#capacity
   }
+  /** Tokens that it can hold. */
+  get size(): number {
+    return this.#capacity / 1e6
+  }
   /** Takes `cost` tokens when they are there. */
   spend(now: number, cost: number): boolean {
     this.#refill(now)

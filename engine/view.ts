@@ -7,6 +7,13 @@ import type { BookView, MarketView } from './strategy.ts'
 import { StrategyError } from './strategy-error.ts'
 import { sideCode, type Price, type Side, type Timestamp } from './units.ts'
 
+// Not a static of the class: a strategy reaches the class through `constructor`.
+let behind: (view: unknown) => Market | null
+/** The market behind a view, null for anything else. */
+export function marketBehind(view: unknown): Market | null {
+  return behind(view)
+}
+
 /** One market, read-only; one object per market, made with it. */
 export class MarketFace implements MarketView {
   readonly #market: Market
@@ -15,9 +22,8 @@ export class MarketFace implements MarketView {
     this.#market = market
     Object.freeze(this)
   }
-  /** The market behind a view, null for anything else. */
-  static behind(view: unknown): Market | null {
-    return typeof view === 'object' && view !== null && #market in view ? view.#market : null
+  static {
+    behind = (view) => (typeof view === 'object' && view !== null && #market in view ? view.#market : null)
   }
   get ticker(): string {
     return this.#market.ticker

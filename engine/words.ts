@@ -64,12 +64,13 @@ export class Words {
   }
 }
 
-/** Two strategies of one name are told apart by a number. */
+/** Two strategies of one name are told apart by a number that nobody has for a name. */
 export function distinct(names: readonly string[]): string[] {
-  const seen = new Map<string, number>()
+  const taken = new Set<string>()
   return names.map((name) => {
-    const n = (seen.get(name) ?? 0) + 1
-    seen.set(name, n)
-    return n === 1 ? name : `${name} ${n}`
+    let label = name
+    for (let n = 2; taken.has(label) || (label !== name && names.includes(label)); n++) label = `${name} ${n}`
+    taken.add(label)
+    return label
   })
 }

@@ -11,6 +11,8 @@ export type Fill = {
   readonly index: number
   readonly time: number
   readonly timeVenue: number
+  /** When its order reached the venue, where that is known. */
+  readonly arrived: number | null
   readonly market: string
   readonly owner: string
   readonly order: number
@@ -83,8 +85,11 @@ export function tradingOf(record: SessionRecord): Trading {
       why: o.why,
     })
   }
+  const arrivals = new Map<number, number>()
   for (let i = 0; i < j.length; i++) {
     const kind = j.kind[i]
+    if (kind === JournalKind.COMMAND && (j.a[i] as number) > 0 && word(j.what[i] as number).startsWith('submit'))
+      arrivals.set(j.order[i] as number, j.a[i] as number)
     if (kind === JournalKind.FILL) {
       const market = word(j.market[i] as number)
       const owner = word(j.owner[i] as number)
@@ -100,6 +105,7 @@ export function tradingOf(record: SessionRecord): Trading {
         index: fills.length,
         time,
         timeVenue: j.b[i] as number,
+        arrived: arrivals.get(j.order[i] as number) ?? null,
         market,
         owner,
         order: j.order[i] as number,

@@ -94,7 +94,12 @@ export function explainOrder(record: SessionRecord, id: number): OrderStory | nu
   }
   fills.forEach((f, k) => {
     const after = markouts.filter((x) => x.fill === k)
-    if (after.length > 0) told('after', f.time, `${fills.length > 1 ? `fill ${k + 1}: ` : ''}the mid ${after.map(markoutText).join(', ')}`)
+    if (after.length > 0)
+      told(
+        'after',
+        f.time,
+        `${fills.length > 1 ? `fill ${k + 1}: ` : ''}${record.header.tape.depth === 'prints' ? 'the last trade' : 'the mid'} ${after.map(markoutText).join(', ')}`,
+      )
   })
   const episodes = trading.episodes.filter(
     (e) =>
@@ -143,6 +148,9 @@ function accepted({ journal: j, strings }: SessionRecord, own: readonly number[]
 export function touchText(t: Touch, now: number): string {
   const side = (price: number, quantity: number): string => (price < 0 ? 'nobody' : `${cents(price)} × ${contracts(quantity)}`)
   const age = now - t.time
+  // Where only trades are known both prices are the last trade's.
+  if (t.bid >= 0 && t.bid === t.ask && t.bidQuantity === 0)
+    return `last trade ${cents(t.bid)}${age > 0 ? ` (${duration(age)} before)` : ''}`
   return `best YES bid ${side(t.bid, t.bidQuantity)}, ask ${side(t.ask, t.askQuantity)}${age > 0 ? ` (sampled ${duration(age)} before)` : ''}`
 }
 

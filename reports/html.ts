@@ -70,7 +70,11 @@ function restsOn({ header, end }: SessionRecord, analysis: Analysis): Markup {
     html`<div${raw(wide ? ' class="wide"' : '')}><b>${label}</b><span>${text}</span></div>`
   const closed = analysis.trading.episodes.filter((e) => e.exit !== 'open').length
   const events = new Set(end.markets.filter((m) => m.fills > 0).map((m) => m.event)).size
-  const parameters = header.strategies.map((s) => Object.entries(s.parameters).map(([k, v]) => `${k}=${v}`))
+  const several = header.strategies.length > 1
+  const parameters = header.strategies.map(({ name, parameters: p }) => {
+    const own = Object.entries(p).map(([k, v]) => `${k}=${v}`)
+    return `${several ? `${name}: ` : ''}${own.length === 0 ? 'none' : own.join(' ')}`
+  })
   return html`<section class="facts" aria-label="What this rests on">
 ${fact('Tape', `${tape.name}, ${tape.source}, ${count(end.rows)} rows`)}
 ${fact('Span', `${utc(end.firstTime)} to ${utc(end.lastTime)} UTC`)}
@@ -80,7 +84,7 @@ ${fact('Sample', `${plural(end.fills, 'fill')}, ${plural(closed, 'closed trade')
 ${fact('Cash', money(header.cash))}
 ${fact('Delays', `place ${duration(header.delays.place)}, cancel ${duration(header.delays.cancel)}, amend ${duration(header.delays.amend)}, answer ${duration(header.delays.answer)}`)}
 ${fact('Fees', "Kalshi's formula, taker and maker")}
-${fact('Parameters', parameters.map((p) => (p.length === 0 ? 'none' : p.join(' '))).join(' | '))}
+${fact('Parameters', parameters.join(' | '), header.strategies.length > 1)}
 ${fact('Fill model', `${header.fills}: ${FILL_MODELS[header.fills]}`, true)}
 ${tape.depth === 'book' && fact('Trades are', LABELS[tape.labels], true)}
 ${tape.depth !== 'book' && fact('Known', DEPTHS[tape.depth], true)}
@@ -148,7 +152,7 @@ function details(record: SessionRecord, { trading }: Analysis): Markup | false {
       m.settlementValue === null
         ? ' Not settled on this tape.'
         : ` Dotted: settled ${m.result === 'yes' ? 'YES' : m.result === 'no' ? 'NO' : `at ${cents(m.settlementValue)}`}.`
-    return html`${m.title !== m.ticker && html`<p class="soft">${m.title}</p>`}<p class="small">${plural(m.orders, 'order')}, ${plural(m.fills, 'fill')}, ${contracts(m.filled)} contracts, net ${moneySigned(m.pnl)}</p>${figure(
+    return html`${m.title !== m.ticker && html`<p class="soft">${m.title}</p>`}<p class="small">${plural(m.orders, 'order')}, ${plural(m.fills, 'fill')}, ${plural(m.filled / 100, 'contract')}, net ${moneySigned(m.pnl)}</p>${figure(
       chart.svg,
       html`${record.header.tape.depth === 'prints' ? html`${key('c1')}last trade` : html`${key('c1')}best YES bid${key('c2')}best YES ask`}; thick and pale: our resting orders; ▲ we bought YES (or sold NO), ▼ we bought NO (or sold YES): price, contracts and reason on hover and in the tables.${settled}${chart.drawn < chart.fills && ` ${count(chart.drawn)} of ${count(chart.fills)} fills are drawn; the others stand on or close to the same spots.`}`,
     )}`
@@ -181,7 +185,7 @@ function assumptions({ header }: SessionRecord): Markup {
 <li>Cash is locked until a market pays; no interest is counted; the risk-free rate is 0.</li>
 <li>All times are UTC. Every calendar day counts; a year has 365.</li>
 <li>Write tokens: ${rate.perSecond} a second, bucket ${rate.capacity}; 10 an order or amend, 2 a cancel.</li>
-<li>Limits: order ${contracts(limits.orderMax)} contracts · position ${contracts(limits.positionMax)} · worst loss ${money(limits.marketLossMax)} a market, ${money(limits.eventLossMax)} an exclusive event, ${money(limits.sessionLossMax)} a session · ${limits.ordersOpenMax} open orders · ${limits.ordersPerSecondMax} orders a second · price collar ${cents(limits.collar)} · ${header.tape.depth === 'prints' ? 'feed silent and book in sync: not applicable to trades alone; the collar is measured from the last trade' : `feed silent ${duration(limits.silenceMax)}`} · orders live at most ${duration(limits.orderAgeMax)}.</li>
+<li>Limits: order ${contracts(limits.orderMax)} contracts · position ${contracts(limits.positionMax)} · worst loss ${money(limits.marketLossMax)} a market, ${money(limits.eventLossMax)} an exclusive event, ${money(limits.sessionLossMax)} a session · ${limits.ordersOpenMax} open orders · ${limits.ordersPerSecondMax} orders a second · price collar ${cents(limits.collar)} · ${silence(header)} · orders live at most ${duration(limits.orderAgeMax)}.</li>
 ${header.tape.remarks.map((r) => html`<li>Of the tape: ${r}</li>\n`)}</ul>`
 }
 
@@ -193,6 +197,15 @@ function files({ header }: SessionRecord): Markup | false {
 `
 }
 
+/** Which of the limits that need a book the tape can carry. */
+function silence({ tape, limits }: SessionRecord['header']): string {
+  if (tape.depth === 'prints')
+    return 'feed silent and book in sync: not applicable to trades alone; the collar is measured from the last trade'
+  if (tape.depth === 'quotes')
+    return 'feed silent: not applicable to quotes, which say nothing while they stand; a market without records goes out of sync'
+  return `feed silent ${duration(limits.silenceMax)}`
+}
+
 function command({ header }: SessionRecord): string {
   const { selection, delays } = header
   const word = (x: string | number | boolean): string =>
@@ -201,7 +214,7 @@ function command({ header }: SessionRecord): string {
   const labels = distinct(header.strategies.map((s) => s.name))
   const parts = [
     'npx tapeline backtest',
-    `--tape ${word(header.tape.name)}`,
+    `--tape ${word(`tapes/${header.tape.name}`)}`,
     ...header.strategies.map((s, i) =>
       [
         `--strategy ${word(s.source === undefined ? s.name : `./${s.source.file}`)}`,

@@ -74,7 +74,7 @@ function rowInWords({ header, journal: j, strings }: SessionRecord, i: number): 
       if (what === 'cancel') return `cancel, ${contracts(quantity)} left${arrival}`
       if (what === 'decrease') return `decrease to ${contracts(quantity)} left${arrival}`
       if (what === 'amend') return `amend to ${deal(j.side[i] as number, price)}, ${contracts(quantity)} in all${because}${arrival}`
-      return `order to ${what === 'submit-gtc' ? 'rest' : what === 'submit-fok' ? 'trade whole or not at all' : 'trade at once'}: ${trade()}${because}${arrival}`
+      return `order to ${what === 'submit-gtc' ? 'rest' : what === 'submit-fok' ? 'trade whole or not at all' : header.tape.depth === 'prints' ? 'trade with the next takers of its side' : 'trade at once'}: ${trade()}${because}${arrival}`
     }
     case JournalKind.ANSWER: {
       const heard = a > 0 ? `; at the venue ${utcMillis(a).slice(11)}, heard ${duration(time - a)} later` : ''

@@ -28,6 +28,7 @@ const REMEDIES: Readonly<Record<Refusal, Sentence>> = {
   halted: say('the session was halted by an operator', 'resume it'),
   paused: say('the session was paused by an operator', 'resume it'),
   'reduce-only': say('an operator allowed only what lowers a position', 'resume the session'),
+  'basket-size': say('the basket has more legs than orders may leave at once', 'a higher ordersPerSecond in --limits, or fewer legs'),
   'market-unlisted': say('the market is known from its trades alone', 'a list of markets that names it: --markets at import'),
   'market-closed': say('the market was not open any more', 'ask before the close'),
   'market-paused': say('the exchange had paused the market', 'wait until trading resumes'),
@@ -35,7 +36,10 @@ const REMEDIES: Readonly<Record<Refusal, Sentence>> = {
   'feed-silent': say('nothing had been heard from the feed for too long', 'a higher feedSilenceSeconds in --limits', (h) =>
     duration(h.limits.silenceMax),
   ),
-  'off-grid': say('the price is not on the price grid of the market', 'desk.snap before asking'),
+  'off-grid': say(
+    'the price is not on the price grid of the market',
+    'prices in 1/10,000 dollar (42 ¢ is 4200), and desk.snap, which finds the grid',
+  ),
   'no-reference': say('there was neither a quote nor a trade to judge the price by', 'wait for a quote'),
   'price-collar': say(
     'the price was too far beyond the mid on the aggressive side',
@@ -85,7 +89,7 @@ export function remedyOf(reason: string, header: SessionHeader): Remedy {
 
 const ENDS: Readonly<Record<string, string>> = {
   user: 'canceled by the strategy',
-  ioc: 'nothing (more) within the limit when it arrived',
+  ioc: 'nothing (more) to be had within its limit',
   expired: 'expired at its age limit',
   closed: 'canceled by the close of the market',
   reactivated: 'canceled when trading resumed',

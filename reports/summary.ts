@@ -3,10 +3,11 @@
  * hides nothing. Invariant: text from outside reaches a terminal without control characters.
  */
 import type { SessionRecord } from '../engine/session.ts'
+import { PRINTS_WAIT } from '../engine/matching.ts'
 import { PRICE_ONE } from '../engine/units.ts'
 import type { Metric } from './figures.ts'
 import type { Analysis } from './metrics.ts'
-import { contracts, count, money, moneySigned, plural, utc } from './words.ts'
+import { contracts, count, duration, money, moneySigned, plural, utc } from './words.ts'
 
 export type Summary = {
   readonly schema: 'tapeline.summary/1'
@@ -60,7 +61,8 @@ function warningsOf({ header, end }: SessionRecord, { metrics, trading, daily, r
   const resting = end.fills === 0 || trading.fills.some((f) => f.maker)
   const strict = header.fills === 'strict' ? '' : ' Compare --fills strict.'
   if (!end.complete) out.push(`Partial: the session ended early (${end.reason}). Every figure covers only the part that ran.`)
-  if (end.fills === 0) {
+  // A run that was broken off says so above; why it did nothing until then is no news.
+  if (end.fills === 0 && end.complete) {
     const top = listed(refusals, 3)
     if (end.firstTime === null) out.push('No fills: nothing was recorded in the chosen span.')
     else if (end.marketsTwoSided === 0 && tape.depth !== 'prints')
@@ -94,6 +96,20 @@ function warningsOf({ header, end }: SessionRecord, { metrics, trading, daily, r
     out.push(`Trades are inferred from volume (the recording has no trade channel): queue positions are estimates.${strict}`)
   if (tape.labels === 'mixed' && resting)
     out.push(`For some markets trades are inferred from volume: queue positions there are estimates.${strict}`)
+  for (const series of end.externals.missing)
+    out.push(
+      `No row of the outside series ${series} was on the tape${end.externals.seen.length === 0 ? ', nor of any other: `tapeline data import external` brings one in' : `; it has ${end.externals.seen.join(', ')}`}.`,
+    )
+  const crossed = end.owners.filter((o) => (o.refusals['self-cross'] ?? 0) > 0)
+  if (end.owners.length > 1 && crossed.length > 0)
+    out.push(
+      `Strategies stood in each other's way: ${crossed.map((o) => `${o.name} was refused ${plural(o.refusals['self-cross'] ?? 0, 'time')}`).join(', ')} because the order would have met one of our own. Run each alone before comparing them.`,
+    )
+  const waits = waitsOf(trading)
+  if (tape.depth === 'prints' && waits !== null)
+    out.push(
+      `Takers waited for a trade to fill at: ${duration(waits.median)} in the median, ${duration(waits.most)} for one in ten, ${duration(PRINTS_WAIT)} at most. What a book would have given at once is unknown.`,
+    )
   if (tape.depth === 'prints')
     out.push(
       'Only trades were recorded: our takers fill at later trades of takers on the same side, as if first in line for what those found, and never between them. Limits that need a book are not applicable.',
@@ -122,6 +138,13 @@ function warningsOf({ header, end }: SessionRecord, { metrics, trading, daily, r
   return out
 }
 
+/** How long takers waited, from arrival to fill at the venue (µs). `null` without a taker's fill. */
+function waitsOf({ fills }: Analysis['trading']): { readonly median: number; readonly most: number } | null {
+  const waits = fills.flatMap((f) => (f.maker || f.arrived === null ? [] : [f.timeVenue - f.arrived])).sort((a, b) => a - b)
+  const at = (share: number): number => waits[Math.min(waits.length - 1, Math.floor(share * waits.length))] as number
+  return waits.length === 0 ? null : { median: at(0.5), most: at(0.9) }
+}
+
 /** What each fill model means, in a trader's words. */
 export const FILL_MODELS = {
   strict: 'a resting order fills only when a trade goes through its price',
@@ -131,7 +154,7 @@ export const FILL_MODELS = {
   quotes:
     'only best prices are known: a taker gets the quoted size at the quoted price and no more; a resting order fills when the other side is quoted at its price or through it, or a trade goes through it',
   prints:
-    'only trades are known: a taker fills at the next trades after its arrival in which a stranger took the same side within its limit, up to their size; a resting order fills when a trade goes through its price',
+    'only trades are known: a taker fills at the next trades after its arrival in which a stranger took the same side within its limit, up to their size, and waits a quarter of an hour for them at most; a resting order fills when a trade goes through its price',
 } as const
 /** What is known where not the whole book is. */
 export const DEPTHS = {

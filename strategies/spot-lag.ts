@@ -21,8 +21,8 @@ export function spotLag({
     throw new RangeError('spot-lag needs a whole window of 2 or more, threshold and size above 0, positionMax of 0 or more')
   const mids = rollingByMarket(window)
   const spots = rollingByMarket(window)
-  const seen = new Set<MarketView>()
-  let anchor = Number.NaN
+  /** The markets at hand, each with the spot at which it was first seen. */
+  const seen = new Map<MarketView, number>()
 
   /** Deviations of the last value from the rolling mean, or NaN before the window is full. */
   const score = (rolling: { mean: number; deviation: number; count: number }, value: number): number =>
@@ -39,20 +39,22 @@ export function spotLag({
   return {
     name: 'spot-lag',
     parameters: { series, markets, mode, window, threshold, size, positionMax },
+    // Asked for once, so that a report can say when the tape has no such series.
+    onStart: (desk) => void desk.external(series),
     onBook({ market }) {
-      if (markets === '' || market.series === markets) seen.add(market)
+      if ((markets === '' || market.series === markets) && !seen.has(market)) seen.set(market, Number.NaN)
     },
     onSettlement({ market }) {
       seen.delete(market)
     },
     onExternal(external, desk) {
       if (external.series !== series) return
-      if (Number.isNaN(anchor)) anchor = external.value
-      // Whole thousandths from the first value: exact sums, so that a spot that stands still has no deviation.
-      const spot = Math.round((external.value - anchor) * 1000)
-      for (const market of seen) {
+      for (const [market, first] of seen) {
+        const anchor = Number.isNaN(first) ? external.value : first
+        if (Number.isNaN(first)) seen.set(market, anchor)
         const book = market.status === 'active' ? desk.book(market) : null
-        if (book?.twoSided === true) act(market, book, spot, desk)
+        // Whole thousandths from the first value: exact sums, so that a spot that stands still has no deviation.
+        if (book?.twoSided === true) act(market, book, Math.round((external.value - anchor) * 1000), desk)
       }
     },
   }

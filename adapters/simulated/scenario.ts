@@ -18,7 +18,7 @@ import { createBatch, Flag, Kind, Label, pushRow, withLabel, type Batch, type Ca
 import { LIMITS_DEFAULT } from '../../engine/risk.ts'
 import type { FillModelName, Limits, SessionHeader } from '../../engine/session.ts'
 import type { Strategy } from '../../engine/strategy.ts'
-import { ASK, BID, sideCode, type Side, type SideCode } from '../../engine/units.ts'
+import { DAY, ASK, BID, sideCode, type Side, type SideCode } from '../../engine/units.ts'
 import { SimulatedVenue } from './venue.ts'
 
 /** [cents, contracts] */
@@ -203,7 +203,10 @@ export class Scenario {
     const maker = side === 'bid' ? ASK : BID
     const p = price(cents)
     const stood = known.levels[maker].get(p) ?? 0
-    assert(stood >= quantity(size), 'a trade of a scenario takes what its book shows: give the level first')
+    if (stood < quantity(size))
+      throw new RangeError(
+        `scenario: trade() takes ${size} contracts at ${cents} ¢, but the ${maker === BID ? 'bid' : 'ask'} there shows ${stood / 100}: give level('${maker === BID ? 'bid' : 'ask'}', ${cents}, …) first, or trade less`,
+      )
     this.#row(known, Kind.TRADE, Flag.LAST | Flag.EXECUTION, sideCode(side), p, quantity(size))
     this.#change(known, maker, p, -quantity(size), withLabel(0, Label.TRADE))
     return this.#next()
@@ -273,7 +276,8 @@ export class Scenario {
       },
       strategies: strategies.map(({ name, parameters }) => ({ name, parameters })),
       cash: Math.round(cash * 1e6),
-      limits: { ...LIMITS_DEFAULT, ...limits },
+      // A script is silent between its lines; that is no dead feed.
+      limits: { ...LIMITS_DEFAULT, silenceMax: DAY, ...limits },
       fills,
       delays,
       rate: { perSecond: 100, capacity: 100 },

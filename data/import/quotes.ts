@@ -7,14 +7,14 @@
 import { mkdir, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { Flag, Kind, pushRow } from '../../engine/message.ts'
-import { ASK, BID, parseDecimal, parseQuantity, PRICE_ONE } from '../../engine/units.ts'
+import { ASK, BID, parseDecimal, parseQuantity, PRICE_ONE, SECOND } from '../../engine/units.ts'
 import { DataError } from '../errors.ts'
 import { Database } from '../parquet.ts'
 import type { Manifest } from '../schema.ts'
 import { TapeWriter } from '../tape-writer.ts'
 import { shortName } from './frames.ts'
 import { filesUnder } from './inputs.ts'
-import { listedAs, planMarkets, together, type LifeFigures, type Seen } from './lifecycle.ts'
+import { listedAs, planMarkets, together, type LifeFigures, type LifeRow, type Seen } from './lifecycle.ts'
 import { NO_LISTINGS, readListings } from './listing.ts'
 import { LifeMerge, origin, type Quarantine } from './prints.ts'
 import { chooseColumns, instantOf, readRecords, RECORD_ENDINGS, type ColumnMap, type Reading } from './records.ts'
@@ -39,6 +39,8 @@ export type QuotesOptions = {
   readonly priceUnit?: 'cents' | 'dollars'
   /** Quantity at a best price where the files give none: a declared assumption. */
   readonly size?: number
+  /** µs without a record of a market after which it is out of sync until its next (default: 30 s). */
+  readonly silence?: number
 }
 export type QuotesSummary = {
   readonly rows: number
@@ -51,6 +53,10 @@ export type QuotesSummary = {
   readonly priceUnit: 'cents' | 'dollars'
   /** Records whose size was declared, not recorded. */
   readonly sizesAssumed: number
+  /** Which column was taken for which field, in the first file. */
+  readonly columns: Readonly<Record<string, string>>
+  /** Silences inside the recordings of markets, their ends not counted. */
+  readonly gaps: number
   readonly quarantined: number
   readonly quarantineReasons: Readonly<Record<string, number>>
   readonly remarks: readonly string[]
@@ -58,6 +64,7 @@ export type QuotesSummary = {
 
 /** Prices are staged in millionths of what the file counts in, until its unit is known. */
 const SCALE = 6
+const SILENCE = 30 * SECOND
 const NONE = -1
 const CHUNK = 8_192
 
@@ -135,7 +142,10 @@ async function build(db: Database, writer: TapeWriter, files: readonly string[],
   const table = await db.table('names', { ticker: 'varchar', market: 'integer' })
   const pairs = [...meant]
   await table.append([pairs.map((p) => p[0]), Int32Array.from(pairs, (p) => writer.market(p[1]))], 0, pairs.length)
-  const news = await write(db, writer, plan, price)
+  const silence = options.silence ?? SILENCE
+  const { gaps, ends } = await silences(db, silence, (market) => (plan.markets[market] as (typeof plan.markets)[number]).ticker)
+  const after = [...plan.after, ...ends].sort((a, b) => a.time - b.time || (a.ticker < b.ticker ? -1 : a.ticker > b.ticker ? 1 : 0))
+  const news = await write(db, writer, { before: plan.before, after }, price, silence)
   const records = [...raw.values()].reduce((sum, s) => sum + s.rows, 0)
   const remarks = [
     'Best prices alone, as recorded: no venue clock is known, so each row stands at the time of its record, and no depth behind it',
@@ -145,13 +155,14 @@ async function build(db: Database, writer: TapeWriter, files: readonly string[],
           `Size at the best prices assumed in ${sizesAssumed.toLocaleString('en-US')} records: ${(options.size ?? 0) / 100} contracts, as declared with --size (the files give none)`,
         ]),
     ...(staging.zoneless === 0 ? [] : [`${staging.zoneless.toLocaleString('en-US')} times had no zone: taken as UTC`]),
+    `A market without a record for ${silence / 1e6} s is out of sync from then on, until its next: ${gaps.toLocaleString('en-US')} times inside a recording`,
     ...plan.remarks,
   ]
   const manifest = await writer.finish({
     clock: [],
     labels: [],
     labelBasis: 'none',
-    gaps: 0,
+    gaps,
     inFlux: 0,
     negativeLevels: 0,
     lastingCrosses: 0,
@@ -178,6 +189,8 @@ async function build(db: Database, writer: TapeWriter, files: readonly string[],
     to: manifest.to,
     priceUnit: unit,
     sizesAssumed,
+    columns: staging.columns,
+    gaps,
     quarantined,
     quarantineReasons: reasons,
     remarks,
@@ -205,6 +218,29 @@ async function survey(db: Database, price: (column: string) => string): Promise<
   return seen
 }
 
+/** When markets fall silent: after the last record before a hole, and after their last of all. */
+async function silences(
+  db: Database,
+  silence: number,
+  tickerOf: (market: number) => string,
+): Promise<{ readonly gaps: number; readonly ends: readonly LifeRow[] }> {
+  const ends: LifeRow[] = []
+  let gaps = 0
+  const sql = `SELECT market, time, following FROM (SELECT market, time, lead(time) OVER (PARTITION BY market ORDER BY time, file, row) AS following
+    FROM quotes JOIN names USING (ticker) WHERE problem IS NULL) WHERE following IS NULL OR following - time > ${silence} ORDER BY time, market`
+  for (const { market, time, following } of await db.rows(sql)) {
+    if (following !== null) gaps++
+    const reason = following === null ? 'recording ended' : 'gap'
+    ends.push({
+      time: Number(time) + silence,
+      ticker: tickerOf(Number(market)),
+      kind: Kind.SYNC,
+      detail: JSON.stringify({ state: 'unsynced', reason }),
+    })
+  }
+  return { gaps, ends }
+}
+
 type Touch = { bid: number; bidQuantity: number; ask: number; askQuantity: number }
 
 /** Quotes in order of time, those that change something, with the lives of the markets between them. */
@@ -213,9 +249,11 @@ async function write(
   writer: TapeWriter,
   plan: ConstructorParameters<typeof LifeMerge>[1],
   price: (column: string) => string,
+  silence: number,
 ): Promise<{ readonly quotes: number; readonly byMarket: ReadonlyMap<number, number> }> {
   const out = new LifeMerge(writer, plan)
   const touches = new Map<number, Touch>()
+  const heard = new Map<number, number>()
   const byMarket = new Map<number, number>()
   let quotes = 0
   const sql = `SELECT time, market, coalesce(${price('bid')}, ${NONE}), coalesce(${price('ask')}, ${NONE}), bid_size, ask_size
@@ -242,7 +280,11 @@ async function write(
         ask: askQuantity > 0 ? ask : (last?.ask ?? PRICE_ONE),
         askQuantity,
       }
+      // After a silence the same quote is news.
+      const awake = time - (heard.get(market) ?? -Infinity) <= silence
+      heard.set(market, time)
       if (
+        awake &&
         last !== undefined &&
         last.bid === next.bid &&
         last.bidQuantity === bidQuantity &&
@@ -275,6 +317,7 @@ class Staging {
   #above = 0
   sizesAssumed = 0
   zoneless = 0
+  columns: Readonly<Record<string, string>> = {}
 
   constructor(db: Database, options: QuotesOptions, quarantine: Quarantine) {
     this.#db = db
@@ -313,6 +356,8 @@ class Staging {
               'INPUT_INVALID',
               `${file}:1 gives no sizes at the best prices: name their columns with --map bidSize=<column>,askSize=<column>, or declare one with --size <contracts>; it has ${columns.slice(0, 20).join(', ')}`,
             )
+          if (number === 0)
+            this.columns = Object.fromEntries(Object.entries(chosen).filter(([, column]) => column !== undefined)) as Record<string, string>
           return chosen
         },
         take: (reading) => {

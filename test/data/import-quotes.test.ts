@@ -70,7 +70,7 @@ describe('best prices', () => {
     }
     expect(await known(4)).toEqual(['quotes', [], [[4200, 2000]]])
     expect(await known(9)).toEqual(['quotes', [[4100, 1000]], [[4300, 2000]]])
-    expect((await tapeStats(await openTape(tape))).perMarket[0]).toMatchObject({ spread: 2, low: 40, high: 42, trades: 0 })
+    expect((await tapeStats(await openTape(tape))).perMarket[0]).toMatchObject({ spread: 2, low: 40, high: 43, trades: 0 })
   })
 
   it('are the same from JSON lines, CSV and Parquet, in cents and dollars, with any names', async () => {
@@ -169,6 +169,25 @@ describe('best prices', () => {
     await expect(run('a,b\n1,2\n', { size: 1, map: { bid: 'yb' } }, 'q.csv')).rejects.toThrow(/no column yb \(--map bid=yb\); it has a, b/)
   })
 
+  it('go out of sync when nobody records them, and come back with their next record, changed or not', async () => {
+    const text = lines([
+      { at: 0, bid: 0.4, ask: 0.42 },
+      { at: 20 * SECOND, bid: 0.4, ask: 0.42 },
+      { at: 60 * SECOND, bid: 0.4, ask: 0.42 },
+    ])
+    const { rows, summary, tape } = await run(text)
+    expect(
+      rows.filter((r) => r.last && r.kind !== 'catalog').map((r) => [(r.time - T0) / SECOND, r.kind, r.detail?.['reason'] ?? null]),
+    ).toEqual([
+      [0, 'quote', null],
+      [50, 'sync', 'gap'],
+      [60, 'quote', null],
+      [90, 'sync', 'recording ended'],
+    ])
+    expect([summary.gaps, (await openTape(tape)).manifest.gaps]).toEqual([1, 1])
+    expect((await run(text, { silence: 41 * SECOND })).summary.gaps).toBe(0)
+  })
+
   it('close only where a list says so, and 1 µs after the last quote where quotes run past it', async () => {
     const dir = folder()
     const list = join(dir, 'm.json')
@@ -190,7 +209,9 @@ describe('best prices', () => {
       { at: 9, bid: 0.3, ask: 0.5, ticker: 'KXTEST-A-2' },
     ])
     const { rows } = await run(text, { markets: [list] })
-    expect(rows.filter((r) => r.kind !== 'quote').map((r) => [r.ticker, r.kind, r.time - T0, r.detail?.['status'] ?? null])).toEqual([
+    expect(
+      rows.filter((r) => r.kind !== 'quote' && r.kind !== 'sync').map((r) => [r.ticker, r.kind, r.time - T0, r.detail?.['status'] ?? null]),
+    ).toEqual([
       [M, 'catalog', -HOUR, 'active'],
       ['KXTEST-A-2', 'catalog', 9, 'active'],
       [M, 'status', 10, 'closed'],

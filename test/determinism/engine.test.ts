@@ -37,7 +37,7 @@ describe('the determinism contract', () => {
   const everything = () => [
     ...strategies(),
     favorite({ from: 20, to: 80, size: 5 }),
-    parity({ edge: 0, size: 5, exhaustive: 'KXTEST-E' }),
+    parity({ edge: 0, size: 5, exhaustive: 'KXTEST-E:2' }),
     spotLag({ window: 10, threshold: 0.5, size: 5 }),
   ]
   for (const [name, { of, depth, fills }] of Object.entries(kinds)) {

@@ -32,8 +32,11 @@ class Script {
   change(ms: number, market: number, side: 'bid' | 'ask', cents: number, contracts: number): this {
     return this.#push(ms, market, Kind.DELTA, Flag.LAST, side === 'bid' ? BID : ASK, cents, contracts)
   }
+  status(ms: number, market: number, status: 'closed' | 'inactive'): this {
+    return this.#push(ms, market, Kind.STATUS, Flag.LAST, 0, 0, 0, { status })
+  }
   result(ms: number, market: number, result: 'yes' | 'no'): this {
-    this.#push(ms, market, Kind.STATUS, Flag.LAST, 0, 0, 0, { status: 'closed' })
+    this.status(ms, market, 'closed')
     return this.#push(ms, market, Kind.DETERMINED, Flag.LAST, 0, 0, 0, { result, value: result === 'yes' ? 10_000 : 0 })
   }
   run(strategies: readonly Strategy[], limits = LIMITS_DEFAULT) {
@@ -156,12 +159,32 @@ describe('a basket', () => {
 
   it('is refused whole when one leg is, and leaves no trace in any limit', () => {
     const script = () => new Script().market(0, deep).market(1, deep).market(2, deep).change(200, 0, 'bid', 30, 1)
-    // Two legs fit under 13 dollars of worst loss, three at once do not: each could be the only one that fills and wins.
     const whole = script().run([seller({})])
     expect(whole.end.orders).toBe(3)
+    // Asked again and again: what a refused basket counted for must not stay counted.
+    const insistent = (): Strategy => ({
+      name: 'insistent',
+      parameters: {},
+      onBook({ market }, desk) {
+        const legs = [market, ...desk.siblings(market)].map((m) => ({ market: m, side: 'ask' as const, limit: 4_000 }))
+        if (legs.length === 3) desk.basket({ legs, size: 10, missing: 'hold', why: 'set' })
+      },
+    })
+    const many = new Script().market(0, deep).market(1, deep).market(2, deep)
+    for (let k = 1; k <= 40; k++) many.change(200 * k, k % 3, 'bid', 30, 1)
+    const refused = many.run([insistent()], { ...LIMITS_DEFAULT, ordersOpenMax: 2, eventLossMax: 8_000_000 })
+    expect([refused.end.orders, Object.keys(refused.end.refusals)]).toEqual([0, ['open-orders']])
+    // Each accepted basket costs its tokens, ten a leg: a bucket of 100 that refills with 100 a second gives three at once.
+    const eager = new Script().market(0, deep).market(1, deep).market(2, deep)
+    for (let k = 0; k < 6; k++) eager.change(1 + k, k % 3, 'bid', 30, 1)
+    const spent = eager.run(
+      Array.from({ length: 6 }, () => seller({})),
+      { ...LIMITS_DEFAULT, ordersPerSecondMax: 100 },
+    )
+    expect([spent.end.orders, spent.end.refusals['write-tokens']]).toEqual([9, 3])
     for (const [limits, word] of [
       [{ ...LIMITS_DEFAULT, ordersOpenMax: 2 }, 'open-orders'],
-      [{ ...LIMITS_DEFAULT, ordersPerSecondMax: 2 }, 'order-rate'],
+      [{ ...LIMITS_DEFAULT, ordersPerSecondMax: 2 }, 'basket-size'],
       [{ ...LIMITS_DEFAULT, marketLossMax: 5_000_000 }, 'market-loss'],
       [{ ...LIMITS_DEFAULT, orderMax: 900 }, 'order-size'],
     ] as const) {
@@ -177,6 +200,80 @@ describe('a basket', () => {
     // 10 sold at 40 lose 6 dollars when that market wins, and fees: more than 6, less than 8.
     expect(story(script().run([seller({})], limits(6_000_000)))).toEqual(['refused event-loss'])
     expect(script().run([seller({})], limits(8_000_000)).end.orders).toBe(3)
+  })
+})
+
+describe('the stages of a basket', () => {
+  it('wait for the order rate instead of leaving a leg without counterpart', () => {
+    // Six legs, five unwinds: more than ten orders in a second.
+    const script = new Script()
+    for (let m = 0; m < 5; m++) script.market(m, deep)
+    script.market(5, [
+      ['bid', 40, 4],
+      ['ask', 42, 100],
+    ])
+    script.change(600, 0, 'bid', 30, 1).change(2_500, 0, 'bid', 30, 1)
+    const run = script.run([seller({ missing: 'unwind' })])
+    expect(run.end.refusals).toEqual({ 'order-rate': 1 })
+    expect(run.end.markets.map((m) => m.position)).toEqual([-400, -400, -400, -400, -400, -400])
+    expect(story(run).at(-1)).toBe('basket:even 4')
+  })
+
+  it('step inside our own quotes of another strategy, which would stop them otherwise', () => {
+    let done = false
+    const bystander: Strategy = {
+      name: 'bystander',
+      parameters: {},
+      onBook({ market }, desk) {
+        if (!done && market.ticker === 'KXE-M0') desk.quote(market, { side: 'ask', price: 4_500, size: 1, why: 'rest' })
+        done ||= market.ticker === 'KXE-M0'
+      },
+    }
+    const script = new Script().market(0, deep).market(1, [
+      ['bid', 40, 4],
+      ['ask', 42, 100],
+    ])
+    const run = script
+      .change(600, 0, 'bid', 30, 1)
+      .change(900, 0, 'bid', 30, 1)
+      .run([bystander, seller({ missing: 'unwind' })])
+    expect(story(run).slice(-3)).toEqual(['basket:unwinding 4', 'KXE-M0 bought 6 at 42', 'basket:even 4'])
+  })
+
+  it('unwind whatever a loss limit says: the way out is never closed by its own fee', () => {
+    const script = new Script().market(0, deep).market(1, [
+      ['bid', 40, 4],
+      ['ask', 42, 100],
+    ])
+    script.change(600, 0, 'bid', 30, 1).change(900, 0, 'bid', 30, 1)
+    const run = script.run([seller({ missing: 'unwind' })], { ...LIMITS_DEFAULT, marketLossMax: 6_280_000 })
+    expect(run.end.markets.map((m) => m.position)).toEqual([-400, -400])
+  })
+
+  it('go on when a leg closes on the way: what filled is unwound', () => {
+    const script = new Script()
+      .market(0, deep)
+      .market(1, deep)
+      .result(30, 1, 'no')
+      .change(600, 0, 'bid', 30, 1)
+      .change(900, 0, 'bid', 30, 1)
+    const run = script.run([seller({ missing: 'unwind' })])
+    expect(run.end.rejections).toEqual({ 'market-closed': 1 })
+    expect(story(run).at(-1)).toBe('basket:none 0')
+    expect(run.end.markets.find((m) => m.ticker === 'KXE-M0')?.position).toBe(0)
+  })
+
+  it('share what is displayed between two strategies that want the same', () => {
+    const thin: Levels = [
+      ['bid', 40, 15],
+      ['ask', 42, 100],
+    ]
+    const run = new Script()
+      .market(0, thin)
+      .market(1, thin)
+      .change(600, 0, 'bid', 30, 1)
+      .run([seller({}), seller({})])
+    expect(run.end.owners.map((o) => o.filled)).toEqual([2_000, 1_000])
   })
 })
 
@@ -213,10 +310,22 @@ describe('parity', () => {
     expect(script().run([parity()]).end.signals).toBe(0)
     expect(
       script()
-        .run([parity({ exhaustive: 'KXE', positionMax: 10 })])
+        .run([parity({ exhaustive: 'KXE:3', positionMax: 10 })])
         .fills.every((f) => f.side === BID),
     ).toBe(true)
-    expect(script().run([parity({ exhaustive: 'KXE', positionMax: 10 })]).fills).toHaveLength(3)
+    expect(script().run([parity({ exhaustive: 'KXE:3', positionMax: 10 })]).fills).toHaveLength(3)
+  })
+
+  it('does not buy a set that is not all there: a leg closed and not determined, a leg unknown, one paused', () => {
+    const buyer = (): Strategy => parity({ exhaustive: 'KXE:3', positionMax: 10 })
+    for (const status of ['closed', 'inactive'] as const) {
+      const script = books([20, 20, 20], [97, 2, 2])
+      script.status(5, 0, status).change(10, 1, 'bid', 10, 1).change(400, 1, 'bid', 10, 1)
+      expect(script.run([buyer()]).end.signals).toBe(0)
+    }
+    const two = books([20, 20], [30, 30]).change(10, 0, 'bid', 10, 1)
+    expect(two.run([buyer()]).end.signals).toBe(0)
+    expect(() => parity({ exhaustive: 'KXE' })).toThrow(/TICKER:number of its markets/)
   })
 
   it('leaves out legs that settled NO, and the whole event once a leg settled YES', () => {

@@ -94,6 +94,66 @@ describe('a tape of trades alone', () => {
     expect(fills(rows, rest)).toEqual(['70 ms: 4 at 48 maker', '80 ms: 6 at 48 maker'])
   })
 
+  it('ends what waits at the close and at an operator\u2019s halt, cancels what a new grid does not know, and takes trades between the ticks', () => {
+    const rare = (ms: number, kind: number, detail: object, market = 0): Row => ({
+      time: START + ms * 1000,
+      timeVenue: START + ms * 1000,
+      market,
+      kind,
+      flags: 1,
+      side: 0,
+      price: 0,
+      quantity: 0,
+      detail: JSON.stringify(detail),
+    })
+    const ended = (extra: Row[]): string[] => {
+      const rows = [
+        ...trades([
+          [0, 50, 10],
+          [900, 50, 50],
+        ]),
+        ...extra,
+      ].sort((a, b) => a.time - b.time)
+      const run = runSession(batchesOf(rows, 10), [buy(10, 52)], { ...on('prints'), delays: DELAY }, 'prints')
+      return run.lines.filter((l) => l.kind === 'fill' || l.what.startsWith('canceled')).map((l) => (l.kind === 'fill' ? 'fill' : l.what))
+    }
+    expect(ended([])).toEqual(['fill'])
+    expect(ended([rare(500, Kind.STATUS, { status: 'closed' })])).toEqual(['canceled:closed'])
+    expect(ended([rare(500, Kind.GRID, { grid: [{ start: 0, end: 10_000, step: 500 }] })])).toEqual(['canceled:grid'])
+    expect(ended([rare(500, Kind.OPERATOR, { command: 'halt', reason: 'test' }, -1)])).toEqual(['canceled:user'])
+    const between = trades([
+      [0, 50, 10],
+      [900, 50.5, 50],
+    ])
+    expect(fills(between, buy(10, 52))).toEqual(['900 ms: 10 at 50.5 taker'])
+  })
+
+  it('marks what is held at the last trade, and splits between strategies what is flat in sum', () => {
+    const rows = trades([
+      [0, 50, 10],
+      [60, 50, 100],
+      [200, 50, 1],
+      [300, 50, -100],
+      [500, 60, 5],
+    ])
+    let trade = 0
+    const short: Strategy = {
+      name: 'short',
+      parameters: {},
+      // The third trade: the other's order is over then.
+      onTrade({ market }, desk) {
+        if (++trade === 3) desk.take(market, { side: 'ask', limit: 4_000, size: 10, why: 'test' })
+      },
+    }
+    const run = (all: Strategy[]) => runSession(batchesOf(rows, 10), all, { ...on('prints'), delays: DELAY }, 'prints').end
+    const long = run([buy(10, 52)])
+    expect([long.markets[0]?.markBasis, long.markets[0]?.liquidationValue]).toEqual(['last trade', 10 * 600_000])
+    // One is long and one short of the same ten contracts: at 60 the first made a dollar and the second lost it, fees apart.
+    const both = run([buy(10, 52), short])
+    expect(both.markets[0]?.position).toBe(0)
+    expect(both.owners.map((o) => o.pnl + o.fees)).toEqual([1_000_000, -1_000_000])
+  })
+
   it('lets nobody trade a market that is known from its trades alone', () => {
     const run = runSession(
       batchesOf(
@@ -181,7 +241,32 @@ describe('a tape of best prices alone', () => {
     ])
   })
 
+  it('knows nothing from half a quote: a price off the grid keeps the market out of sync until a whole one comes', () => {
+    const pair = (ms: number, bid: number, ask: number): Row[] =>
+      [bid, ask].map((price, side) => ({
+        time: START + ms * 1000,
+        timeVenue: START + ms * 1000,
+        market: 0,
+        kind: Kind.QUOTE,
+        flags: side,
+        side,
+        price,
+        quantity: 500,
+        detail: null,
+      }))
+    const heard: string[] = []
+    const listener: Strategy = {
+      name: 'listener',
+      parameters: {},
+      onBook: (book, desk) => void heard.push(`${(desk.now - START) / 1000} ${book.twoSided}`),
+    }
+    const rows = [...trades([]), ...pair(0, 4_000, 4_200), ...pair(200, 4_050, 4_200), ...pair(400, 4_100, 4_200)]
+    runSession(batchesOf(rows, 10), [listener], on('quotes'), 'quotes')
+    expect(heard).toEqual(['0 true', '400 true'])
+  })
+
   it('fills a resting order when the other side is quoted at its price, never beyond the quoted size', () => {
+    let seen = 0
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 1e6 }), (seed) => {
         const tape = randomTape({ seed, rows: 4000, markets: 1, settle: true })
@@ -194,14 +279,20 @@ describe('a tape of best prices alone', () => {
           },
         }
         const run = runSession(batchesOf(rows, 100), [maker], { ...on('quotes', tape.lagMax), delays: DELAY }, 'quotes')
+        // Contracts of ours by the quote that brought them.
+        const taken = new Map<Row, number>()
         for (const f of run.fills.filter((x) => x.what === 'maker')) {
           expect(f.side).toBe(BID)
           const cause = rows.filter((r) => r.kind === Kind.QUOTE && r.side === 1 && r.timeVenue <= f.b).at(-1)
-          const trade = cause !== undefined && cause.quantity > 0 && cause.price <= f.price
-          expect(trade).toBe(true)
+          if (cause === undefined) throw new Error('a fill has a quote behind it')
+          expect(cause.price).toBeLessThanOrEqual(f.price)
+          taken.set(cause, (taken.get(cause) ?? 0) + f.quantity)
+          seen++
         }
+        for (const [quote, quantity] of taken) expect(quantity).toBeLessThanOrEqual(quote.quantity)
       }),
       { numRuns: 20 },
     )
+    expect(seen).toBeGreaterThan(20)
   })
 })

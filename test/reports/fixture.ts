@@ -167,6 +167,7 @@ export class Story {
         fills: markets.reduce((a, m) => a + m.fills, 0),
         refusals: {},
         rejections: {},
+        externals: { seen: [], missing: [] },
         owners: [
           {
             name: 'test',
