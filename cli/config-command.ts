@@ -13,6 +13,11 @@ export function configOptions(y: Argv): Argv {
       describe: 'File of settings (default: $TAPELINE_CONFIG, or tapeline.yaml here)',
     })
     .option('profile', { type: 'string', requiresArg: true, describe: 'Profile of it (default: $TAPELINE_PROFILE)' })
+    .check((argv) => {
+      for (const name of ['config', 'profile', 'environment'])
+        if (Array.isArray(argv[name])) throw new Error(`--${name} was given ${argv[name].length} times: give it once`)
+      return true
+    })
 }
 export type ConfigArguments = { config?: string; profile?: string; environment?: 'demo' | 'production' | 'local'; json: boolean }
 export function environmentOptions(y: Argv): Argv {

@@ -174,10 +174,11 @@ function exchangeMistakes({ values, common, chosen, profile }: Layers): string[]
   for (const path of ['kalshi.keyId', 'kalshi.keyFile']) {
     const key = values.get(path)
     if (key === undefined || key.origin.kind !== 'file') continue
-    const beside = key.origin.profile === null ? (common.get('kalshi.environment')?.value ?? 'demo') : (inFile?.value ?? 'demo')
+    const named = (key.origin.profile === null ? common.get('kalshi.environment') : inFile)?.value as string | undefined
+    const beside = named ?? 'demo'
     if (beside !== environment.value)
       mistakes.push(
-        `${placeText(key.origin)} ${path}: it belongs to ${String(beside)}, and the environment is ${String(environment.value)} (${originText(environment.origin)}): give the key of ${String(environment.value)} in the same place`,
+        `${placeText(key.origin)} ${path}: it belongs to ${beside}, and the environment is ${String(environment.value)} (${originText(environment.origin)}): give the key of ${String(environment.value)} in the same place`,
       )
   }
   return mistakes

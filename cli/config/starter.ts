@@ -24,7 +24,7 @@ function inline(value: unknown): string {
 
 export function starterText(): string {
   const lines = [
-    '# Settings of Tapeline. Everything is optional: what is commented out shows its default, or an example where there is none.',
+    '# Settings of Tapeline. Everything is optional: what is commented out shows its default, or an example where it has none.',
     '# Over this file goes a profile (--profile), then $TAPELINE_… (such as $' +
       variableOf('limits.sessionLossDollars') +
       '), then the flags of a command.',
@@ -44,7 +44,7 @@ export function starterText(): string {
     }
     const value = item.standard ?? EXAMPLES[item.path] ?? EXAMPLES[name]
     const line = `${indent}# ${name}: ${inline(value)}`
-    lines.push(`${line.padEnd(44)} # ${item.description}${item.standard === undefined ? ' (an example)' : ''}`)
+    lines.push(`${line.padEnd(44)} # ${item.description}`)
   }
   lines.push(
     '',

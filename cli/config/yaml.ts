@@ -39,7 +39,7 @@ export class ConfigText {
   private constructor(name: string, text: string) {
     this.name = name
     this.#lines = new LineCounter()
-    this.#document = parseDocument(text, { lineCounter: this.#lines, prettyErrors: false, logLevel: 'silent', stringKeys: true })
+    this.#document = parseDocument(text, { lineCounter: this.#lines, prettyErrors: false, logLevel: 'error', stringKeys: true })
     this.empty = this.#document.contents === null
     const mistakes: string[] = []
     const at = (offset: number): string => this.#where(this.#place(offset))
@@ -106,7 +106,8 @@ export class ConfigText {
     if (issue.code === 'unrecognized_keys')
       return issue.keys.map((key) => {
         const known = knownAt(type, issue.path)
-        const near = suggest(key, known)
+        // Half a word is nearer than its letters tell.
+        const near = suggest(key, known) ?? known.find((k) => key.length > 3 && k.toLowerCase().startsWith(key.toLowerCase())) ?? null
         const path = [...issue.path.map(String), shown(key)].join('.')
         const advice =
           near !== null ? `did you mean ${near}?` : known.length === 0 ? 'nothing can be set here yet' : `known here: ${known.join(', ')}`
@@ -140,9 +141,12 @@ export function wording(issue: Issue): string {
 }
 
 function byPlace(a: string, b: string): number {
-  const of = (text: string): number[] => (/:(\d+):(\d+)/.exec(text) ?? []).slice(1).map(Number)
-  const [x = [], y = []] = [of(a), of(b)]
-  return (x[0] ?? 0) - (y[0] ?? 0) || (x[1] ?? 0) - (y[1] ?? 0)
+  const of = (text: string): [number, number] => {
+    const [, line, column] = /:(\d+):(\d+)/.exec(text) ?? []
+    return [Number(line ?? 0), Number(column ?? 0)]
+  }
+  const [x, y] = [of(a), of(b)]
+  return x[0] - y[0] || x[1] - y[1]
 }
 
 /** Names that a schema knows at a place. */

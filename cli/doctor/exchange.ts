@@ -94,7 +94,7 @@ export async function exchangeFindings(
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<Finding[]> {
   const findings: Finding[] = []
-  if ((env['NODE_EXTRA_CA_CERTS'] ?? '') !== '')
+  if (settings.kalshi.environment !== 'local' && (env['NODE_EXTRA_CA_CERTS'] ?? '') !== '')
     findings.push(
       warning(
         'certificates',
@@ -182,8 +182,10 @@ function clockFinding(clock: ProbeResult['clock']): Finding | null {
       ? `equal to the exchange's within ${seconds(uncertainty + Math.abs(offset))}`
       : `${seconds(Math.abs(offset))} (± ${seconds(uncertainty)}) ${offset > 0 ? 'behind' : 'ahead of'} the exchange's`
   const fix = 'set the clock of this machine: timedatectl set-ntp true (or chronyc makestep)'
-  if (least > CLOCK_MAX) return problem('clock', `${text}: signatures are refused`, fix, EXIT.exchange)
-  return least > CLOCK_LOW ? warning('clock', `${text}: beyond 5 s signatures may be refused`, fix) : fine('clock', text)
+  if (least > CLOCK_MAX) return problem('clock', `${text}: the exchange refuses signatures that are so far off`, fix, EXIT.exchange)
+  return least > CLOCK_LOW
+    ? warning('clock', `${text}: not far from the ${CLOCK_MAX / 1e6} s beyond which nothing is traded`, fix)
+    : fine('clock', text)
 }
 function milliseconds(us: number): string {
   return `${Math.max(1, Math.round(us / 1000))} ms`
