@@ -5,6 +5,7 @@
 import type { FeeDetail, FeeType, GridBand, MarketStatus } from '../../engine/message.ts'
 import { MINUTE, parseDecimal, parsePrice, parseQuantity, PRICE_ONE, SECOND } from '../../engine/units.ts'
 import { parseTime } from '../../data/import/frames.ts'
+
 import { bandsOf, digits, isGrid } from '../../data/import/translate.ts'
 import type { Listing } from './rest.ts'
 import type { Candidate, SelectionRule } from './selection.ts'

@@ -7,9 +7,9 @@ import { parseDecimal, parsePrice, parseQuantity } from '../../engine/units.ts'
 import { DataError } from '../errors.ts'
 import { quote, type Database } from '../parquet.ts'
 import { parseTime, shortName } from './frames.ts'
+import { bandsOf } from './translate.ts'
 import { filesUnder, fitting, parquetFile, unreadable } from './inputs.ts'
 import { readDocuments } from './documents.ts'
-import { bandsOf } from './translate.ts'
 
 /** A market as a list describes it, results included. Times µs, quantities Quantity, prices Price units. */
 export type Listing = {

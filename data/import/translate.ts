@@ -507,7 +507,7 @@ function takerSide(msg: Message): number | null {
   return msg['taker_outcome_side'] === 'no' || msg['taker_side'] === 'no' ? ASK : null
 }
 
-/** `price_ranges` of a message → bands; null when they are none. */
+/** `price_ranges` of the exchange → bands; null when they are none. */
 export function bandsOf(value: unknown): GridBand[] | null {
   if (!Array.isArray(value)) return null
   const bands: GridBand[] = []

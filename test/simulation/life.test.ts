@@ -110,6 +110,31 @@ describe('a subscription', () => {
     expect(h.status().links[0]?.resubscribed).toBeGreaterThan(0)
   })
 
+  it('FEED-16: that brings what nobody asked for makes no book', async () => {
+    const h = await quiet(2, {}, { rate: 0 })
+    for (const session of h.peer.sessions)
+      for (const s of session.subscriptions.values())
+        if (s.channel === 'orderbook_delta') {
+          session.push(s, 'orderbook_snapshot', { market_ticker: 'KXOTHER-E-M', yes_dollars_fp: [['0.4000', '1.00']] }, null)
+          session.push(
+            s,
+            'orderbook_delta',
+            { market_ticker: 'KXOTHER-E-M', price_dollars: '0.4000', delta_fp: '1.00', side: 'yes', ts_ms: START / 1000 },
+            null,
+          )
+          session.push(
+            { ...s, sid: 999, seq: 0 },
+            'orderbook_delta',
+            { market_ticker: 'KXSIM-E-M0', price_dollars: '0.4000', delta_fp: '1.00', side: 'yes', ts_ms: START / 1000 },
+            null,
+          )
+        }
+    await h.run(1)
+    expect(h.rows.some((r) => r.includes('KXOTHER'))).toBe(false)
+    expect(h.status().links[0]).toMatchObject({ strays: 3, gaps: 0 })
+    await good(h)
+  })
+
   it('FEED-15: takes the number of a message that nobody knows', async () => {
     const h = await quiet(2)
     h.peer.lie = (text) => text.replace('"orderbook_delta"', '"orderbook_dream"')
@@ -209,6 +234,7 @@ describe('the truth', () => {
     const h = await quiet(3, { rowsMax: 300 }, { rate: 100 })
     const read = h.read.bind(h)
     h.read = () => false
+    h.peer.feeUpdate('KXSIM-E', 'quadratic', 2)
     await h.run(20, false)
     expect(h.status().rowsWaiting).toBeLessThan(400)
     h.peer.add('KXSIM-E-LATE')
@@ -219,6 +245,8 @@ describe('the truth', () => {
     await h.run(2)
     await good(h)
     expect(h.status().counts['chokes']).toBe(1)
+    // Told before everything was thrown away.
+    expect(rowsOf(h, 'fee').some((r) => r.includes('20000'))).toBe(true)
     expect(h.market('KXSIM-E-LATE')?.synced).toBe(true)
   })
 })

@@ -3,7 +3,7 @@ const door = (name, pkg, from) => ({
   name,
   severity: 'error',
   from: { pathNot: from },
-  to: { path: `^node_modules/(@types/)?${pkg}(/|$|-)` },
+  to: { path: `^node_modules/(@types/)?${pkg}` },
 })
 module.exports = {
   forbidden: [
@@ -30,9 +30,9 @@ module.exports = {
     door('arrow-door', 'apache-arrow', '^(data/arrow|test/)'),
     door('statistics-door', 'simple-statistics', '^(reports|test)/'),
     door('plot-door', '(@observablehq/plot|linkedom|uplot)', '^(reports|test)/'),
-    door('undici-door', 'undici', '^adapters/kalshi/rest'),
+    door('undici-door', 'undici/', '^adapters/kalshi/rest'),
     door('typebox-door', '@sinclair', '^adapters/kalshi/wire/'),
-    door('ws-door', 'ws', '^(adapters/exchange/(server|connection)|adapters/kalshi/socket|test/)'),
+    door('ws-door', 'ws/', '^(adapters/exchange/(server|connection)|adapters/kalshi/socket|test/)'),
     door('yargs-door', '(yargs|cli-progress)', '^cli/'),
     door('esbuild-door', 'esbuild', '^cli/(strategy/bundle|notebook|build)'),
     door('typescript-door', 'typescript/', '^cli/(strategy/types|notebook-cells)'),
