@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { FileQuarantine, KalshiError, probe, Signer, systemWorld, type ProbeResult } from '../../adapters/kalshi/index.ts'
+import { KalshiError, probe, Signer, systemWorld, type ProbeResult } from '../../adapters/kalshi/index.ts'
 import { exchangeOf, type Settings } from '../config.ts'
 import { originText } from '../config/layers.ts'
 import { EXIT } from '../exit.ts'
@@ -102,7 +102,7 @@ export async function exchangeFindings(
         'unset NODE_EXTRA_CA_CERTS',
       ),
     )
-  const world = systemWorld(new FileQuarantine('/dev/null'))
+  const world = systemWorld({ keep: () => {} })
   let result: ProbeResult
   try {
     result = await probe(exchangeOf(settings), signer, world, { timeout: TIMEOUT, env })
