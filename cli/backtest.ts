@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import type { Argv, CommandModule } from 'yargs'
 import type { FillModelName } from '../engine/session.ts'
 import type { Strategy } from '../engine/strategy.ts'
-import { dollars, formatMoney } from '../engine/units.ts'
+import { formatMoney } from '../engine/units.ts'
+import { configOptions } from './config-command.ts'
 import { EXIT, failureOf, UsageError } from './exit.ts'
 import { count, present, progress, type Outcome } from './output.ts'
 
@@ -20,8 +21,11 @@ export type BacktestArguments = {
   fills: FillModelName | undefined
   delay: string | undefined
   seed: number
-  cash: string
+  cash: string | undefined
   limits: string | undefined
+  /** Null: no file of settings. */
+  config: string | null | undefined
+  profile: string | undefined
   out: string | undefined
   json: boolean
   quiet?: boolean
@@ -57,8 +61,8 @@ export const backtestCommand: CommandModule<object, BacktestArguments> = {
 }
 
 export function backtestOptions(y: Argv): Argv {
-  return y
-    .option('tape', { type: 'string', demandOption: true, requiresArg: true, describe: 'Folder of the tape' })
+  return configOptions(y)
+    .option('tape', { type: 'string', demandOption: true, requiresArg: true, describe: 'Folder of the tape, or its name in tapes/' })
     .option('strategy', {
       type: 'string',
       array: true,
@@ -76,10 +80,10 @@ export function backtestOptions(y: Argv): Argv {
       choices: ['strict', 'queue', 'touch', 'quotes', 'prints'] as const,
       describe: 'Fill model (default: queue where books were recorded, quotes or prints where best prices or trades alone were)',
     })
-    .option('delay', { type: 'string', requiresArg: true, describe: 'place=100ms,cancel=100ms,amend=100ms,answer=50ms' })
+    .option('delay', { type: 'string', requiresArg: true, describe: 'Default: place=100ms,cancel=100ms,amend=100ms,answer=50ms' })
     .option('seed', { type: 'number', default: 1, requiresArg: true, describe: 'Seed of what is random in a model' })
-    .option('cash', { type: 'string', default: '10000', requiresArg: true, describe: 'Starting cash in dollars' })
-    .option('limits', { type: 'string', requiresArg: true, describe: 'JSON file of risk limits' })
+    .option('cash', { type: 'string', requiresArg: true, describe: 'Starting cash in dollars (default: 10000)' })
+    .option('limits', { type: 'string', requiresArg: true, describe: 'File of risk limits, YAML or JSON' })
     .option('out', { type: 'string', requiresArg: true, describe: 'Folder of the run (default: runs/<strategy>-<tape>-<digest>)' })
     .option('json', { type: 'boolean', default: false, describe: 'One JSON envelope on stdout and nothing else' })
     .option('quiet', { type: 'boolean', default: false, describe: 'No progress' })
@@ -97,7 +101,11 @@ export function once(argv: Readonly<Record<string, unknown>>): true {
   return true
 }
 
-export async function runBacktest(argv: BacktestArguments): Promise<Outcome<BacktestData>> {
+/** `env`: the environment whose `TAPELINE_…` count. */
+export async function runBacktest(
+  argv: BacktestArguments,
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): Promise<Outcome<BacktestData>> {
   // Before anything heavy is loaded: a Ctrl-C always leaves a result.
   let interrupted = false
   const stop = (): void => {
@@ -106,13 +114,27 @@ export async function runBacktest(argv: BacktestArguments): Promise<Outcome<Back
     process.stderr.write('\nstopping: what ran so far is kept (Ctrl-C again to quit at once)\n')
   }
   process.on('SIGINT', stop)
-  const { parseDelays, parseDuration, parseInstant, readLimits } = await import('./options.ts')
-  const cash = Number(argv.cash)
-  if (!(cash > 0)) throw new UsageError(`--cash ${argv.cash}: starting cash is a number of dollars above zero`)
+  const { delayWords, parseDuration, parseInstant } = await import('./options.ts')
+  const cash = argv.cash === undefined ? null : Number(argv.cash)
+  if (cash !== null && !(cash > 0 && cash <= 1e8))
+    throw new UsageError(`--cash ${argv.cash}: starting cash is a number of dollars above zero`)
   if (!Number.isSafeInteger(argv.seed)) throw new UsageError('--seed: the seed is a whole number')
   const from = parseInstant(argv.from, '--from')
   const to = parseInstant(argv.to, '--to')
   if (from !== null && to !== null && to <= from) throw new UsageError(`--to ${argv.to} lies before --from ${argv.from}: give a later end`)
+  const { settingsOf, tapeAt } = await import('./config.ts')
+  const settings = settingsOf(
+    {
+      config: argv.config,
+      profile: argv.profile,
+      limits: argv.limits,
+      flags: [
+        ...(cash === null ? [] : [{ path: 'cash', value: cash, name: '--cash' }]),
+        ...delayWords(argv.delay).map(([name, value]) => ({ path: `delays.${name}`, value, name: '--delay' })),
+      ],
+    },
+    env,
+  )
   const { chooseStrategies } = await import('./strategy/choose.ts')
   const strategies = await chooseStrategies(argv.strategy, argv.param ?? [])
   const { backtest } = await import('./session.ts')
@@ -121,7 +143,7 @@ export async function runBacktest(argv: BacktestArguments): Promise<Outcome<Back
   let result: Awaited<ReturnType<typeof backtest>>
   try {
     result = await backtest({
-      tape: argv.tape,
+      tape: tapeAt(settings, argv.tape),
       strategies,
       markets: argv.market ?? null,
       series: argv.series ?? null,
@@ -129,11 +151,12 @@ export async function runBacktest(argv: BacktestArguments): Promise<Outcome<Back
       to,
       warmup: argv.warmup === undefined ? 0 : parseDuration(argv.warmup, '--warmup'),
       fills: argv.fills ?? null,
-      delays: parseDelays(argv.delay),
+      delays: settings.delays,
       seed: argv.seed,
-      cash: dollars(cash),
-      limits: readLimits(argv.limits),
+      cash: settings.cash,
+      limits: settings.limits,
       out: argv.out ?? null,
+      runs: settings.runs,
       progress: (done, total) => bar.update(done, total, `${count(Math.round(done / ((performance.now() - started) / 1000)))} rows/s`),
       interrupted: () => interrupted,
     })

@@ -3,6 +3,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Argv, CommandModule } from 'yargs'
 import { DataError } from '../data/errors.ts'
+import { configOptions } from './config-command.ts'
 import { imports } from './data-import.ts'
 import { EXIT, failureOf, UsageError } from './exit.ts'
 import { bookStatsText, shallowStatsText } from './data-stats.ts'
@@ -11,6 +12,12 @@ import { count, present, progress, tableText } from './output.ts'
 type Json = { json: boolean }
 const withJson = (y: Argv): Argv =>
   y.option('json', { type: 'boolean', default: false, describe: 'One JSON envelope on stdout and nothing else' })
+
+/** Where tapes lie when nothing is said. */
+async function tapesFolder(argv: { readonly config?: string; readonly profile?: string }): Promise<string> {
+  const { settingsOf } = await import('./config.ts')
+  return settingsOf(argv).tapes
+}
 
 const importKalshi: CommandModule<object, Json & { path: string[]; tape: string; name?: string; yesPrices: boolean; replace: boolean }> = {
   command: 'kalshi-ws <path..>',
@@ -110,12 +117,22 @@ const importCommand: CommandModule = {
 
 const practice: CommandModule<
   object,
-  Json & { seed: number; markets: number; days: number; rate: number; tape?: string; replace: boolean; rows?: number }
+  Json & {
+    seed: number
+    markets: number
+    days: number
+    rate: number
+    tape?: string
+    replace: boolean
+    rows?: number
+    config?: string
+    profile?: string
+  }
 > = {
   command: 'practice',
   describe: 'Make a practice tape: a seeded population trading on the matching engine',
   builder: (y) =>
-    withJson(y)
+    withJson(configOptions(y))
       .option('seed', { type: 'number', default: 1, requiresArg: true })
       .option('markets', { type: 'number', default: 12, requiresArg: true, describe: 'Markets in all, 15 minutes each' })
       .option('days', { type: 'number', default: 1, requiresArg: true, describe: 'Days over which they are spread' })
@@ -134,7 +151,7 @@ const practice: CommandModule<
         if (!Number.isSafeInteger(value) || value < least) throw new UsageError(`--${name} ${value}: a whole number of ${least} or more`)
       }
       const { makePracticeTape } = await import('../adapters/practice/practice-tape.ts')
-      const tape = argv.tape ?? `tapes/practice-${argv.seed}`
+      const tape = argv.tape ?? join(await tapesFolder(argv), `practice-${argv.seed}`)
       const bar = await progress('practice', argv.json)
       try {
         const m = await makePracticeTape(tape, {
@@ -156,22 +173,22 @@ const practice: CommandModule<
     }),
 }
 
-const list: CommandModule<object, Json & { dir: string }> = {
+const list: CommandModule<object, Json & { dir?: string; config?: string; profile?: string }> = {
   command: 'list [dir]',
   describe: 'Tapes in a folder (default: tapes)',
-  builder: (y) => withJson(y.positional('dir', { type: 'string', default: 'tapes' })) as never,
+  builder: (y) => withJson(configOptions(y.positional('dir', { type: 'string' }))) as never,
   handler: (argv) =>
     present('data list', argv.json, async () => {
       const { openTape } = await import('../data/tape-reader.ts')
-      const folders = existsSync(join(argv.dir, 'manifest.json'))
-        ? [argv.dir]
-        : existsSync(argv.dir)
-          ? readdirSync(argv.dir)
-              .map((d) => join(argv.dir, d))
+      const dir = argv.dir ?? (await tapesFolder(argv))
+      const folders = existsSync(join(dir, 'manifest.json'))
+        ? [dir]
+        : existsSync(dir)
+          ? readdirSync(dir)
+              .map((d) => join(dir, d))
               .filter((d) => existsSync(join(d, 'manifest.json')))
           : []
-      if (argv.dir !== 'tapes' && !existsSync(argv.dir))
-        throw new DataError('FILE_MISSING', `${argv.dir} does not exist: give a folder of tapes`)
+      if (argv.dir !== undefined && !existsSync(dir)) throw new DataError('FILE_MISSING', `${dir} does not exist: give a folder of tapes`)
       const tapes = []
       const warnings: string[] = []
       for (const folder of folders) {
@@ -203,7 +220,7 @@ const list: CommandModule<object, Json & { dir: string }> = {
         warnings,
         text:
           tapes.length === 0
-            ? `no tape in ${argv.dir}: make one with \`npx tapeline data practice\` or \`npx tapeline data import kalshi-ws <path> --tape <dir>\``
+            ? `no tape in ${dir}: make one with \`npx tapeline data practice\` or \`npx tapeline data import kalshi-ws <path> --tape <dir>\``
             : tableText(
                 ['tape', 'source', 'depth', 'rows', 'markets', 'from (UTC)', 'to (UTC)', 'gaps', 'trades', 'MB'],
                 tapes.map((t) => [

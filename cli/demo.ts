@@ -32,23 +32,29 @@ export const demoCommand: CommandModule<object, { json: boolean }> = {
       const results = []
       for (const strategy of ['lean', 'mean-reversion']) {
         say(`Backtesting ${strategy} over ${count(manifest.rows)} rows …`)
-        const outcome = await runBacktest({
-          tape: TAPE,
-          strategy: [strategy],
-          param: undefined,
-          market: undefined,
-          series: undefined,
-          from: undefined,
-          to: undefined,
-          warmup: undefined,
-          fills: undefined,
-          delay: undefined,
-          seed: 1,
-          cash: '10000',
-          limits: undefined,
-          out: undefined,
-          json: true,
-        })
+        // The same for everybody: no file of settings, no variables.
+        const outcome = await runBacktest(
+          {
+            config: null,
+            profile: undefined,
+            tape: TAPE,
+            strategy: [strategy],
+            param: undefined,
+            market: undefined,
+            series: undefined,
+            from: undefined,
+            to: undefined,
+            warmup: undefined,
+            fills: undefined,
+            delay: undefined,
+            seed: 1,
+            cash: undefined,
+            limits: undefined,
+            out: undefined,
+            json: true,
+          },
+          {},
+        )
         if (outcome.exit !== undefined && outcome.exit !== EXIT.ok)
           return { data: null, exit: outcome.exit, ...(outcome.error === undefined ? {} : { error: outcome.error }) }
         results.push({ ...outcome.data, strategy })

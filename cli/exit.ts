@@ -47,9 +47,25 @@ export class UsageError extends Error {
   }
 }
 
-export type Failure = { readonly exit: number; readonly code: string; readonly message: string }
+/** Settings that are wrong: every mistake, one sentence each, exit 3. */
+export class ConfigError extends UsageError {
+  readonly mistakes: readonly string[]
+  constructor(mistakes: readonly string[]) {
+    const [first = '', ...more] = mistakes
+    super(
+      more.length === 0 ? first : `${mistakes.length} mistakes in the settings\n${mistakes.map((m) => `  ${m}`).join('\n')}`,
+      EXIT.config,
+      'CONFIG',
+    )
+    this.mistakes = mistakes
+  }
+}
+
+/** `all`: where there are several, each. */
+export type Failure = { readonly exit: number; readonly code: string; readonly message: string; readonly all?: readonly string[] }
 
 export function failureOf(error: unknown): Failure {
+  if (error instanceof ConfigError) return { exit: error.exit, code: error.code, message: error.message, all: error.mistakes }
   if (error instanceof UsageError) return { exit: error.exit, code: error.code, message: error.message }
   if (error instanceof DataError) return { exit: EXIT.data, code: error.code, message: error.message }
   if (error instanceof StrategyError) return { exit: EXIT.strategy, code: error.code, message: error.message }

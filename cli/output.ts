@@ -7,15 +7,17 @@ export type Outcome<T> = {
   readonly text?: string
   readonly exit?: number
   readonly error?: { readonly code: string; readonly message: string }
+  /** Where there are several: for the envelope instead of `error`. */
+  readonly errors?: readonly { readonly code: string; readonly message: string }[]
 }
 
 /** Runs a command's body and prints its outcome once: an envelope with `--json`, text without. Sets the exit code. */
 export async function present<T>(command: string, json: boolean, body: () => Promise<Outcome<T>>): Promise<void> {
   try {
-    const { data, warnings = [], text, exit = EXIT.ok, error } = await body()
+    const { data, warnings = [], text, exit = EXIT.ok, error, errors = error === undefined ? [] : [error] } = await body()
     if (json) {
       process.stdout.write(
-        `${JSON.stringify({ schema: `tapeline.${command.replaceAll(' ', '-')}/1`, ok: exit === EXIT.ok, command, data, warnings, errors: error === undefined ? [] : [error] })}\n`,
+        `${JSON.stringify({ schema: `tapeline.${command.replaceAll(' ', '-')}/1`, ok: exit === EXIT.ok, command, data, warnings, errors })}\n`,
       )
     } else {
       if (text !== undefined) process.stdout.write(text.endsWith('\n') ? text : `${text}\n`)
@@ -27,7 +29,7 @@ export async function present<T>(command: string, json: boolean, body: () => Pro
     const failure = failureOf(caught)
     if (json) {
       process.stdout.write(
-        `${JSON.stringify({ schema: `tapeline.${command.replaceAll(' ', '-')}/1`, ok: false, command, data: null, warnings: [], errors: [{ code: failure.code, message: failure.message }] })}\n`,
+        `${JSON.stringify({ schema: `tapeline.${command.replaceAll(' ', '-')}/1`, ok: false, command, data: null, warnings: [], errors: (failure.all ?? [failure.message]).map((message) => ({ code: failure.code, message })) })}\n`,
       )
     } else process.stderr.write(`error: ${failure.message}\n`)
     if (failure.exit === EXIT.bug && caught instanceof Error && process.env['TAPELINE_DEBUG'] !== undefined)

@@ -54,6 +54,8 @@ export type BacktestOptions = {
   readonly cash: number
   readonly limits: Limits
   readonly out: string | null
+  /** Folder of runs, where `out` names none. */
+  readonly runs?: string
   readonly batchRows?: number
   readonly decode?: 'worker' | 'thread'
   readonly progress?: (done: number, total: number, rows: number) => void
@@ -149,7 +151,7 @@ export async function backtest(options: BacktestOptions): Promise<BacktestResult
   }
   // Named by settings and outcome: two runs that differ in anything do not share a folder.
   const id = createHash('sha256').update(JSON.stringify(header)).update(record.digest).digest('hex').slice(0, 8)
-  const folder = options.out ?? join('runs', `${folderName(header.strategies.map((s) => s.name))}-${facts.name}-${id}`)
+  const folder = options.out ?? join(options.runs ?? 'runs', `${folderName(header.strategies.map((s) => s.name))}-${facts.name}-${id}`)
   await writeRun(folder, record)
   await writePlace(folder, options.tape)
   return { record, folder, seconds: (performance.now() - started) / 1000, failure }

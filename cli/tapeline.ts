@@ -3,8 +3,11 @@
 import yargs from 'yargs'
 import { hideBin } from 'yargs/helpers'
 import { backtestCommand } from './backtest.ts'
+import { configCommand } from './config-command.ts'
+import { looksLikeKey } from './config/secret.ts'
 import { dataCommand } from './data.ts'
 import { demoCommand } from './demo.ts'
+import { doctorCommand } from './doctor.ts'
 import { explainCommand } from './explain.ts'
 import { exchangeCommand } from './exchange.ts'
 import { EXIT, EXIT_TEXT } from './exit.ts'
@@ -19,6 +22,18 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(EXIT.ok)
 })
 
+if (process.argv.slice(2).some(looksLikeKey)) {
+  // Before anything could repeat it. Arguments are seen by every program on the machine.
+  const message =
+    'an argument looks like a private key: keep the key in a file of its own (chmod 600), name the file in kalshi.keyFile, and make a new key, for others could have read this one'
+  if (process.argv.includes('--json'))
+    process.stdout.write(
+      `${JSON.stringify({ schema: 'tapeline.error/1', ok: false, command: '', data: null, warnings: [], errors: [{ code: 'CREDENTIALS', message }] })}\n`,
+    )
+  else process.stderr.write(`error: ${message}\n`)
+  process.exit(EXIT.credentials)
+}
+
 await yargs(hideBin(process.argv))
   .scriptName('tapeline')
   .usage('$0 <command>\n\nBacktesting-first research engine for Kalshi')
@@ -30,6 +45,8 @@ await yargs(hideBin(process.argv))
   .command(reportCommand)
   .command(explainCommand)
   .command(notebookCommand)
+  .command(configCommand)
+  .command(doctorCommand)
   .command(
     'help <topic>',
     'exit-codes: what the exit codes mean',

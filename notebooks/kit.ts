@@ -5,7 +5,8 @@
  */
 import { existsSync } from 'node:fs'
 import { makePracticeTape, type PracticeOptions } from '../adapters/practice/practice-tape.ts'
-import { parseDelays, parseDuration, parseInstant, readLimits } from '../cli/options.ts'
+import { readLimits } from '../cli/config.ts'
+import { parseDelays, parseDuration, parseInstant } from '../cli/options.ts'
 import { backtest as runBacktest } from '../cli/session.ts'
 import { chooseStrategies } from '../cli/strategy/choose.ts'
 import { arrowTable, type ArrowTable } from '../data/arrow.ts'

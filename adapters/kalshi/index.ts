@@ -13,8 +13,10 @@ import { Signer } from './sign.ts'
 
 export { KalshiError } from './errors.ts'
 export { readCandles, readTrades } from './history.ts'
+export { probe, type ProbeResult } from './probe.ts'
 export type { FeedOptions, FeedStatus } from './shared.ts'
 export type { SelectionRule } from './selection.ts'
+export { Signer } from './sign.ts'
 export { FileQuarantine, systemWorld } from './system.ts'
 
 export type KalshiAccess = {

@@ -2,7 +2,7 @@
  * Signatures (api.md §1.2): RSA-PSS with SHA-256, or Ed25519, over time, method and path. Owns the private key; hides it: it is read once into a key object and shown by
  * nothing. Invariants: the file is readable by its owner alone; no error and no inspection repeats a byte of it; the query is never signed.
  */
-import { constants, createPrivateKey, sign, type KeyObject } from 'node:crypto'
+import { constants, createPrivateKey, createPublicKey, sign, verify, type KeyObject } from 'node:crypto'
 import { lstatSync, readFileSync } from 'node:fs'
 import { inspect } from 'node:util'
 import { KalshiError } from './errors.ts'
@@ -73,6 +73,22 @@ export class Signer {
       'KALSHI-ACCESS-KEY': this.#id,
       'KALSHI-ACCESS-TIMESTAMP': timestamp,
       'KALSHI-ACCESS-SIGNATURE': signature.toString('base64'),
+    }
+  }
+
+  /** Signs something and verifies it with the public half: the kind of key, or null when it cannot be used. Nothing is sent. */
+  test(wall: number): 'RSA' | 'Ed25519' | null {
+    try {
+      const headers = this.headers('GET', '/self-test', wall)
+      const message = Buffer.from(`${headers['KALSHI-ACCESS-TIMESTAMP'] ?? ''}GET/self-test`, 'utf8')
+      const signature = Buffer.from(headers['KALSHI-ACCESS-SIGNATURE'] ?? '', 'base64')
+      const key = createPublicKey(this.#key)
+      if (key.asymmetricKeyType === 'ed25519') return verify(null, message, key, signature) ? 'Ed25519' : null
+      const padding = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 }
+      return verify('sha256', message, { key, ...padding }, signature) ? 'RSA' : null
+    } catch {
+      // Such as a key that is too short for the signature.
+      return null
     }
   }
 

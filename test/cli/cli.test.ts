@@ -116,7 +116,11 @@ describe('the command line', () => {
       [['backtest', '--tape', 'tape', '--strategy', 'lean', '--delay', 'plaec=1ms'], 2, /did you mean place\?/],
       [['backtest', '--tape', 'tape', '--strategy', 'lean', '--from', 'yesterday'], 2, /not a time/],
       [['backtest', '--tape', 'tape', '--strategy', 'lean', '--market', 'KXNOPE'], 4, /KXNOPE is not on the tape/],
-      [['backtest', '--tape', 'tape', '--strategy', 'lean', '--limits', 'limits.json'], 3, /known limits: orderContracts/],
+      [
+        ['backtest', '--tape', 'tape', '--strategy', 'lean', '--limits', 'limits.json'],
+        3,
+        /^error: limits\.json:1:2 orderContract: unknown; did you mean orderContracts\?$/m,
+      ],
       [['backtest', '--tape', 'tape', '--strategy', 'lean', '--fill', 'queue'], 2, /fill/i],
       [['bactest'], 2, /backtest/],
       [['data', 'import', 'kalshi-ws', 'missing', '--tape', 'x'], 4, /missing does not exist/],

@@ -36,6 +36,7 @@ module.exports = {
     door('yargs-door', '(yargs|cli-progress)', '^cli/'),
     door('esbuild-door', 'esbuild', '^cli/(strategy/bundle|notebook|build)'),
     door('typescript-door', 'typescript/', '^cli/(strategy/types|notebook-cells)'),
+    door('yaml-door', 'yaml/', '^(cli/config/yaml|test/)'),
   ],
   options: {
     doNotFollow: { path: 'node_modules' },
