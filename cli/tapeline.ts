@@ -5,6 +5,7 @@ import { hideBin } from 'yargs/helpers'
 import { backtestCommand } from './backtest.ts'
 import { dataCommand } from './data.ts'
 import { demoCommand } from './demo.ts'
+import { downloadCommand } from './download.ts'
 import { explainCommand } from './explain.ts'
 import { exchangeCommand } from './exchange.ts'
 import { EXIT, EXIT_TEXT } from './exit.ts'
@@ -25,6 +26,7 @@ await yargs(hideBin(process.argv))
   .command(demoCommand)
   .command(backtestCommand)
   .command(dataCommand)
+  .command(downloadCommand)
   .command(strategyCommand)
   .command(exchangeCommand)
   .command(reportCommand)

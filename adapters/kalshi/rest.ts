@@ -15,6 +15,8 @@ export type ReadOptions = {
   /** µs for one attempt. */
   readonly timeout?: number
   readonly attempts?: number
+  /** Ask again after an answer that could not be read, too: whoever is in between may be gone by then. */
+  readonly patient?: boolean
 }
 /** A walked list. `complete`: its end was reached; false with why otherwise. */
 export type Listing<T> = { readonly items: readonly T[]; readonly complete: boolean; readonly why: string; readonly pages: number }
@@ -49,6 +51,14 @@ export class Rest {
 
   /** One answer, checked. Throws a `KalshiError`. */
   async get<E extends Endpoint>(endpoint: E, parameters: Parameters = {}, options: ReadOptions = {}): Promise<Answer<E>> {
+    return (await this.answer(endpoint, parameters, options)).value
+  }
+  /** The same, with the text as it came. */
+  async answer<E extends Endpoint>(
+    endpoint: E,
+    parameters: Parameters = {},
+    options: ReadOptions = {},
+  ): Promise<{ readonly value: Answer<E>; readonly body: string }> {
     const { path, check, signed } = ENDPOINTS[endpoint] as EndpointOf<Answer<E>>
     const filled = fill(path, parameters, endpoint)
     const attempts = options.attempts ?? ATTEMPTS
@@ -70,11 +80,11 @@ export class Rest {
             `GET ${filled.path} answered something else than it should (${check.why(value)}): the interface may have changed`,
           )
         this.#count('ok')
-        return value
+        return { value, body }
       } catch (error) {
         if (!(error instanceof KalshiError)) throw error
         this.#count(error.code)
-        if (attempt >= attempts || !isWorthAnotherTry(error)) throw error
+        if (attempt >= attempts || !(isWorthAnotherTry(error) || (options.patient === true && error.code === 'UNREADABLE'))) throw error
         const most = Math.min(BACKOFF_MAX, BACKOFF_FIRST * 2 ** (attempt - 1))
         await this.#pause(most / 2 + (this.#world.chance.next() * most) / 2)
       }
