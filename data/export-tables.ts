@@ -154,7 +154,7 @@ function candleTable(files: readonly string[], tickers: readonly string[]): Expo
     ['open', 'low', 'high', 'close'].flatMap((x) => price(`${what}_${x}`, at(`${what}.${x}`)))
   return {
     name: 'candles',
-    from: `(SELECT * FROM read_parquet([${files.join(', ')}], file_row_number = true, filename = true) WHERE kind = ${Kind.CANDLE} ORDER BY filename, file_row_number)`,
+    from: `read_parquet([${files.join(', ')}], file_row_number = true, filename = true) WHERE kind = ${Kind.CANDLE} ORDER BY filename, file_row_number`,
     columns: [
       time('time', 'time', LEARNED),
       time('end', at('end'), 'last moment of the period'),

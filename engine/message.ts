@@ -115,7 +115,7 @@ export type CatalogDetail = {
 }
 /** Price units. */
 export type CandlePrices = { readonly open: number; readonly low: number; readonly high: number; readonly close: number }
-/** From `end` − `period` (exclusive) to `end` (µs). Best prices of both sides and traded prices (null: nobody quoted, nothing traded); `volume` and `openInterest` in Quantity. */
+/** From `end` − `period` (exclusive) to `end` (µs). Best prices of both sides (as the exchange says them: a bid of 0, an ask of one dollar is nobody) and traded prices; null: it says none. `volume` and `openInterest` in Quantity. */
 export type CandleDetail = {
   readonly period: number
   readonly end: number

@@ -217,7 +217,7 @@ export function planMarkets(
     before: before.sort(inOrder),
     after: after.sort(inOrder),
     markets,
-    remarks: tally.remarks(figures, listings, strangers, fees !== undefined),
+    remarks: [...tally.remarks(figures, listings, strangers, fees !== undefined), ...(volumes === 'all' ? unequalRemark(unequal) : [])],
     figures,
   }
 }
@@ -288,6 +288,16 @@ function gridFor(
   }
   tally.gridInferred++
   return { grid: inferGrid(fine).bands, stated: false }
+}
+
+function unequalRemark(unequal: LifeFigures['volumeUnequal']): string[] {
+  if (unequal.length === 0) return []
+  const named = unequal
+    .slice(0, 20)
+    .map((u) => `${u.ticker} (${u.contracts.toLocaleString('en-US')} of ${u.exchange.toLocaleString('en-US')} contracts)`)
+  return [
+    `Trades of ${unequal.length.toLocaleString('en-US')} market${unequal.length === 1 ? '' : 's'} do not make up the volume of the exchange: ${named.join(', ')}${unequal.length > named.length ? ', … (markets.parquet has all)' : ''}`,
+  ]
 }
 
 /** Counts what had to be assumed, and says it in sentences. */
