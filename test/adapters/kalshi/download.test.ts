@@ -72,7 +72,7 @@ describe('a download', () => {
     expect(traded(rows)).toEqual(truth(x, p.start, p.end))
     expect(x.trades.length).toBeGreaterThan(4_000)
     expect(rows.filter((r) => r.kind !== 'sync').every((r) => r.time === r.timeVenue + LAG)).toBe(true)
-    expect(summary.built).toMatchObject({ volumeUnequal: [], quarantined: 0 })
+    expect(summary).toMatchObject({ askedAgain: 0, broken: [], built: { volumeUnequal: [], quarantined: 0 } })
     expect(summary.built?.volumeCompared).toBeGreaterThanOrEqual(4)
 
     const opened = await openTape(tape)
