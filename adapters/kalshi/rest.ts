@@ -15,7 +15,7 @@ export type ReadOptions = {
   /** µs for one attempt. */
   readonly timeout?: number
   readonly attempts?: number
-  /** Ask again after an answer that could not be read, too: whoever is in between may be gone by then. */
+  /** Ask again after an answer that is no JSON, too: whoever is in between may be gone by then. */
   readonly patient?: boolean
 }
 /** A walked list. `complete`: its end was reached; false with why otherwise. */
@@ -63,6 +63,7 @@ export class Rest {
     const filled = fill(path, parameters, endpoint)
     const attempts = options.attempts ?? ATTEMPTS
     for (let attempt = 1; ; attempt++) {
+      let whole = false
       try {
         const body = await this.#read(filled.path, filled.query, signed, options)
         let value: unknown
@@ -74,6 +75,7 @@ export class Rest {
             `GET ${filled.path} answered something that is not JSON: a proxy or a captive portal may be in between`,
           )
         }
+        whole = true
         if (!check.is(value))
           throw new KalshiError(
             'UNREADABLE',
@@ -84,7 +86,9 @@ export class Rest {
       } catch (error) {
         if (!(error instanceof KalshiError)) throw error
         this.#count(error.code)
-        if (attempt >= attempts || !(isWorthAnotherTry(error) || (options.patient === true && error.code === 'UNREADABLE'))) throw error
+        // An answer of another shape will have it the next time too.
+        const garbled = options.patient === true && error.code === 'UNREADABLE' && !whole
+        if (attempt >= attempts || !(isWorthAnotherTry(error) || garbled)) throw error
         const most = Math.min(BACKOFF_MAX, BACKOFF_FIRST * 2 ** (attempt - 1))
         await this.#pause(most / 2 + (this.#world.chance.next() * most) / 2)
       }

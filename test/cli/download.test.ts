@@ -110,15 +110,21 @@ describe.skipIf(!built)(`tapeline download${built ? '' : ' (skipped: dist/ is no
   it('makes a tape that `favorite` runs on, that is verified and exported, with a key of its own', async () => {
     const p = await past({ minutes: 24 })
     const dir = folder()
-    const { keyId, privatePem } = giveKey(p.x, p.x.openAccount('a', [{ shard: 0, amount: 1_000_000_000 }], 'advanced'), 'ed25519')
+    const { keyId, privatePem } = giveKey(p.x, p.x.openAccount('a', [{ shard: 0, amount: 1_000_000_000 }], 'basic'), 'ed25519')
     writeFileSync(join(dir, 'key.pem'), privatePem, { mode: 0o600 })
     const made = await runJson(dir, order(p, '--candles', '1m', '--lag', '250ms', '--key-id', keyId, '--key-file', 'key.pem'))
-    expect(made.data).toMatchObject({ tier: 'advanced', volumeUnequal: [] })
+    expect(made.data).toMatchObject({ tier: 'basic', volumeUnequal: [] })
+    // The exchange counts too, and had nothing to refuse: 200 tokens a second, 10 each.
+    expect(made.data?.['answers']).toEqual({ ok: made.data?.['requests'] })
+    expect(Number(made.data?.['requests'])).toBeGreaterThan(30)
     expect((await runProgram(dir, ['data', 'verify', 'tape'])).stdout).toBe('tape is whole\n')
     const run = await runJson(dir, ['backtest', '--strategy', 'favorite', '--tape', 'tape', '--param', 'from=60', '--out', 'run'])
     expect([run.code, run.data?.['complete'] ?? true]).toEqual([0, true])
     // Candles are passed over: without them the run is the same.
-    await runJson(dir, [...order(p, '--lag', '250ms').map((a) => (a === 'tape' ? 'plain' : a))])
+    await runJson(
+      dir,
+      order(p, '--lag', '250ms').map((a) => (a === 'tape' ? 'plain' : a)),
+    )
     const plain = await runJson(dir, ['backtest', '--strategy', 'favorite', '--tape', 'plain', '--param', 'from=60', '--out', 'other'])
     const fills = async (out: string) => (await parquetRows(join(dir, out, 'journal.parquet'))).filter((r) => r['kind'] === 'fill')
     expect((await fills('run')).length).toBeGreaterThan(0)

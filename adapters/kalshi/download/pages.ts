@@ -160,7 +160,7 @@ export class PageStore {
 }
 
 export function folderOf(tape: string): string {
-  return `${join(tape, '.')}.download`
+  return `${tape.replace(/[\\/]+$/, '')}.download`
 }
 /** The request that a folder keeps pages of; null: there is none. */
 export function keptRequest(tape: string): Readonly<Record<string, unknown>> | null {
@@ -274,7 +274,7 @@ function isAlive(pid: number): boolean {
 
 /** Half a tape of a process that is gone stands in the way of nobody, but nobody else removes it. */
 function removeLitter(tape: string): void {
-  const parent = dirname(join(tape, '.'))
+  const parent = dirname(tape)
   const prefix = `.${basename(tape)}.partial-`
   for (const name of existsSync(parent) ? readdirSync(parent) : []) {
     const pid = name.startsWith(prefix) ? /^(\d+)(-sort)?$/.exec(name.slice(prefix.length))?.[1] : undefined

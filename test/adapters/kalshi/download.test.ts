@@ -2,12 +2,15 @@ import { closeSync, existsSync, openSync, readFileSync, truncateSync, writeFileS
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { gunzipSync } from 'node:zlib'
 import { afterEach, describe, expect, it } from 'vitest'
 import { download, type DownloadOptions, type DownloadRequest } from '../../../adapters/kalshi/index.ts'
 import { PageStore } from '../../../adapters/kalshi/download/pages.ts'
+import { importRestTrades } from '../../../data/import/rest-trades.ts'
 import { openTape } from '../../../data/tape-reader.ts'
 import { verifyTape } from '../../../data/verify.ts'
-import { MINUTE, SECOND } from '../../../engine/units.ts'
+import { formatDecimal, MINUTE, parseQuantity, SECOND } from '../../../engine/units.ts'
 import { integer, random } from '../../support/random.ts'
 import { folder, iso, removeFolders, rowsOf, type TapeRow } from '../../support/tapes.ts'
 import { playedPast, reader, request, truth, type Past } from './past.ts'
@@ -116,7 +119,7 @@ describe('a download', () => {
     )
     const got = candles.map(({ ticker, detail: d }) => {
       const price = d?.['price'] as { close: number } | null
-      return `${ticker} ${String(d?.['end'])} ${String(d?.['volume'])} ${price?.close ?? null} ${(d?.['bid'] as { low: number }).low}`
+      return `${ticker} ${String(d?.['end'])} ${String(d?.['volume'])} ${price?.close ?? null} ${(d?.['bid'] as { low: number } | null)?.low}`
     })
     expect(got.sort()).toEqual(own.sort())
     expect(manifest.byKind.candle).toBe(own.length)
@@ -220,7 +223,8 @@ type Trade = { trade_id: string; created_time: string }
 /** A server of one settled market whose pages are scripted: `page` gets the cursor and how often trades were asked for. */
 async function scripted(
   volume: string | ((turn: number) => string),
-  page: (cursor: string, turn: number) => { trades: readonly number[]; next: string },
+  page: (cursor: string, turn: number) => { trades: readonly unknown[]; next: string },
+  more: Readonly<Record<string, unknown>> = {},
 ): Promise<{ url: string; asked: string[] }> {
   const T = 1_795_000_000_000_000
   const asked: string[] = []
@@ -254,10 +258,11 @@ async function scripted(
         typeof volume === 'string' ? volume : volume(asked.filter((a) => a.startsWith('/markets') && !a.includes('trades')).length),
       volume_24h_fp: '0.00',
       settlement_timer_seconds: 60,
+      ...more,
     }
     const answer = (): unknown => {
       if (path === '/historical/cutoff')
-        return { market_settled_ts: iso(T - 9e12), trades_created_ts: iso(T - 9e12), orders_updated_ts: iso(T) }
+        return { market_settled_ts: iso(T - 3e13), trades_created_ts: iso(T - 3e13), orders_updated_ts: iso(T) }
       if (path === '/markets') return { markets: [market], cursor: '' }
       if (path === '/markets/KXA-B-C') return { market }
       if (path === '/events')
@@ -267,7 +272,7 @@ async function scripted(
       if (path === '/events/fee_changes') return { event_fee_changes: [], cursor: '' }
       if (path === '/markets/trades') {
         const { trades, next } = page(searchParams.get('cursor') ?? '', ++turn)
-        return { trades: trades.map(trade), cursor: next }
+        return { trades: trades.map((t) => (typeof t === 'number' ? trade(t) : t)), cursor: next }
       }
       return null
     }
@@ -317,9 +322,9 @@ describe('a server with wrong pages', () => {
       mended: 0,
       built: { volumeUnequal: [{ ticker: 'KXA-B-C', contracts: 2, exchange: 9 }] },
     })
-    const { manifest, markets } = await openTape(tape)
-    expect(manifest.remarks.join('\n')).toMatch(/do not make up the volume of the exchange: KXA-B-C \(2 of 9 contracts\)/)
-    expect((await markets())[0]).toMatchObject({ tradedQuantity: 200, venueQuantity: 900 })
+    const opened = await openTape(tape)
+    expect(opened.manifest.remarks.join('\n')).toMatch(/do not make up the volume of the exchange: KXA-B-C \(2 of 9 contracts\)/)
+    expect((await opened.markets())[0]).toMatchObject({ tradedQuantity: 200, venueQuantity: 900 })
   })
 
   it.each([
@@ -353,3 +358,51 @@ describe('a server with wrong pages', () => {
     expect(summary).toMatchObject({ broken: [], built: { volumeUnequal: [] } })
   })
 })
+
+const recorded = fileURLToPath(new URL('../../../../shared/data/nolicence/', import.meta.url))
+const here = existsSync(recorded)
+describe.skipIf(!here)(
+  here ? 'a real market served page by page' : 'a real market served page by page (skipped: ../shared/data is not there)',
+  () => {
+    it('becomes the tape that an import of the recorded answer becomes', async () => {
+      const file = join(recorded, 'nikhilr5_KXETH15M-26MAY150600-00_trades.json.gz')
+      const trades = JSON.parse(gunzipSync(readFileSync(file)).toString()) as { count_fp: string; ticker: string }[]
+      const volume = trades.reduce((sum, t) => sum + parseQuantity(t.count_fp), 0)
+      const market = {
+        ticker: trades[0]?.ticker,
+        event_ticker: 'KXETH15M-26MAY150600',
+        open_time: '2026-05-15T09:45:00Z',
+        close_time: '2026-05-15T10:00:00Z',
+        settlement_ts: '2026-05-15T10:02:00Z',
+        price_ranges: [{ start: '0.0000', end: '1.0000', step: '0.0010' }],
+        volume_fp: formatDecimal(volume, 2),
+      }
+      const s = await scripted(
+        '',
+        (cursor) => {
+          const at = Number(cursor)
+          return { trades: trades.slice(at, at + 1000), next: at + 1000 < trades.length ? String(at + 1000) : '' }
+        },
+        market,
+      )
+      const from = Date.parse('2026-05-15T09:00:00Z') * 1000
+      const { rows, summary } = await get(
+        s.url,
+        { ...ONE, markets: [String(market.ticker)], from, to: from + 2 * 3_600_000_000 },
+        { lag: 0 },
+      )
+      expect(summary).toMatchObject({ broken: [], askedAgain: 0, built: { volumeEqual: 1, quarantined: 0 } })
+      const dir = folder()
+      writeFileSync(
+        join(dir, 'markets.json'),
+        JSON.stringify({ markets: [{ status: 'finalized', result: 'yes', settlement_timer_seconds: 60, ...market }] }),
+      )
+      await importRestTrades([file], join(dir, 'tape'), { markets: [join(dir, 'markets.json')] })
+      const imported = await rowsOf(join(dir, 'tape'))
+      const plain = (all: readonly TapeRow[]): unknown[] =>
+        all.map((r) => (r.kind === 'catalog' ? { ...r, detail: { ...r.detail, title: '' } } : r))
+      expect(trades.length).toBeGreaterThan(2_000)
+      expect(plain(rows)).toEqual(plain(imported))
+    })
+  },
+)
