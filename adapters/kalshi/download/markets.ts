@@ -119,3 +119,7 @@ function inOrder<T extends { readonly id: string; readonly scheduled_ts: string 
   const distinct = [...new Map(changes.map((c) => [c.id, c])).values()].filter((c) => Number.isFinite(parseTime(c.scheduled_ts)))
   return distinct.sort((a, b) => parseTime(a.scheduled_ts) - parseTime(b.scheduled_ts) || (a.id < b.id ? -1 : 1))
 }
+
+export function iso(us: number): string {
+  return us <= 0 ? 'the beginning' : `${new Date(us / 1000).toISOString().slice(0, 19)}Z`
+}

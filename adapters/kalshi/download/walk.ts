@@ -39,7 +39,8 @@ export class Walker {
   readonly #store: PageStore
   /** One list could not be read: the others go no further. */
   #failed = false
-  /** Walks that are done, and all that are known of. */
+  /** What is being asked, how many of its lists are done, and how many there are. */
+  asking = ''
   done = 0
   known = 0
   /** Items on pages that an earlier page of the walk had already, and pages that were newer than the one before. */
@@ -53,8 +54,10 @@ export class Walker {
   }
 
   /** All of them, several at a time. Returns the keys of those that are not whole. */
-  async all(walks: readonly Walk[]): Promise<string[]> {
-    this.known += walks.length
+  async all(walks: readonly Walk[], what: string): Promise<string[]> {
+    this.asking = what
+    this.done = 0
+    this.known = walks.length
     const broken: string[] = []
     let next = 0
     const lane = async (): Promise<void> => {
