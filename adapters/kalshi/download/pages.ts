@@ -266,7 +266,9 @@ function isAlive(pid: number): boolean {
   if (!Number.isSafeInteger(pid) || pid <= 0) return false
   try {
     process.kill(pid, 0)
-    return true
+    // A process that was killed and that nobody has cleared away yet still has its number.
+    const state = existsSync(`/proc/${pid}/stat`) ? /\) (\w)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[1] : undefined
+    return state !== 'Z' && state !== 'X'
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM'
   }

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { closeSync, existsSync, openSync, readFileSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -206,6 +208,14 @@ describe('kept pages', () => {
     )
     writeFileSync(join(summary.folder, 'lock'), '1')
     expect(await refusal({})).toMatch(/is being worked on by process 1: wait for it/)
+    // One that was killed and not cleared away has a number still, and works on nothing.
+    const shell = spawn('sh', ['-c', 'sleep 60 & echo $!; kill -9 $!; exec sleep 5'])
+    const [line] = (await once(shell.stdout, 'data')) as [Buffer]
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    writeFileSync(join(summary.folder, 'lock'), line.toString().trim())
+    expect(await refusal({})).toBe('accepted')
+    shell.kill()
+    await get(p.server.url, request(p), { tape, keep: true, replace: true })
     writeFileSync(join(summary.folder, 'lock'), '999999999')
     const file = openSync(pages, 'r+')
     writeSync(file, '#', 200)
