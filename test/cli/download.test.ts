@@ -47,20 +47,25 @@ async function parquetRows(path: string): Promise<Record<string, unknown>[]> {
 const traded = async (tape: string): Promise<string[]> =>
   (await rowsOf(tape)).filter((r) => r.kind === 'trade').map((r) => `${r.timeVenue} ${r.ticker} ${r.side} ${r.price} ${r.quantity}`)
 
-/** Runs it until it ends or the time is over, and then sends the signal. */
+/** Runs it until it ends, or until the exchange has been asked so many times more and a moment has passed: then it gets the signal. */
 function until(
+  p: Past,
   cwd: string,
   args: readonly string[],
-  ms: number,
-  signal: 'SIGKILL' | 'SIGINT',
+  { requests, ms = 0, signal }: { requests: number; ms?: number; signal: 'SIGKILL' | 'SIGINT' },
 ): Promise<{ code: number | null; err: string }> {
   return new Promise((resolve) => {
     const child = spawn(process.execPath, [PROGRAM, ...args], { cwd, stdio: ['ignore', 'ignore', 'pipe'] })
     let err = ''
     child.stderr.on('data', (d: Buffer) => (err += d.toString()))
-    const timer = setTimeout(() => child.kill(signal), ms)
+    const enough = p.server.requests + requests
+    const watch = setInterval(() => {
+      if (p.server.requests < enough) return
+      clearInterval(watch)
+      setTimeout(() => child.kill(signal), ms)
+    }, 5)
     child.once('close', (code) => {
-      clearTimeout(timer)
+      clearInterval(watch)
       resolve({ code, err })
     })
   })
@@ -73,10 +78,11 @@ describe.skipIf(!built)(`tapeline download${built ? '' : ' (skipped: dist/ is no
     const next = random(11)
     let [kills, code] = [0, null as number | null]
     while (code === null) {
-      // At least a start-up and some answers; sometimes all but the end.
-      code = (await until(dir, order(p, '--candles', '1m'), integer(next, 500, 1_800) + 150 * kills, 'SIGKILL')).code
+      code = (
+        await until(p, dir, order(p, '--candles', '1m'), { requests: integer(next, 1, 25), ms: integer(next, 0, 300), signal: 'SIGKILL' })
+      ).code
       if (code === null) kills++
-      if (kills > 12) break
+      if (kills > 40) break
       if (code === null && existsSync(join(dir, 'tape'))) expect(existsSync(join(dir, 'tape', 'manifest.json'))).toBe(true)
     }
     expect(code).toBe(0)
@@ -91,7 +97,7 @@ describe.skipIf(!built)(`tapeline download${built ? '' : ' (skipped: dist/ is no
   it('stops on Ctrl-C with what it has, and goes on with the same words alone', async () => {
     const p = await past({ minutes: 30, markets: 3, life: 6 * 60_000_000 })
     const dir = folder()
-    const { code, err } = await until(dir, order(p), 1_300, 'SIGINT')
+    const { code, err } = await until(p, dir, order(p), { requests: 14, signal: 'SIGINT' })
     expect([code, err]).toEqual([
       130,
       'error: interrupted: no tape was written; what was answered is kept in tape.download, the same command goes on from there\n',
