@@ -95,7 +95,7 @@ export function backtestOptions(y: Argv): Argv {
 /** An option that takes one value was given once. */
 export function once(argv: Readonly<Record<string, unknown>>): true {
   for (const [name, value] of Object.entries(argv)) {
-    if (Array.isArray(value) && !['_', 'strategy', 'param', 'market', 'series', 'path'].includes(name))
+    if (Array.isArray(value) && !['_', 'strategy', 'param', 'market', 'series', 'event', 'path'].includes(name))
       throw new Error(`--${name} was given ${value.length} times: give it once`)
   }
   return true

@@ -87,7 +87,8 @@ async function prints(argv: Source, run: (options: PrintsOptions) => Promise<Pri
   }
 }
 
-function printsText(s: PrintsSummary, tape: string, seconds: number): string {
+/** `more`: lines about where the trades came from. */
+export function printsText(s: PrintsSummary, tape: string, seconds: number, more = ''): string {
   const unequal = s.volumeUnequal.slice(0, 5).map((u) => `${u.ticker} ${count(u.contracts)} of ${count(u.exchange)}`)
   const mapped = [
     ...Object.entries(s.seriesMapped).map(([from, { to, markets }]) => `series ${from} → ${to} (${count(markets)} markets)`),
@@ -95,7 +96,7 @@ function printsText(s: PrintsSummary, tape: string, seconds: number): string {
   ]
   return `${count(s.rows)} rows, ${count(s.markets)} markets → ${tape} (${seconds.toFixed(1)} s)
 ${rowsText(s)}
-  trades       ${count(s.trades)} of ${count(s.contracts)} contracts${s.duplicates > 0 ? `; ${count(s.duplicates)} repetitions counted once` : ''}${s.repaired > 0 ? `; ${count(s.repaired)} prices repaired` : ''}
+${more}  trades       ${count(s.trades)} of ${count(s.contracts)} contracts${s.duplicates > 0 ? `; ${count(s.duplicates)} repetitions counted once` : ''}${s.repaired > 0 ? `; ${count(s.repaired)} prices repaired` : ''}
   markets      ${count(s.listed)} listed with trades, ${count(s.listedWithout)} listed without${s.listedElsewhere > 0 ? `, ${count(s.listedElsewhere)} listed ones left out` : ''}; ${count(s.unlisted.length)} unlisted, not tradable (${count(s.unlistedTrades)} trades)
   results      ${count(s.byKind.determined ?? 0)} determined, ${count(s.undetermined)} listed without a result
   volume       ${s.volumeCompared === 0 ? 'n/a (the list states none)' : `equal in ${count(s.volumeEqual)} of ${count(s.volumeCompared)} listed markets that traded`}${unequal.length === 0 ? '' : `; unequal: ${unequal.join(', ')}${s.volumeUnequal.length > unequal.length ? ', … (--json names all)' : ''}`}

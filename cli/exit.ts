@@ -1,6 +1,7 @@
 /** Exit codes and what leads to them. Owns the numbers: scripts match on them. */
 import { AssertionError } from '../engine/assert.ts'
 import { StrategyError } from '../engine/strategy-error.ts'
+import { KalshiError } from '../adapters/kalshi/errors.ts'
 import { DataError } from '../data/errors.ts'
 
 export const EXIT = {
@@ -68,6 +69,7 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof ConfigError) return { exit: error.exit, code: error.code, message: error.message, all: error.mistakes }
   if (error instanceof UsageError) return { exit: error.exit, code: error.code, message: error.message }
   if (error instanceof DataError) return { exit: EXIT.data, code: error.code, message: error.message }
+  if (error instanceof KalshiError) return { exit: exitOf(error), code: error.code, message: error.message }
   if (error instanceof StrategyError) return { exit: EXIT.strategy, code: error.code, message: error.message }
   if (error instanceof Error && 'code' in error && error.code === 'LEDGER_MISMATCH')
     return { exit: EXIT.mismatch, code: 'LEDGER_MISMATCH', message: error.message }
@@ -85,6 +87,11 @@ export function failureOf(error: unknown): Failure {
     return { exit: EXIT.data, code: 'DISK', message: `${error.message}: free some space or choose a folder that can be written` }
   }
   return { exit: EXIT.bug, code: 'BUG', message: error instanceof Error ? error.message : String(error) }
+}
+
+/** Credentials are the user's to mend; what else goes wrong between us and the exchange is the exchange's or the network's. */
+function exitOf({ code }: KalshiError): number {
+  return code === 'CREDENTIALS' || code === 'AUTH' || code === 'FORBIDDEN' ? EXIT.credentials : EXIT.exchange
 }
 
 /** The nearest known word, for a typo. */

@@ -8,6 +8,7 @@ import { looksLikeKey } from './config/secret.ts'
 import { dataCommand } from './data.ts'
 import { demoCommand } from './demo.ts'
 import { doctorCommand } from './doctor.ts'
+import { downloadCommand } from './download.ts'
 import { explainCommand } from './explain.ts'
 import { exchangeCommand } from './exchange.ts'
 import { EXIT, EXIT_TEXT } from './exit.ts'
@@ -40,6 +41,7 @@ await yargs(hideBin(process.argv))
   .command(demoCommand)
   .command(backtestCommand)
   .command(dataCommand)
+  .command(downloadCommand)
   .command(strategyCommand)
   .command(exchangeCommand)
   .command(reportCommand)

@@ -86,7 +86,7 @@ export async function* decode(
                 'the rows of the tape are not in the order of their time: the tape is damaged, import it again',
               )
             last = t
-            if ((kind[start + k] as number) >= Kind.CATALOG) {
+            if ((kind[start + k] as number) >= Kind.CANDLE) {
               const text = piece.text(DETAIL_COLUMN, start + k)
               views.detail[length + k] = details.length
               details.push(text ?? '{}')

@@ -16,6 +16,10 @@ export type DataErrorCode =
   | 'TAPE_MISMATCH'
   | 'EXPORT_EXISTS'
   | 'PARTIAL_BOOK'
+  | 'NOTHING_THERE'
+  | 'DOWNLOAD_OTHER'
+  | 'DOWNLOAD_BUSY'
+  | 'DOWNLOAD_DAMAGED'
   | 'DISK'
 
 /** Bad or missing data. `code` is stable. */

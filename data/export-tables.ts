@@ -4,7 +4,7 @@
  * wherever a reader would have to guess; unknown is null, never a zero.
  */
 import { join } from 'node:path'
-import { Flag, KIND_NAMES, LABEL_NAMES, LABEL_SHIFT } from '../engine/message.ts'
+import { Flag, Kind, KIND_NAMES, LABEL_NAMES, LABEL_SHIFT } from '../engine/message.ts'
 import type { ArrowType } from './arrow.ts'
 import type { ExportColumn, ExportTable } from './export.ts'
 import { Database, quote, type ColumnType } from './parquet.ts'
@@ -94,6 +94,7 @@ export async function tapeTables(tape: Tape): Promise<ExportTable[]> {
         text('detail', 'detail'),
       ],
     },
+    ...(tape.manifest.byKind.candle === undefined ? [] : [candleTable(files, tickers)]),
     {
       name: 'markets',
       from: `read_parquet(${quote(join(tape.dir, 'markets.parquet'))})`,
@@ -144,6 +145,28 @@ export async function tapeTables(tape: Tape): Promise<ExportTable[]> {
       ],
     },
   ]
+}
+
+/** Candles of the exchange, a row each: open to close of traded prices and of both sides. */
+function candleTable(files: readonly string[], tickers: readonly string[]): ExportTable {
+  const at = (path: string): string => `CAST(json_extract_string(detail, '$.${path}') AS BIGINT)`
+  const prices = (what: 'price' | 'bid' | 'ask'): ExportColumn[] =>
+    ['open', 'low', 'high', 'close'].flatMap((x) => price(`${what}_${x}`, at(`${what}.${x}`)))
+  return {
+    name: 'candles',
+    from: `read_parquet([${files.join(', ')}], file_row_number = true, filename = true) WHERE kind = ${Kind.CANDLE} ORDER BY filename, file_row_number`,
+    columns: [
+      time('time', 'time', LEARNED),
+      time('end', at('end'), 'last moment of the period'),
+      { ...whole('period', at('period')), unit: 'us' },
+      word('market', 'market', 'ticker', tickers),
+      ...prices('price'),
+      ...prices('bid'),
+      ...prices('ask'),
+      ...quantity('volume', at('volume'), 'volume_contracts'),
+      ...quantity('open_interest', at('openInterest'), 'open_interest_contracts'),
+    ],
+  }
 }
 
 // ---------------------------------------------------------------------------------------------------- a run

@@ -5,7 +5,7 @@
  */
 import { assert } from './assert.ts'
 
-/** Kinds of rows. 0 … 5 are market data on the hot path; from `CATALOG` on a row is rare and carries `detail`. */
+/** Kinds of rows. 0 … 5 are market data; from `CATALOG` on a row is rare and changes what is known of a market. From `CANDLE` on a row carries `detail`. */
 export const Kind = {
   /** The book of the market is emptied; `level` rows follow until `LAST` (a snapshot). */
   CLEAR: 0,
@@ -17,6 +17,7 @@ export const Kind = {
   TRADE: 3,
   /** Best price of one side (`side`) and its quantity, where no depth is known; quantity 0: the side is empty. */
   QUOTE: 4,
+  /** A period summed up by the exchange: `CandleDetail`. No book, no matching and no strategy sees it. */
   CANDLE: 5,
   /** A market becomes known: `CatalogDetail`. */
   CATALOG: 6,
@@ -112,6 +113,18 @@ export type CatalogDetail = {
   readonly grid: readonly GridBand[]
   readonly fee: FeeDetail
 }
+/** Price units. */
+export type CandlePrices = { readonly open: number; readonly low: number; readonly high: number; readonly close: number }
+/** From `end` − `period` (exclusive) to `end` (µs). Best prices of both sides (as the exchange says them: a bid of 0, an ask of one dollar is nobody) and traded prices; null: it says none. `volume` and `openInterest` in Quantity. */
+export type CandleDetail = {
+  readonly period: number
+  readonly end: number
+  readonly bid: CandlePrices | null
+  readonly ask: CandlePrices | null
+  readonly price: CandlePrices | null
+  readonly volume: number
+  readonly openInterest: number
+}
 export type GridDetail = { readonly grid: readonly GridBand[] }
 export type StatusDetail = { readonly status: MarketStatus; readonly closeTime?: number | null }
 /** `value`: what one YES contract pays, in Price units. */
@@ -136,7 +149,7 @@ export type Batch = {
   readonly price: Int32Array
   readonly quantity: Float64Array
   readonly detail: Int32Array
-  /** JSON texts of the rare rows of this batch. */
+  /** JSON texts of the rows of this batch that carry one. */
   details: string[]
 }
 

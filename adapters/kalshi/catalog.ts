@@ -216,7 +216,7 @@ const FEES: readonly string[] = [
   'flat',
 ] satisfies readonly FeeType[]
 
-function feeDetail(type: string | null | undefined, multiplier: number | null | undefined): FeeDetail | null {
+export function feeDetail(type: string | null | undefined, multiplier: number | null | undefined): FeeDetail | null {
   if (type == null || multiplier == null || !FEES.includes(type)) return null
   const units = parseDecimal(String(multiplier), 4)
   return units >= 0 ? { type: type as FeeType, multiplier: units } : null

@@ -2,6 +2,7 @@
  * Trades and candles of the past over REST: the live side and the archive behind its cutoff, as one list (api.md §6.2). Owns where the two meet; hides pages and both shapes of candles.
  * Invariants: a trade is there once, oldest first; a candle in which nothing traded has no price, and nobody invents one.
  */
+import type { CandleDetail, CandlePrices } from '../../engine/message.ts'
 import { parsePrice, parseQuantity } from '../../engine/units.ts'
 import { parseTime } from '../../data/import/frames.ts'
 import { digits } from '../../data/import/translate.ts'
@@ -32,18 +33,7 @@ export async function readTrades(rest: Rest, ticker: string, from: number, to: n
   return { items, complete: cut === undefined, why: cut?.why ?? 'end reached', pages: sides.reduce((n, s) => n + s.pages, 0) }
 }
 
-/** Prices in Price units. */
-export type CandlePrices = { readonly open: number; readonly low: number; readonly high: number; readonly close: number }
-export type Candle = {
-  /** Its last moment, µs. */
-  readonly end: number
-  readonly bid: CandlePrices | null
-  readonly ask: CandlePrices | null
-  readonly price: CandlePrices | null
-  /** Quantity. */
-  readonly volume: number
-  readonly openInterest: number
-}
+export type Candle = Omit<CandleDetail, 'period'>
 
 /** Candles of a market between two times (µs), every `minutes`; from the archive when the market has gone there. */
 export async function readCandles(
@@ -57,14 +47,14 @@ export async function readCandles(
   const parameters = { ticker, start_ts: Math.floor(from / 1e6), end_ts: Math.ceil(to / 1e6), period_interval: minutes }
   try {
     const { candlesticks } = await rest.get('candles', { series_ticker: series, ...parameters }, OPTIONS)
-    return candlesticks.map(live)
+    return candlesticks.map(liveCandle)
   } catch (error) {
     if (!(error instanceof KalshiError) || error.code !== 'NOT_FOUND') throw error
   }
-  return (await rest.get('historicalCandles', parameters, OPTIONS)).candlesticks.map(archived)
+  return (await rest.get('historicalCandles', parameters, OPTIONS)).candlesticks.map(archivedCandle)
 }
 
-function live(c: Answer<'candles'>['candlesticks'][number]): Candle {
+export function liveCandle(c: Answer<'candles'>['candlesticks'][number]): Candle {
   const prices = (p: (typeof c)['yes_bid']): CandlePrices | null => pricesOf(p.open_dollars, p.low_dollars, p.high_dollars, p.close_dollars)
   return {
     end: c.end_period_ts * 1_000_000,
@@ -75,7 +65,7 @@ function live(c: Answer<'candles'>['candlesticks'][number]): Candle {
     openInterest: parseQuantity(digits(c.open_interest_fp)),
   }
 }
-function archived(c: Answer<'historicalCandles'>['candlesticks'][number]): Candle {
+export function archivedCandle(c: Answer<'historicalCandles'>['candlesticks'][number]): Candle {
   const prices = (p: (typeof c)['yes_bid']): CandlePrices | null => pricesOf(p.open, p.low, p.high, p.close)
   return {
     end: c.end_period_ts * 1_000_000,

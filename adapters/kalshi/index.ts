@@ -3,17 +3,19 @@
  * yet: `venue.ts` and `reconcile.ts` will stand beside `feed.ts`, on the same budget (priorities 0 … 2) and the private channels that `core.ts` passes over.
  */
 import { environmentOf, type Environment } from './environment.ts'
-import { KalshiError } from './errors.ts'
 import { KalshiFeed } from './feed.ts'
+import { learnLimits } from './learn.ts'
 import type { World } from './ports.ts'
 import { Budget } from './rate-limit.ts'
 import { Rest } from './rest.ts'
 import type { FeedOptions } from './shared.ts'
 import { Signer } from './sign.ts'
 
+export { download, keptRequest, type DownloadOptions, type DownloadRequest, type DownloadSummary } from './download/index.ts'
 export { KalshiError } from './errors.ts'
 export { readCandles, readTrades } from './history.ts'
 export { probe, type ProbeResult } from './probe.ts'
+export { PublicReader } from './learn.ts'
 export type { FeedOptions, FeedStatus } from './shared.ts'
 export type { SelectionRule } from './selection.ts'
 export { Signer } from './sign.ts'
@@ -49,24 +51,7 @@ export class Kalshi {
 
   /** The account's own limits and costs. Without them the Basic tier is assumed; a key that is refused is an error. */
   async learn(): Promise<{ readonly tier: string | null }> {
-    const { clock } = this.#world
-    try {
-      const { usage_tier: tier, read, write } = await this.rest.get('accountLimits')
-      this.budget.setLimits(
-        {
-          read: { perSecond: read.refill_rate, capacity: read.bucket_capacity },
-          write: { perSecond: write.refill_rate, capacity: write.bucket_capacity },
-        },
-        clock.now(),
-      )
-      const { default_cost: standard, endpoint_costs: costs } = await this.rest.get('endpointCosts')
-      this.budget.setCosts(standard, costs)
-      return { tier }
-    } catch (error) {
-      if (!(error instanceof KalshiError) || error.code === 'AUTH' || error.code === 'FORBIDDEN' || error.code === 'CREDENTIALS')
-        throw error
-      return { tier: null }
-    }
+    return learnLimits(this.rest, this.budget, this.#world.clock)
   }
 
   /** Lets no further read out. Feeds are stopped on their own. */

@@ -40,7 +40,8 @@ export class UndiciHttp implements Http {
     }
   }
   async close(): Promise<void> {
-    await this.#agent.close()
+    // What is on its way is not waited for: whoever closes has stopped asking.
+    await this.#agent.destroy()
   }
 }
 

@@ -15,6 +15,8 @@ export type ReadOptions = {
   /** µs for one attempt. */
   readonly timeout?: number
   readonly attempts?: number
+  /** Ask again after an answer that is no JSON, too: whoever is in between may be gone by then. */
+  readonly patient?: boolean
 }
 /** A walked list. `complete`: its end was reached; false with why otherwise. */
 export type Listing<T> = { readonly items: readonly T[]; readonly complete: boolean; readonly why: string; readonly pages: number }
@@ -49,10 +51,19 @@ export class Rest {
 
   /** One answer, checked. Throws a `KalshiError`. */
   async get<E extends Endpoint>(endpoint: E, parameters: Parameters = {}, options: ReadOptions = {}): Promise<Answer<E>> {
+    return (await this.answer(endpoint, parameters, options)).value
+  }
+  /** The same, with the text as it came. */
+  async answer<E extends Endpoint>(
+    endpoint: E,
+    parameters: Parameters = {},
+    options: ReadOptions = {},
+  ): Promise<{ readonly value: Answer<E>; readonly body: string }> {
     const { path, check, signed } = ENDPOINTS[endpoint] as EndpointOf<Answer<E>>
     const filled = fill(path, parameters, endpoint)
     const attempts = options.attempts ?? ATTEMPTS
     for (let attempt = 1; ; attempt++) {
+      let whole = false
       try {
         const body = await this.#read(filled.path, filled.query, signed, options)
         let value: unknown
@@ -64,17 +75,20 @@ export class Rest {
             `GET ${filled.path} answered something that is not JSON: a proxy or a captive portal may be in between`,
           )
         }
+        whole = true
         if (!check.is(value))
           throw new KalshiError(
             'UNREADABLE',
             `GET ${filled.path} answered something else than it should (${check.why(value)}): the interface may have changed`,
           )
         this.#count('ok')
-        return value
+        return { value, body }
       } catch (error) {
         if (!(error instanceof KalshiError)) throw error
         this.#count(error.code)
-        if (attempt >= attempts || !isWorthAnotherTry(error)) throw error
+        // An answer of another shape will have it the next time too.
+        const garbled = options.patient === true && error.code === 'UNREADABLE' && !whole
+        if (attempt >= attempts || !(isWorthAnotherTry(error) || garbled)) throw error
         const most = Math.min(BACKOFF_MAX, BACKOFF_FIRST * 2 ** (attempt - 1))
         await this.#pause(most / 2 + (this.#world.chance.next() * most) / 2)
       }

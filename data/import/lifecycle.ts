@@ -58,7 +58,26 @@ export type LifeFigures = {
   readonly volumeUnequal: readonly { readonly ticker: string; readonly contracts: number; readonly exchange: number }[]
 }
 
-const FEE: FeeDetail = { type: 'quadratic', multiplier: 10_000 }
+/** The fee rule of a market from a time on (µs; −Infinity: from its beginning). `stated`: somebody said so. */
+export type FeeStep = { readonly time: number; readonly fee: FeeDetail; readonly stated: boolean }
+export const FEE_ASSUMED: FeeDetail = { type: 'quadratic', multiplier: 10_000 }
+
+export type PlanOptions = {
+  /** `unlisted`: a market without a catalog row is not tradable; `assumed`: it is, by what its ticker says. */
+  readonly strangers: 'unlisted' | 'assumed'
+  readonly what: 'trade' | 'quote'
+  /** Compare with the volumes of the list: not at all, for markets with data, or for all that state one. */
+  readonly volumes: 'none' | 'traded' | 'all'
+} & PlanBounds
+/** What somebody who asked for the data knows, and somebody who found it does not. */
+export type PlanBounds = {
+  /** Markets that are older become known then. */
+  readonly start?: number
+  /** Until when the data is meant to be whole (without it: its last row). */
+  readonly end?: number
+  /** Steps of the fee rule by ticker, in order of time. */
+  readonly fees?: ReadonlyMap<string, readonly FeeStep[]>
+}
 
 /** A prefix of today's and of before: X counts as KXX where the data knows KXX. */
 export function seriesRule(known: ReadonlySet<string>): (ticker: string) => string {
@@ -78,8 +97,7 @@ export function listedAs(ticker: string, markets: ReadonlyMap<string, unknown>):
 export function planMarkets(
   seen: ReadonlyMap<string, Seen>,
   listings: Listings,
-  /** `unlisted`: a market without a catalog row is not tradable; `assumed`: it is, by what its ticker says. */
-  { strangers, what, volumes }: { readonly strangers: 'unlisted' | 'assumed'; readonly what: 'trade' | 'quote'; readonly volumes: boolean },
+  { strangers, what, volumes, start = -Infinity, end: whole, fees }: PlanOptions,
 ): Plan {
   const tickers = [...new Set([...seen.keys(), ...listings.markets.keys()])].sort()
   const known = new Set([...tickers.map(seriesOf), ...[...listings.markets.values()].flatMap((l) => (l.series === null ? [] : [l.series]))])
@@ -94,6 +112,7 @@ export function planMarkets(
   const tally = new Tally(what)
   let end = -Infinity
   for (const s of seen.values()) if (s.last > end) end = s.last
+  if (whole !== undefined) end = whole
   const before: LifeRow[] = []
   const after: LifeRow[] = []
   const markets: MarketRow[] = []
@@ -106,7 +125,10 @@ export function planMarkets(
     const listing = listings.markets.get(ticker) ?? null
     const life = lifeOf(ticker, listing, data, end, tally)
     if (life === null) continue
-    const { born, closed, determined, settled } = life
+    const { opened, closed, determined, settled } = life
+    const born = Math.max(opened, Math.min(start, closed ?? start, data?.first ?? start))
+    const steps = feeSteps(fees?.get(ticker), born, settled ?? closed ?? end)
+    if (!steps.stated) tally.feeAssumed++
     const event = listing?.event ?? eventOf(ticker)
     const line = listing?.series ?? series(ticker)
     if (line !== seriesOf(ticker)) (mapped[seriesOf(ticker)] ??= { to: line, markets: 0 }).markets++
@@ -125,15 +147,16 @@ export function planMarkets(
       title: listing?.title ?? ticker,
       exclusive: exclusive.get(event) ?? null,
       strike: listing?.strike ?? null,
-      openTime: listing?.openTime == null ? null : born,
+      openTime: listing?.openTime == null ? null : opened,
       closeTime: close,
       status,
       grid,
-      fee: FEE,
+      fee: steps.first,
     }
     const rare = (time: number, kind: Kind, detail: unknown): LifeRow => ({ time, ticker, kind, detail: JSON.stringify(detail) })
     before.push(rare(born, Kind.CATALOG, catalog))
-    let rows = 1 + (data?.rows ?? 0)
+    for (const step of steps.later) before.push(rare(step.time, Kind.FEE, step.fee))
+    let rows = 1 + steps.later.length + (data?.rows ?? 0)
     if (closed !== null) {
       after.push(rare(closed, Kind.STATUS, { status: 'closed' }))
       rows++
@@ -142,10 +165,11 @@ export function planMarkets(
       after.push(rare(determined, Kind.DETERMINED, { result: listing?.result, value: listing?.value }), rare(settled, Kind.SETTLED, {}))
       rows += 2
     } else if (listing !== null) undetermined++
-    const volume = volumes ? (listing?.volume ?? null) : null
-    if (volume !== null && data !== null) {
+    const volume = volumes === 'none' ? null : (listing?.volume ?? null)
+    if (volume !== null && (data !== null || volumes === 'all')) {
       compared++
-      if (volume !== data.quantity) unequal.push({ ticker, contracts: data.quantity / 100, exchange: volume / 100 })
+      const quantity = data?.quantity ?? 0
+      if (volume !== quantity) unequal.push({ ticker, contracts: quantity / 100, exchange: volume / 100 })
     }
     markets.push({
       ticker,
@@ -158,8 +182,8 @@ export function planMarkets(
       closeTime: listing?.closeTime ?? null,
       grid: JSON.stringify(grid),
       gridBasis: stated ? 'stated' : 'inferred',
-      fee: JSON.stringify(FEE),
-      feeBasis: 'assumed',
+      fee: JSON.stringify(steps.last),
+      feeBasis: steps.stated ? 'stated' : 'assumed',
       result: determined === null ? null : (listing?.result ?? null),
       settlementValue: determined === null ? null : (listing?.value ?? null),
       determinedTime: determined,
@@ -193,16 +217,16 @@ export function planMarkets(
     before: before.sort(inOrder),
     after: after.sort(inOrder),
     markets,
-    remarks: tally.remarks(figures, listings, strangers),
+    remarks: [...tally.remarks(figures, listings, strangers, fees !== undefined), ...(volumes === 'all' ? unequalRemark(unequal) : [])],
     figures,
   }
 }
 
-type Life = { readonly born: number; readonly closed: number | null; readonly determined: number | null; readonly settled: number | null }
+type Life = { readonly opened: number; readonly closed: number | null; readonly determined: number | null; readonly settled: number | null }
 
 /** When things happened to a market; null when nothing about it has a time. `end`: the last row of all data. */
 function lifeOf(ticker: string, listing: Listing | null, data: Seen | null, end: number, tally: Tally): Life | null {
-  if (listing === null) return data === null ? null : { born: data.first, closed: null, determined: null, settled: null }
+  if (listing === null) return data === null ? null : { opened: data.first, closed: null, determined: null, settled: null }
   if (listing.resultUnknown !== null) tally.resultUnknown(ticker, listing.resultUnknown)
   if (listing.closesEarly === true) tally.closesEarly++
   const { openTime, closeTime, expirationTime, result } = listing
@@ -225,17 +249,29 @@ function lifeOf(ticker: string, listing: Listing | null, data: Seen | null, end:
       tally.closeLate++
     }
   }
-  if (result === null) return { born, closed, determined: null, settled: null }
+  if (result === null) return { opened: born, closed, determined: null, settled: null }
   const last = data === null ? -Infinity : data.last + MINUTE
   const assumed = Math.max(expirationTime ?? -Infinity, closed === null ? -Infinity : closed + MINUTE, last, born)
   const timer = listing.settlementTimer ?? MINUTE
   if (listing.settlementTime === null) {
     tally.settlementAssumed++
-    return { born, closed: closed ?? assumed, determined: assumed, settled: assumed + timer }
+    return { opened: born, closed: closed ?? assumed, determined: assumed, settled: assumed + timer }
   }
   // Paid at a stated time: determined one timer before it, but never before the close or the last trade.
   const determined = Math.max(listing.settlementTime - timer, closed ?? born, data === null ? born : data.last + 1)
-  return { born, closed: closed ?? determined, determined, settled: Math.max(determined, listing.settlementTime) }
+  return { opened: born, closed: closed ?? determined, determined, settled: Math.max(determined, listing.settlementTime) }
+}
+
+/** The rule at birth, what changes until the end, and the rule at the end. */
+function feeSteps(
+  steps: readonly FeeStep[] | undefined,
+  born: number,
+  end: number,
+): { readonly first: FeeDetail; readonly later: readonly FeeStep[]; readonly last: FeeDetail; readonly stated: boolean } {
+  const first = steps?.findLast((s) => s.time <= born)
+  const later = (steps ?? []).filter((s) => s.time > born && s.time <= end)
+  const fee = first?.fee ?? FEE_ASSUMED
+  return { first: fee, later, last: later.at(-1)?.fee ?? fee, stated: first?.stated === true && later.every((s) => s.stated) }
 }
 
 function gridFor(
@@ -254,9 +290,20 @@ function gridFor(
   return { grid: inferGrid(fine).bands, stated: false }
 }
 
+function unequalRemark(unequal: LifeFigures['volumeUnequal']): string[] {
+  if (unequal.length === 0) return []
+  const named = unequal
+    .slice(0, 20)
+    .map((u) => `${u.ticker} (${u.contracts.toLocaleString('en-US')} of ${u.exchange.toLocaleString('en-US')} contracts)`)
+  return [
+    `Trades of ${unequal.length.toLocaleString('en-US')} market${unequal.length === 1 ? '' : 's'} do not make up the volume of the exchange: ${named.join(', ')}${unequal.length > named.length ? ', … (markets.parquet has all)' : ''}`,
+  ]
+}
+
 /** Counts what had to be assumed, and says it in sentences. */
 class Tally {
   readonly #what: 'trade' | 'quote'
+  feeAssumed = 0
   openMissing = 0
   closeMissing = 0
   openLate = 0
@@ -279,13 +326,17 @@ class Tally {
     else list.push(ticker)
   }
 
-  remarks(f: LifeFigures, listings: Listings, strangers: 'unlisted' | 'assumed'): string[] {
+  remarks(f: LifeFigures, listings: Listings, strangers: 'unlisted' | 'assumed', feesKnown: boolean): string[] {
     const what = this.#what
-    const out = ['Fees assumed: quadratic, multiplier 1 (the files state none)']
+    const out = feesKnown ? [] : ['Fees assumed: quadratic, multiplier 1 (the files state none)']
     const say = (n: number, text: string): void => {
       if (n > 0) out.push(text)
     }
     const n = (count: number, one: string): string => `${count.toLocaleString('en-US')} ${one}${count === 1 ? '' : 's'}`
+    say(
+      feesKnown ? this.feeAssumed : 0,
+      `Fees of ${n(this.feeAssumed, 'market')} assumed for a part of the time: quadratic, multiplier 1 (the exchange states none for it)`,
+    )
     say(
       this.settlementAssumed,
       `Settlement time of ${n(this.settlementAssumed, 'market')} assumed: determined at the latest of expected expiration, close + 1 minute and last ${what} + 1 minute; paid after the settlement timer (1 minute where none is given)`,

@@ -45,7 +45,7 @@ export type Listings = {
 }
 export const NO_LISTINGS: Listings = { markets: new Map(), repeated: 0, changed: 0, elsewhere: 0, without: 0, files: [] }
 
-type Record_ = Readonly<Record<string, unknown>>
+export type Record_ = Readonly<Record<string, unknown>>
 
 const TIMES = ['open_time', 'close_time', 'expected_expiration_time', 'settlement_ts'] as const
 const TEXTS = [
@@ -114,7 +114,7 @@ export async function readListings(database: Database, paths: readonly string[],
 }
 
 /** Of several states of a market the one that says most, whatever the order of the files. */
-function latest(ticker: string, states: readonly Listing[]): Listing {
+export function latest(ticker: string, states: readonly Listing[]): Listing {
   const results = new Set(states.filter((s) => s.result !== null).map((s) => `${s.result} ${s.value}`))
   if (results.size > 1)
     throw new DataError(
@@ -199,7 +199,7 @@ function collect(value: unknown, event: string | null, markets: Record_[], event
 }
 
 /** One record, of JSON or of a Parquet row, in our terms. */
-function listingOf(record: Record_, file: string): Listing {
+export function listingOf(record: Record_, file: string): Listing {
   const ticker = String(record['ticker'])
   const text = (name: string): string | null => {
     const value = record[name]

@@ -13,14 +13,23 @@ import { Database } from '../parquet.ts'
 import type { Manifest } from '../schema.ts'
 import { TapeWriter } from '../tape-writer.ts'
 import { hashFile, shortName } from './frames.ts'
-import { listedAs, planMarkets, together, type LifeFigures, type LifeRow, type Seen } from './lifecycle.ts'
-import { NO_LISTINGS, readListings } from './listing.ts'
+import { listedAs, planMarkets, together, type LifeFigures, type LifeRow, type PlanBounds, type Seen } from './lifecycle.ts'
+import { NO_LISTINGS, readListings, type Listings } from './listing.ts'
 
 export type PrintsOptions = {
   readonly name?: string
   readonly replace?: boolean
   /** Files that list markets. */
   readonly markets?: readonly string[]
+  /** Or what they say already, and between which times the data is whole. */
+  readonly listings?: Listings
+  readonly bounds?: PlanBounds
+  /** µs from the time of the exchange to when a row is known. 0, where nothing is declared. */
+  readonly lag?: number
+  /** The stage makes a table `candles` too: `ticker` VARCHAR, `time` DOUBLE (end, µs), `detail` VARCHAR (`CandleDetail`). */
+  readonly candles?: boolean
+  /** What the manifest says of the origin beside the files. */
+  readonly origin?: Readonly<Record<string, unknown>>
   /** What is being done, for a bar. */
   readonly progress?: (done: number, total: number) => void
   readonly stopped?: () => boolean
@@ -112,7 +121,7 @@ async function build(
   }
   const has = (ticker: string): boolean =>
     raw.has(ticker) || raw.has(`KX${ticker}`) || (ticker.startsWith('KX') && raw.has(ticker.slice(2)))
-  const listings = options.markets === undefined ? NO_LISTINGS : await readListings(db, options.markets, has)
+  const listings = options.listings ?? (options.markets === undefined ? NO_LISTINGS : await readListings(db, options.markets, has))
   // Tickers of the data as the list knows them: two forms of one ticker are one market.
   const seen = new Map<string, Seen>()
   const meant = new Map<string, string>()
@@ -124,11 +133,28 @@ async function build(
     const before = seen.get(listed)
     seen.set(listed, before === undefined ? data : together(before, data))
   }
-  const plan = planMarkets(seen, listings, { strangers: 'unlisted', what: 'trade', volumes: true })
+  const plan = planMarkets(seen, listings, {
+    strangers: 'unlisted',
+    what: 'trade',
+    volumes: options.listings === undefined ? 'traded' : 'all',
+    ...options.bounds,
+  })
   for (const m of plan.markets) writer.market(m.ticker)
-  const table = await db.table('names', { ticker: 'varchar', market: 'integer' })
+  const table = await db.table('names', { ticker: 'varchar', market: 'integer', born: 'double' })
+  const born = new Map(plan.markets.map((m) => [m.ticker, m.firstTime]))
+  // Candles are of listed markets, whether they traded or not.
+  for (const ticker of listings.markets.keys()) if (born.has(ticker)) meant.set(ticker, ticker)
   const pairs = [...meant]
-  await table.append([pairs.map((p) => p[0]), Int32Array.from(pairs, (p) => writer.market(p[1]))], 0, pairs.length)
+  await table.append(
+    [
+      pairs.map((p) => p[0]),
+      Int32Array.from(pairs, (p) => writer.market(p[1])),
+      Float64Array.from(pairs, (p) => born.get(p[1]) ?? Infinity),
+    ],
+    0,
+    pairs.length,
+  )
+  const candles = options.candles === true ? await candlesOf(db, remarks) : null
   const trades = [...raw.values()].reduce((sum, s) => sum + s.trades, 0)
   await write(db, writer, plan, trades, options)
   const repaired = Number((await db.rows('SELECT count(*) AS n FROM usable WHERE repaired'))[0]?.['n'] ?? 0)
@@ -139,7 +165,13 @@ async function build(
     remarks.push(`${n(repaired)} prices that had been cut by a cent (int(float × 100)) were repaired from the other side of the contract`)
   if (Object.keys(tickersMapped).length > 0)
     remarks.push(`${n(Object.keys(tickersMapped).length)} tickers found in the list of markets with KX added or removed`)
-  remarks.push('Each row is known at the time of the exchange: no lag is declared', ...plan.remarks)
+  const { lag = 0 } = options
+  remarks.push(
+    lag === 0
+      ? 'Each row is known at the time of the exchange: no lag is declared'
+      : `Each row is known ${(lag / 1000).toLocaleString('en-US')} ms after the time of the exchange: a declared lag, not a measured one`,
+    ...plan.remarks,
+  )
   const { unlisted } = plan.figures
   const manifest = await writer.finish({
     clock: [],
@@ -150,10 +182,19 @@ async function build(
     negativeLevels: 0,
     lastingCrosses: 0,
     quarantined,
-    origin: { files: await origin(files), ...(options.markets === undefined ? {} : { markets: await origin(listings.files) }) },
+    origin: {
+      files: await origin(files),
+      ...(options.markets === undefined ? {} : { markets: await origin(listings.files) }),
+      ...options.origin,
+    },
     remarks,
     coverage: [],
-    markets: plan.markets,
+    markets: plan.markets.map((m) => ({
+      ...m,
+      rows: m.rows + (candles?.get(m.ticker) ?? 0),
+      firstTime: m.firstTime + lag,
+      lastTime: m.lastTime + lag,
+    })),
   })
   return {
     rows: manifest.rows,
@@ -205,6 +246,19 @@ async function distinctTrades(db: Database): Promise<{ readonly duplicates: numb
   return { duplicates: Number(same?.['n']), anonymous }
 }
 
+/** The view `known_candles`: one a market and time, of markets that are known by then. Returns how many each has. */
+async function candlesOf(db: Database, remarks: string[]): Promise<Map<string, number>> {
+  await db.run(
+    `CREATE VIEW known_candles AS SELECT time, market, ticker, detail FROM candles JOIN names USING (ticker) WHERE time >= born
+     QUALIFY row_number() OVER (PARTITION BY ticker, time ORDER BY detail) = 1`,
+  )
+  const [early] = await db.rows('SELECT count(*) AS n FROM candles LEFT JOIN names USING (ticker) WHERE coalesce(time < born, true)')
+  if (Number(early?.['n']) > 0)
+    remarks.push(`${Number(early?.['n']).toLocaleString('en-US')} candles that end before their market is known were left out`)
+  const rows = await db.rows('SELECT ticker, count(*) AS n FROM known_candles GROUP BY ticker')
+  return new Map(rows.map((r) => [String(r['ticker']), Number(r['n'])]))
+}
+
 async function survey(db: Database): Promise<Map<string, Seen>> {
   const fine = new Map<string, ReadonlySet<number>>()
   for (const row of await db.rows(
@@ -230,16 +284,25 @@ async function write(
   total: number,
   options: PrintsOptions,
 ): Promise<void> {
-  const out = new LifeMerge(writer, plan)
+  const { lag = 0, candles = false } = options
+  const out = new LifeMerge(writer, plan, lag)
   let done = 0
-  const sql = `SELECT time::DOUBLE, market, side, price, quantity::DOUBLE, executes::UTINYINT FROM usable JOIN names USING (ticker)
-    ORDER BY time, market, place, side, CASE WHEN side = 0 THEN price ELSE -price END, quantity, trade_id, file, row`
+  const order = 'market, place, side, CASE WHEN side = 0 THEN price ELSE -price END, quantity, trade_id, file, row'
+  const columns = 'time::DOUBLE, market, side, price, quantity::DOUBLE, executes::UTINYINT'
+  const trades = 'usable JOIN names USING (ticker)'
+  // What a candle sums up comes before it.
+  const sql = candles
+    ? `SELECT ${columns}, detail FROM (
+         SELECT time, market, place, side::INTEGER AS side, price, quantity, trade_id, file, row, executes, NULL AS detail FROM ${trades}
+         UNION ALL SELECT time::BIGINT, market, 0, 0, 0, 0, NULL, 0, 0, false, detail FROM known_candles)
+       ORDER BY time, detail IS NOT NULL, ${order}`
+    : `SELECT ${columns} FROM ${trades} ORDER BY time, ${order}`
   for await (const piece of db.pieces(sql)) {
     if (options.stopped?.() === true) throw new DataError('INPUT_INVALID', 'the import was interrupted: no tape was written')
     const [time, market, side, price, quantity, executes] = [0, 1, 2, 3, 4, 5].map((c) => piece.column(c)) as [
       Float64Array,
       Int32Array,
-      Uint8Array,
+      Uint8Array | Int32Array,
       Int32Array,
       Float64Array,
       Uint8Array,
@@ -248,9 +311,14 @@ async function write(
       const t = time[i] as number
       if (out.due(t)) await out.until(t)
       if (out.full) await out.flush()
+      const detail = candles ? piece.text(6, i) : null
+      if (detail !== null) {
+        pushRow(out.batch, t + lag, t, market[i] as number, Kind.CANDLE, Flag.LAST, 0, 0, 0, detail)
+        continue
+      }
       pushRow(
         out.batch,
-        t,
+        t + lag,
         t,
         market[i] as number,
         Kind.TRADE,
@@ -270,13 +338,15 @@ async function write(
 export class LifeMerge {
   readonly batch: Batch = createBatch(BATCH_ROWS)
   readonly #writer: TapeWriter
+  readonly #lag: number
   readonly #before: readonly LifeRow[]
   readonly #after: readonly LifeRow[]
   #nextBefore = 0
   #nextAfter = 0
 
-  constructor(writer: TapeWriter, { before, after }: { readonly before: readonly LifeRow[]; readonly after: readonly LifeRow[] }) {
+  constructor(writer: TapeWriter, { before, after }: { readonly before: readonly LifeRow[]; readonly after: readonly LifeRow[] }, lag = 0) {
     this.#writer = writer
+    this.#lag = lag
     this.#before = before
     this.#after = after
   }
@@ -301,7 +371,7 @@ export class LifeMerge {
       else this.#nextAfter++
       if (this.full) await this.flush()
       const { batch } = this
-      pushRow(batch, first.time, first.time, this.#writer.market(first.ticker), first.kind, Flag.LAST, 0, 0, 0, first.detail)
+      pushRow(batch, first.time + this.#lag, first.time, this.#writer.market(first.ticker), first.kind, Flag.LAST, 0, 0, 0, first.detail)
     }
   }
   async flush(): Promise<void> {

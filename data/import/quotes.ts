@@ -137,7 +137,7 @@ async function build(db: Database, writer: TapeWriter, files: readonly string[],
     const [listed, before] = [meant.get(ticker) as string, seen.get(meant.get(ticker) as string)]
     seen.set(listed, before === undefined ? data : together(before, data))
   }
-  const plan = planMarkets(seen, listings, { strangers: 'assumed', what: 'quote', volumes: false })
+  const plan = planMarkets(seen, listings, { strangers: 'assumed', what: 'quote', volumes: 'none' })
   for (const m of plan.markets) writer.market(m.ticker)
   const table = await db.table('names', { ticker: 'varchar', market: 'integer' })
   const pairs = [...meant]

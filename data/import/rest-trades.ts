@@ -14,7 +14,8 @@ import { importPrints, type PrintsOptions, type PrintsSummary, type Quarantine }
 import { repairedPrice } from './trades-parquet.ts'
 
 const ENDINGS = ['.json', '.json.gz', '.jsonl', '.jsonl.gz', '.ndjson', '.ndjson.gz']
-const STAGED = {
+/** Columns of a table that `TradeColumns` fills. */
+export const STAGED = {
   file: 'integer',
   row: 'double',
   trade_id: 'varchar',
@@ -26,6 +27,9 @@ const STAGED = {
   executes: 'utinyint',
   repaired: 'utinyint',
 } as const
+/** The columns of `prints` that are the same for every trade of the API. */
+export const STAGED_REST = `s.executes = 1 AS executes, s.repaired = 1 AS repaired, NULL::VARCHAR AS problem,
+       s.ticker || ' ' || s.time::BIGINT || ' ' || s.side || ' ' || s.price || ' ' || s.quantity::BIGINT || ' ' || coalesce(s.trade_id, '') AS raw`
 const CHUNK = 8_192
 const TICKER = /^[A-Z0-9]+(-|$)/
 
@@ -47,7 +51,7 @@ export type RestTrade = {
 }
 
 async function stage(database: Database, quarantine: Quarantine, files: readonly string[], options: PrintsOptions): Promise<string[]> {
-  const columns = new Columns(await database.table('staged', STAGED))
+  const columns = new TradeColumns(await database.table('staged', STAGED))
   // The place of a trade among all, as read; whether that is forward or backward in time is seen below.
   let row = 0
   for (const [file, path] of files.entries()) {
@@ -85,8 +89,7 @@ async function stage(database: Database, quarantine: Quarantine, files: readonly
   await database.run(
     `CREATE VIEW prints AS SELECT s.file, s.row::BIGINT AS row, s.trade_id, s.ticker, s.time::BIGINT AS time, s.side, s.price, s.quantity::BIGINT AS quantity,
        (CASE WHEN coalesce(nullif(d.own, 0), nullif(d.market, 0), -1) > 0 THEN s.row ELSE -s.row END)::BIGINT AS place,
-       s.executes = 1 AS executes, s.repaired = 1 AS repaired, NULL::VARCHAR AS problem,
-       s.ticker || ' ' || s.time::BIGINT || ' ' || s.side || ' ' || s.price || ' ' || s.quantity::BIGINT || ' ' || coalesce(s.trade_id, '') AS raw
+       ${STAGED_REST}
      FROM staged s JOIN directions d ON s.ticker = d.ticker AND s.file = d.file`,
   )
   return []
@@ -221,7 +224,7 @@ function priceOf(t: Readonly<Record<string, unknown>>, side: 'yes' | 'no'): numb
 }
 
 /** Trades on their way into the database. */
-class Columns {
+export class TradeColumns {
   readonly #appender: ColumnAppender
   #ids: (string | null)[] = []
   #tickers: string[] = []
