@@ -12,6 +12,9 @@ export type DataErrorCode =
   | 'MARKET_UNKNOWN'
   | 'NOT_A_RUN'
   | 'PARTIAL_BOOK'
+  | 'LOG_DAMAGED'
+  | 'TAPE_BUSY'
+  | 'FEED_INVALID'
   | 'DISK'
 
 /** Bad or missing data. `code` is stable. */

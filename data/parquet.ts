@@ -37,6 +37,7 @@ export function quote(text: string): string {
 export class Database {
   readonly #instance: DuckDBInstance
   readonly #connection: DuckDBConnection
+  #closed = false
 
   private constructor(instance: DuckDBInstance, connection: DuckDBConnection) {
     this.#instance = instance
@@ -56,6 +57,8 @@ export class Database {
   }
 
   close(): void {
+    if (this.#closed) return
+    this.#closed = true
     this.#connection.closeSync()
     this.#instance.closeSync()
   }
@@ -97,7 +100,7 @@ export class Database {
   /** A table that is filled by columns. */
   async table(name: string, columns: Readonly<Record<string, ColumnType>>): Promise<ColumnAppender> {
     await this.run(
-      `CREATE TABLE ${name} (${Object.entries(columns)
+      `CREATE OR REPLACE TABLE ${name} (${Object.entries(columns)
         .map(([c, t]) => `${c} ${SQL_TYPES[t]}`)
         .join(', ')})`,
     )
