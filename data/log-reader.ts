@@ -13,7 +13,7 @@ const PAYLOAD_MAX = 1 << 28
 const CHUNK = 1 << 20
 
 /** Kinds of frames. Below `INPUT` they are the tape's and go when its parts hold them; from there on a session's, and stay until it ends. */
-export const Record = {
+export const FrameKind = {
   /** First frame of a segment: `Head`. */
   HEAD: 0,
   /** u32 number of a market in this segment, then its ticker. */
@@ -34,12 +34,12 @@ export const Record = {
   /** JSON `SessionEnd`: it finished. */
   END: 23,
 } as const
-export type Record = (typeof Record)[keyof typeof Record]
+export type FrameKind = (typeof FrameKind)[keyof typeof FrameKind]
 
 export type Head = { readonly schema: 'tapeline.log/1'; readonly segment: number; readonly first: number; readonly compacted: boolean }
 /** `payload` is valid until the next frame is read. */
 export type Frame = {
-  readonly kind: Record
+  readonly kind: FrameKind
   readonly sequence: number
   readonly offset: number
   readonly end: number
@@ -106,11 +106,11 @@ export class SegmentReader {
     const start = at - this.#base
     const bytes = this.#buffer.subarray(start, start + HEADER + length)
     if (crc32(bytes.subarray(8)) !== bytes.readUInt32LE(4)) return this.#broken(at, 'its checksum is wrong')
-    const kind = bytes.readUInt32LE(12) as Record
+    const kind = bytes.readUInt32LE(12) as FrameKind
     const sequence = bytes.readDoubleLE(16)
     const payload = bytes.subarray(HEADER)
     if (at === 0) {
-      const head = kind === Record.HEAD ? (JSON.parse(payload.toString('latin1')) as Head) : null
+      const head = kind === FrameKind.HEAD ? (JSON.parse(payload.toString('latin1')) as Head) : null
       if (head?.schema !== 'tapeline.log/1') return this.#broken(at, 'it does not start as a log of this version')
       this.compacted = head.compacted
       this.first = head.first

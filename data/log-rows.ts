@@ -7,7 +7,7 @@
  */
 import { createBatch, type Batch } from '../engine/message.ts'
 import type { AppendLog } from './log.ts'
-import { Record, type Frame } from './log-reader.ts'
+import { FrameKind, type Frame } from './log-reader.ts'
 
 const FIXED = 16
 const ROW_BYTES = 8 * 3 + 4 * 2 + 3
@@ -23,7 +23,7 @@ export function appendRows(log: AppendLog, batch: Batch, market: Int32Array, row
     texts++
     textBytes += 8 + Buffer.byteLength(batch.details[d] as string)
   }
-  return log.append(Record.ROWS, FIXED + n * ROW_BYTES + textBytes, (target, start) => {
+  return log.append(FrameKind.ROWS, FIXED + n * ROW_BYTES + textBytes, (target, start) => {
     target.writeUInt32LE(n, start)
     target.writeUInt32LE(texts, start + 4)
     target.writeDoubleLE(rowsBefore, start + 8)
@@ -46,7 +46,7 @@ export function appendRows(log: AppendLog, batch: Batch, market: Int32Array, row
 
 export function appendName(log: AppendLog, number: number, ticker: string): number {
   const size = 4 + Buffer.byteLength(ticker)
-  return log.append(Record.NAME, size, (target, at) => {
+  return log.append(FrameKind.NAME, size, (target, at) => {
     target.writeUInt32LE(number, at)
     target.write(ticker, at + 4, 'utf8')
   })
@@ -100,4 +100,21 @@ export function decodeRows({ payload }: Frame): Batch {
     at += 8 + size
   }
   return batch
+}
+
+/** Rows `start` … `end` − 1 of a batch, in the same memory. */
+export function slice(batch: Batch, start: number, end: number): Batch {
+  return {
+    length: end - start,
+    time: batch.time.subarray(start, end),
+    timeVenue: batch.timeVenue.subarray(start, end),
+    market: batch.market.subarray(start, end),
+    kind: batch.kind.subarray(start, end),
+    flags: batch.flags.subarray(start, end),
+    side: batch.side.subarray(start, end),
+    price: batch.price.subarray(start, end),
+    quantity: batch.quantity.subarray(start, end),
+    detail: batch.detail.subarray(start, end),
+    details: batch.details,
+  }
 }

@@ -20,7 +20,7 @@ import { promisify } from 'node:util'
 import { crc32 } from 'node:zlib'
 import { assert } from '../engine/assert.ts'
 import { DataError } from './errors.ts'
-import { HEADER, MAGIC, Record, SegmentReader, segmentName, segmentsOf, type Head } from './log-reader.ts'
+import { HEADER, MAGIC, FrameKind, SegmentReader, segmentName, segmentsOf, type Head } from './log-reader.ts'
 
 /** The calls into the operating system that can fail in the middle of a session: replaced by tests. */
 export interface Disk {
@@ -123,19 +123,23 @@ export class AppendLog {
   }
 
   /** Writes a frame whose payload of `size` bytes is filled in by `fill`, and returns its sequence. Throws DataError DISK when it cannot; then nothing was written. */
-  append(kind: Record, size: number, fill: (target: Buffer, at: number) => void): number {
+  append(kind: FrameKind, size: number, fill: (target: Buffer, at: number) => void): number {
     if (this.#state !== 'open') throw this.#refusal()
-    if (this.#end >= this.#segmentBytes) this.roll()
+    // Rows stay in the segment that names their markets: their writer says when.
+    if (kind !== FrameKind.ROWS && kind !== FrameKind.NAME) this.rollIfFull()
     return this.#frame(kind, size, fill)
   }
+  rollIfFull(): void {
+    if (this.#state === 'open' && this.#end >= this.#segmentBytes) this.roll()
+  }
   /** A frame of JSON. */
-  appendJson(kind: Record, value: unknown): number {
+  appendJson(kind: FrameKind, value: unknown): number {
     const text = JSON.stringify(value)
     const size = Buffer.byteLength(text)
     return this.append(kind, size, (target, at) => void target.write(text, at, size, 'utf8'))
   }
 
-  #frame(kind: Record, size: number, fill: (target: Buffer, at: number) => void): number {
+  #frame(kind: FrameKind, size: number, fill: (target: Buffer, at: number) => void): number {
     const total = HEADER + size
     if (this.#scratch.length < total) this.#scratch = Buffer.alloc(1 << Math.ceil(Math.log2(total)))
     const b = this.#scratch
@@ -151,8 +155,8 @@ export class AppendLog {
     this.#end += total
     this.#sequence = sequence
     this.#segment.last = sequence
-    if (kind !== Record.HEAD) {
-      if (kind >= Record.INPUT) this.#segment.kept = true
+    if (kind !== FrameKind.HEAD) {
+      if (kind >= FrameKind.INPUT) this.#segment.kept = true
       else this.#segment.transient = true
     }
     if (!this.#durable) return sequence
@@ -255,7 +259,7 @@ export class AppendLog {
     const head: Head = { schema: 'tapeline.log/1', segment: number, first: this.#sequence + 1, compacted: false }
     const text = JSON.stringify(head)
     try {
-      this.#frame(Record.HEAD, text.length, (target, at) => void target.write(text, at, 'latin1'))
+      this.#frame(FrameKind.HEAD, text.length, (target, at) => void target.write(text, at, 'latin1'))
     } catch (error) {
       closeSync(fd)
       throw error
@@ -366,8 +370,8 @@ async function recover(dir: string): Promise<{ segments: Segment[]; cut: LogCut 
     try {
       for (let frame = reader.next(); frame !== null; frame = reader.next()) {
         segment.last = frame.sequence
-        if (frame.kind === Record.HEAD) continue
-        if (frame.kind >= Record.INPUT) segment.kept = true
+        if (frame.kind === FrameKind.HEAD) continue
+        if (frame.kind >= FrameKind.INPUT) segment.kept = true
         else segment.transient = true
       }
       // A hole between two segments: the end of the one before was never written out.
@@ -438,10 +442,10 @@ async function compact(path: string, number: number): Promise<void> {
   const pieces: Buffer[] = []
   try {
     for (let frame = reader.next(); frame !== null; frame = reader.next()) {
-      if (frame.kind === Record.HEAD) {
+      if (frame.kind === FrameKind.HEAD) {
         const head: Head = { schema: 'tapeline.log/1', segment: number, first: frame.sequence, compacted: true }
-        pieces.push(encode(Record.HEAD, frame.sequence, Buffer.from(JSON.stringify(head))))
-      } else if (frame.kind >= Record.INPUT) pieces.push(encode(frame.kind, frame.sequence, frame.payload))
+        pieces.push(encode(FrameKind.HEAD, frame.sequence, Buffer.from(JSON.stringify(head))))
+      } else if (frame.kind >= FrameKind.INPUT) pieces.push(encode(frame.kind, frame.sequence, frame.payload))
     }
   } finally {
     reader.close()

@@ -112,11 +112,12 @@ export class Database {
     await this.run(`COPY (${query}) TO ${quote(path)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${ROW_GROUP})`)
   }
 
-  /** Writes small rows of plain values (numbers, text, booleans, null) to Parquet. `types` are SQL types. */
+  /** Writes small rows of plain values (numbers, text, booleans, null) to Parquet. `types` are SQL types. `over`: they replace rows of the same key in another file, and all are sorted by it. */
   async writeRows(
     path: string,
     types: Readonly<Record<string, string>>,
     rows: readonly Readonly<Record<string, unknown>>[],
+    over?: { readonly path: string; readonly key: readonly string[] },
   ): Promise<void> {
     const names = Object.keys(types)
     await this.run(`CREATE OR REPLACE TABLE small_rows (${names.map((n) => `"${n}" ${types[n]}`).join(', ')})`)
@@ -125,7 +126,14 @@ export class Database {
       const values = rows.slice(i, i + BATCH).map((row) => `(${names.map((n) => literal(row[n])).join(', ')})`)
       await this.run(`INSERT INTO small_rows VALUES ${values.join(', ')}`)
     }
-    await this.copy('SELECT * FROM small_rows', path)
+    if (over === undefined) await this.copy('SELECT * FROM small_rows', path)
+    else {
+      const key = over.key.map((k) => `"${k}"`).join(', ')
+      await this.copy(
+        `SELECT * FROM (SELECT * FROM read_parquet(${quote(over.path)}) ANTI JOIN small_rows USING (${key}) UNION ALL SELECT * FROM small_rows) ORDER BY ${key}`,
+        path,
+      )
+    }
     await this.run('DROP TABLE small_rows')
   }
 }
@@ -139,6 +147,17 @@ function literal(value: unknown): string {
   if (typeof value === 'boolean') return value ? 'true' : 'false'
   assert(typeof value === 'string', 'a stored value is a number, a truth value or text')
   return quote(value)
+}
+
+/** Holds a file for this process until it lets go or dies: the kernel's own lock, which no crash leaves behind. Null: another process holds it. */
+export async function holdFile(path: string): Promise<(() => void) | null> {
+  try {
+    const instance = await DuckDBInstance.create(path, { threads: '1', memory_limit: '32MB' })
+    return () => instance.closeSync()
+  } catch (error) {
+    if (error instanceof Error && /lock/i.test(error.message)) return null
+    throw error
+  }
 }
 
 /** Appends rows given as typed columns to a table, a chunk at a time. */

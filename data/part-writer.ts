@@ -121,7 +121,6 @@ export class PartWriter {
     depth: Depth,
     { fileRows = FILE_ROWS, hooks = {} }: { readonly fileRows?: number; readonly hooks?: PartHooks } = {},
   ): Promise<PartWriter> {
-    await mkdir(join(folder, 'messages'), { recursive: true })
     const database = await Database.open({ threads: 1, memory: 512 })
     return new PartWriter(folder, depth, fileRows, hooks, database, await database.table('staging', STAGING))
   }

@@ -109,6 +109,7 @@ export class TapeWriter {
     await mkdir(dirname(dir), { recursive: true })
     const partial = join(dirname(dir), `.${basename(dir)}.partial-${process.pid}`)
     await rm(partial, { recursive: true, force: true })
+    await mkdir(join(partial, 'messages'), { recursive: true })
     return new TapeWriter(dir, partial, { name, source, practice, depth }, replace, await PartWriter.open(partial, depth))
   }
 

@@ -1,9 +1,12 @@
 /** Verification: the files of a tape against its manifest. Owns the comparison; a finding names one file and what is wrong with it. */
 import { existsSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
+import { FrameKind, SegmentReader, segmentsOf } from './log-reader.ts'
+import { rangeOf } from './log-rows.ts'
 import { Database, quote } from './parquet.ts'
-import { readManifest } from './tape-reader.ts'
+import type { Growing } from './schema.ts'
+import { readManifest } from './tape-files.ts'
 import { describeFile } from './tape-writer.ts'
 
 export type Finding = { readonly path: string; readonly problem: string }
@@ -43,10 +46,40 @@ export async function verifyTape(dir: string): Promise<Finding[]> {
   if (rows !== manifest.rows)
     findings.push({ path: 'manifest.json', problem: `says ${manifest.rows} rows, its message files hold ${rows}` })
   const known = new Set(['manifest.json', ...manifest.files.map((f) => f.path)])
+  const { growing } = manifest
+  if (growing !== undefined) findings.push(...verifyLog(join(dir, growing.log), growing))
   for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile()) continue
     const path = join(entry.parentPath, entry.name).slice(join(dir, '.').length + 1)
+    // The recorder's own, while it works.
+    if (growing !== undefined && /^log[\\/]|\.tmp$|^(markets|coverage)\.\d+\.parquet$|^writer\.lock/.test(path)) continue
     if (!known.has(path) && existsSync(join(dir, path))) findings.push({ path, problem: 'is not in the manifest' })
+  }
+  return findings
+}
+
+/** Every frame of the log. Half a frame at its very end is being written, or will be cut by whoever goes on: no finding. */
+function verifyLog(log: string, growing: Growing): Finding[] {
+  const findings: Finding[] = []
+  const segments = existsSync(log) ? segmentsOf(log) : []
+  let rows = growing.rows
+  for (const [i, { path }] of segments.entries()) {
+    const reader = new SegmentReader(path)
+    try {
+      let sequence = 0
+      for (let frame = reader.next(); frame !== null; frame = reader.next()) {
+        sequence = frame.sequence
+        if (frame.kind !== FrameKind.ROWS) continue
+        const range = rangeOf(frame)
+        if (range.before > rows) findings.push({ path: basename(path), problem: `lacks ${range.before - rows} rows before byte ${frame.offset}` })
+        rows = Math.max(rows, range.before + range.rows)
+      }
+      const { problem } = reader
+      if (problem !== null && (i < segments.length - 1 || reader.vouchedFor(problem.offset, sequence)))
+        findings.push({ path: basename(path), problem: `is damaged at byte ${problem.offset} (${problem.reason})` })
+    } finally {
+      reader.close()
+    }
   }
   return findings
 }

@@ -16,7 +16,7 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, describe, expect, it } from 'vitest'
 import { AppendLog, type Disk, type LogOptions } from '../../data/log.ts'
-import { Record, SegmentReader, segmentsOf } from '../../data/log-reader.ts'
+import { FrameKind, SegmentReader, segmentsOf } from '../../data/log-reader.ts'
 
 const folders: string[] = []
 const folder = (): string => {
@@ -37,21 +37,21 @@ function contents(dir: string): [number, string][] {
     for (let f = reader.next(); f !== null; f = reader.next()) {
       expect(f.sequence).toBeGreaterThan(last)
       last = f.sequence
-      if (f.kind !== Record.HEAD) out.push([f.kind, f.payload.toString('utf8')])
+      if (f.kind !== FrameKind.HEAD) out.push([f.kind, f.payload.toString('utf8')])
     }
     expect(reader.problem).toBeNull()
     reader.close()
   }
   return out
 }
-const put = (log: AppendLog, kind: Record, text: string): number =>
+const put = (log: AppendLog, kind: FrameKind, text: string): number =>
   log.append(kind, Buffer.byteLength(text), (target, at) => void target.write(text, at, 'utf8'))
-const texts = (n: number): [number, string][] => Array.from({ length: n }, (_, i) => [Record.INPUT, `frame ${i} ${'x'.repeat(i % 37)}`])
+const texts = (n: number): [number, string][] => Array.from({ length: n }, (_, i) => [FrameKind.INPUT, `frame ${i} ${'x'.repeat(i % 37)}`])
 
 async function filled(n: number, options: LogOptions = {}): Promise<string> {
   const dir = join(folder(), 'log')
   const log = await AppendLog.open(dir, options)
-  for (const [kind, text] of texts(n)) put(log, kind as Record, text)
+  for (const [kind, text] of texts(n)) put(log, kind as FrameKind, text)
   await log.close()
   return dir
 }
@@ -60,7 +60,7 @@ describe('the append log', () => {
   it('gives back what was put in, over segments and reopenings', async () => {
     await fc.assert(
       fc.asyncProperty(
-        fc.array(fc.array(fc.tuple(fc.constantFrom(Record.NOTE, Record.INPUT), fc.string()), { maxLength: 30 }), { maxLength: 4 }),
+        fc.array(fc.array(fc.tuple(fc.constantFrom(FrameKind.NOTE, FrameKind.INPUT), fc.string()), { maxLength: 30 }), { maxLength: 4 }),
         async (runs) => {
           const dir = join(folder(), 'log')
           for (const run of runs) {
@@ -93,9 +93,9 @@ describe('the append log', () => {
       const kept = ends.filter((e) => e <= length)
       if (length === kept.at(-1)) expect(log.cut).toBeNull()
       else expect(log.cut).toEqual({ file: path, offset: kept.at(-1), bytes: length - (kept.at(-1) as number), reason: 'half a frame' })
-      put(log, Record.INPUT, 'after')
+      put(log, FrameKind.INPUT, 'after')
       await log.close()
-      expect(contents(dir)).toEqual([...texts(12).slice(0, kept.length - 1), [Record.INPUT, 'after']])
+      expect(contents(dir)).toEqual([...texts(12).slice(0, kept.length - 1), [FrameKind.INPUT, 'after']])
       for (const name of readdirSync(dir)) rmSync(join(dir, name))
     }
   })
@@ -119,9 +119,9 @@ describe('the append log', () => {
   it('any byte changed in what was synced is refused, with file and offset', async () => {
     const dir = join(folder(), 'log')
     const log = await AppendLog.open(dir)
-    for (const [kind, text] of texts(20)) put(log, kind as Record, text)
+    for (const [kind, text] of texts(20)) put(log, kind as FrameKind, text)
     await log.sync()
-    put(log, Record.INPUT, 'vouches for the rest')
+    put(log, FrameKind.INPUT, 'vouches for the rest')
     await log.close()
     const path = segmentsOf(dir)[0]?.path as string
     const whole = readFileSync(path)
@@ -146,9 +146,9 @@ describe('the append log', () => {
   it('damage in a segment before a synced one is refused; a hole that nobody vouches for is cut with all behind it', async () => {
     const dir = join(folder(), 'log')
     const log = await AppendLog.open(dir, { segmentBytes: 400 })
-    for (const [kind, text] of texts(30)) put(log, kind as Record, text)
+    for (const [kind, text] of texts(30)) put(log, kind as FrameKind, text)
     await log.sync()
-    put(log, Record.INPUT, 'last')
+    put(log, FrameKind.INPUT, 'last')
     await log.close()
     const [first, second] = segmentsOf(dir).map((s) => s.path) as [string, string]
     const bytes = readFileSync(first)
@@ -176,20 +176,20 @@ describe('the append log', () => {
     const dir = join(folder(), 'log')
     const log = await AppendLog.open(dir)
     for (let i = 0; i < 10; i++) {
-      put(log, Record.NOTE, `note ${i}`)
-      if (i < 5) put(log, Record.INPUT, `input ${i}`)
+      put(log, FrameKind.NOTE, `note ${i}`)
+      if (i < 5) put(log, FrameKind.INPUT, `input ${i}`)
       if (i % 3 === 2) log.roll()
     }
     await log.release(log.sequence)
-    const inputs = Array.from({ length: 5 }, (_, i): [number, string] => [Record.INPUT, `input ${i}`])
-    expect(contents(dir)).toEqual([...inputs, [Record.NOTE, 'note 9']])
+    const inputs = Array.from({ length: 5 }, (_, i): [number, string] => [FrameKind.INPUT, `input ${i}`])
+    expect(contents(dir)).toEqual([...inputs, [FrameKind.NOTE, 'note 9']])
     await log.close()
     const again = await AppendLog.open(dir)
     expect(again.cut).toBeNull()
     await again.release(again.sequence)
-    put(again, Record.INPUT, 'on')
+    put(again, FrameKind.INPUT, 'on')
     await again.close()
-    expect(contents(dir)).toEqual([...inputs, [Record.INPUT, 'on']])
+    expect(contents(dir)).toEqual([...inputs, [FrameKind.INPUT, 'on']])
   })
 })
 
@@ -215,21 +215,21 @@ describe('a disk that fails', () => {
       const disk = new Failing()
       const dir = join(folder(), 'log')
       const log = await AppendLog.open(dir, { disk })
-      put(log, Record.INPUT, 'before')
+      put(log, FrameKind.INPUT, 'before')
       disk.room = room
-      expect(() => put(log, Record.INPUT, 'y'.repeat(60))).toThrow(
+      expect(() => put(log, FrameKind.INPUT, 'y'.repeat(60))).toThrow(
         expect.objectContaining({ code: 'DISK', message: expect.stringContaining('the disk is full') }),
       )
       expect(log.state).toBe('failing')
-      expect(() => put(log, Record.INPUT, '')).toThrow(expect.objectContaining({ code: 'DISK' }))
-      expect(contents(dir)).toEqual([[Record.INPUT, 'before']])
+      expect(() => put(log, FrameKind.INPUT, '')).toThrow(expect.objectContaining({ code: 'DISK' }))
+      expect(contents(dir)).toEqual([[FrameKind.INPUT, 'before']])
       disk.room = Infinity
       log.resume()
-      put(log, Record.INPUT, 'after')
+      put(log, FrameKind.INPUT, 'after')
       await log.close()
       expect(contents(dir)).toEqual([
-        [Record.INPUT, 'before'],
-        [Record.INPUT, 'after'],
+        [FrameKind.INPUT, 'before'],
+        [FrameKind.INPUT, 'after'],
       ])
     }
   })
@@ -239,18 +239,18 @@ describe('a disk that fails', () => {
       const disk = new Failing()
       const dir = join(folder(), 'log')
       const log = await AppendLog.open(dir, { disk })
-      put(log, Record.INPUT, 'before')
+      put(log, FrameKind.INPUT, 'before')
       disk[how] = true
-      if (how === 'broken') expect(() => put(log, Record.INPUT, 'x')).toThrow(expect.objectContaining({ code: 'DISK' }))
+      if (how === 'broken') expect(() => put(log, FrameKind.INPUT, 'x')).toThrow(expect.objectContaining({ code: 'DISK' }))
       else await expect(log.sync()).rejects.toMatchObject({ code: 'DISK' })
       expect(log.state).toBe('failed')
       disk[how] = false
-      expect(() => put(log, Record.INPUT, 'x')).toThrow(expect.objectContaining({ code: 'DISK' }))
+      expect(() => put(log, FrameKind.INPUT, 'x')).toThrow(expect.objectContaining({ code: 'DISK' }))
       await expect(log.sync()).rejects.toMatchObject({ code: 'DISK' })
       await log.close()
       const again = await AppendLog.open(dir)
       await again.close()
-      expect(contents(dir)).toEqual([[Record.INPUT, 'before']])
+      expect(contents(dir)).toEqual([[FrameKind.INPUT, 'before']])
     }
   })
 
@@ -275,7 +275,7 @@ describe('a disk that fails', () => {
       let n = 0
       expect(() => {
         for (;;) {
-          put(log, Record.INPUT, `${n} ${'z'.repeat(3000)}`)
+          put(log, FrameKind.INPUT, `${n} ${'z'.repeat(3000)}`)
           n++
         }
       }).toThrow(expect.objectContaining({ code: 'DISK' }))
@@ -283,7 +283,7 @@ describe('a disk that fails', () => {
       expect(contents(path).length).toBe(n)
       rmSync(join(dir, 'ballast'))
       log.resume()
-      put(log, Record.INPUT, 'room again')
+      put(log, FrameKind.INPUT, 'room again')
       await log.close()
       expect(contents(path).length).toBe(n + 1)
     } finally {
