@@ -94,6 +94,8 @@ export class PartWriter {
   /** Texts of rare rows since the last file. */
   #details: string[] = []
   #rowsInFile = 0
+  /** Without checkpoints: else many markets would fill a file with their books alone. */
+  #rowsOwnInFile = 0
   /** Tickers that the database can name by their number. */
   #tickersNamed = false
   #day = -1
@@ -178,7 +180,7 @@ export class PartWriter {
       const flags = batch.flags[i] as number
       if ((flags & Flag.CHECKPOINT) !== 0) continue // ours are placed anew
       assert(time >= totals.to && Number.isSafeInteger(time), 'the rows of a tape come in the order of their time, in whole microseconds')
-      const due = time >= this.#hourEnd || this.#rowsInFile >= this.#fileRows || this.#cutWanted
+      const due = time >= this.#hourEnd || this.#rowsOwnInFile >= this.#fileRows || this.#cutWanted
       if (this.#atBorder && due && !this.#waits(time)) await this.#border(time)
       if (totals.from < 0) totals.from = time
       totals.to = time
@@ -196,6 +198,7 @@ export class PartWriter {
       if (this.#stage.length === STAGE_ROWS) await this.#flushStage()
       this.#put(time, venue, market, kind, flags, batch.side[i] as number, batch.price[i] as number, quantity, text)
       totals.rowsOwn++
+      this.#rowsOwnInFile++
       this.#atBorder = (flags & Flag.LAST) !== 0
     }
   }
@@ -306,6 +309,7 @@ export class PartWriter {
     this.files.push(file)
     this.#details = []
     this.#rowsInFile = 0
+    this.#rowsOwnInFile = 0
     this.#part++
     await this.#hooks.part?.(file.path, file.rows)
     for (const m of this.#leaving.splice(0)) {
@@ -333,7 +337,7 @@ export class PartWriter {
       await this.#flushFile()
       this.#day = day
       this.#part = 0
-    } else if (this.#rowsInFile >= this.#fileRows || this.#cutWanted) await this.#flushFile()
+    } else if (this.#rowsOwnInFile >= this.#fileRows || this.#cutWanted) await this.#flushFile()
     this.#hourEnd = (Math.floor(time / HOUR) + 1) * HOUR
     // Without books there is nothing to repeat: a run over such a tape starts at its first row.
     if (this.#depth !== 'book') return

@@ -15,6 +15,7 @@ import { LIMITS_DEFAULT } from '../../engine/risk.ts'
 import { HOUR, SECOND } from '../../engine/units.ts'
 import { lean } from '../../strategies/lean.ts'
 import { batchesOf, catalog, randomTape, START, type Row } from '../support/rows.ts'
+import { bundled } from '../support/program.ts'
 import { feedOf, named, readNamed, type Named } from '../support/tapes.ts'
 
 const folders: string[] = []
@@ -58,7 +59,7 @@ describe('a recording', () => {
       fc.asyncProperty(
         fc.integer({ min: 1, max: 1e6 }),
         fc.constantFrom(1, 7, 64, 997),
-        fc.constantFrom(50, 700, 100_000),
+        fc.constantFrom(120, 700, 100_000),
         fc.constantFrom(1, 2000),
         async (seed, size, rows, factor) => {
           const tape = randomTape({ seed, rows: 1200, markets: 3, settle: true, gaps: true })
@@ -72,12 +73,12 @@ describe('a recording', () => {
           expect(manifest.growing).toBeUndefined()
           expect(await readNamed(dir)).toEqual(named(wanted, tape.tickers))
           expect(await verifyTape(dir)).toEqual([])
-          if (rows === 50) expect(manifest.files.length).toBeGreaterThan(8)
+          if (rows === 120) expect(manifest.files.length).toBeGreaterThan(8)
           // Every part starts with what a run needs to start there.
           for (const file of manifest.files.filter((f) => f.path.startsWith('messages/')).slice(1)) expect(file.rows).toBeGreaterThan(0)
         },
       ),
-      { numRuns: 12 },
+      { numRuns: 8 },
     )
   })
 
@@ -205,12 +206,8 @@ describe('a recording', () => {
     const dir = join(folder(), 'tape')
     const recorder = await Recorder.open(dir, OPTIONS)
     await expect(Recorder.open(dir, OPTIONS)).rejects.toMatchObject({ code: 'TAPE_BUSY' })
-    const other = `import { holdFolder } from './data/hold.ts'; try { await holdFolder(process.argv[1]); console.log('got it') } catch (e) { console.log(e.code) }`
-    const script = join(folder(), 'other.mjs')
-    const { buildSync } = await import('esbuild')
-    buildSync({ stdin: { contents: other, resolveDir: process.cwd() }, bundle: true, platform: 'node', format: 'esm', packages: 'external', outfile: join(process.cwd(), 'dist', 'hold-test.mjs') })
-    writeFileSync(script, '')
-    const run = () => execFileSync(process.execPath, [join(process.cwd(), 'dist', 'hold-test.mjs'), dir], { encoding: 'utf8' }).trim()
+    const program = bundled('test/support/recording.ts')
+    const run = () => execFileSync(process.execPath, [program, 'hold', dir], { encoding: 'utf8' }).trim()
     expect(run()).toBe('TAPE_BUSY')
     await recorder.finish()
     expect(run()).toBe('got it')
