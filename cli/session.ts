@@ -9,12 +9,12 @@
  */
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, statSync } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { HistoryFeed } from '../adapters/history/feed.ts'
 import { SimulatedVenue } from '../adapters/simulated/venue.ts'
 import { DataError } from '../data/errors.ts'
-import { Run, writeRun } from '../data/run.ts'
+import { RunLog } from '../data/run-log.ts'
 import { describeFile } from '../data/tape-writer.ts'
 import { openTape, type Tape } from '../data/tape-reader.ts'
 import { Engine } from '../engine/engine.ts'
@@ -90,7 +90,10 @@ export async function backtest(options: BacktestOptions): Promise<BacktestResult
     decode: options.decode ?? 'worker',
     ...(options.batchRows === undefined ? {} : { batchRows: options.batchRows }),
   })
-  const run = new Run()
+  const name = `${options.strategies.map((s) => s.name).join('+')}-${facts.name}`
+  // The log is where the run will be; a run that names itself by its outcome is beside it until then.
+  const place = options.out ?? join('runs', `${name}-unfinished-${process.pid}`)
+  const run = await RunLog.open(place, header)
   const engine = new Engine({
     header,
     strategies: options.strategies,
@@ -113,16 +116,21 @@ export async function backtest(options: BacktestOptions): Promise<BacktestResult
       }
     }
   } catch (error) {
-    if (!(error instanceof StrategyError)) throw error
+    if (!(error instanceof StrategyError)) {
+      await run.abandon()
+      if (options.out === null) await rm(place, { recursive: true, force: true })
+      throw error
+    }
     failure = error
     reason = error.message
   }
   const end = engine.finish(reason, reason === 'end of tape')
-  const record = run.record(header, end)
   // Named by settings and outcome: two runs that differ in anything do not share a folder.
-  const id = createHash('sha256').update(JSON.stringify(header)).update(record.digest).digest('hex').slice(0, 8)
-  const folder = options.out ?? join('runs', `${options.strategies.map((s) => s.name).join('+')}-${facts.name}-${id}`)
-  await writeRun(folder, record)
+  run.end(end)
+  const id = createHash('sha256').update(JSON.stringify(header)).update(run.digest()).digest('hex').slice(0, 8)
+  const folder = options.out ?? join('runs', `${name}-${id}`)
+  const record = await run.finish(folder)
+  if (folder !== place) await rm(place, { recursive: true, force: true })
   return { record, folder, seconds: (performance.now() - started) / 1000, failure }
 }
 
@@ -145,7 +153,9 @@ function fillModel(wanted: FillModelName | null, { depth, name }: TapeFacts): Fi
 /** The folder of a run may be new, empty, or an older run; nothing else is written over. */
 async function claim(folder: string): Promise<void> {
   if (existsSync(folder)) {
-    const free = statSync(folder).isDirectory() && (readdirSync(folder).length === 0 || existsSync(join(folder, 'session.json')))
+    const free =
+      statSync(folder).isDirectory() &&
+      (readdirSync(folder).length === 0 || existsSync(join(folder, 'session.json')) || existsSync(join(folder, 'log')))
     if (!free) throw new UsageError(`--out ${folder} is there already and is no run: choose a new folder`)
   }
   await mkdir(folder, { recursive: true })

@@ -83,10 +83,7 @@ export async function* decode(
     for (let k = 0; k < n; k++) {
       const t = time[start + k] as number
       if (t < last)
-        throw new DataError(
-          'TAPE_DAMAGED',
-          'the rows of the tape are not in the order of their time: the tape is damaged, import it again',
-        )
+        throw new DataError('TAPE_DAMAGED', 'the rows of the tape are not in the order of their time: the tape is damaged, import it again')
       last = t
       if ((kind[start + k] as number) >= Kind.CATALOG) {
         const text = piece.text(DETAIL_COLUMN, start + k)
@@ -179,7 +176,11 @@ async function* tailPieces(db: Database, request: DecodeRequest, tail: Tail): As
       next = Math.max(next, Math.min(partsEnd, tail.to))
     }
     fruitless = files.length > 0 ? 0 : fruitless + 1
-    if (fruitless > 20) throw new DataError('TAPE_DAMAGED', `${tail.log} lacks rows of the tape ${tail.dir} that it held before: \`tapeline data verify\` says more`)
+    if (fruitless > 20)
+      throw new DataError(
+        'TAPE_DAMAGED',
+        `${tail.log} lacks rows of the tape ${tail.dir} that it held before: \`tapeline data verify\` says more`,
+      )
     if (fruitless > 0) await new Promise((resolve) => setTimeout(resolve, 50))
   }
 }

@@ -139,7 +139,8 @@ export class GrowingTape {
         this.#frame = frame.sequence
         if (frame.kind === FrameKind.NAME) this.#names.add(frame)
         else if (frame.kind === FrameKind.NOTE) {
-          if (frame.sequence > (this.#manifest.growing?.sequence ?? 0)) this.#ledger.note(JSON.parse(frame.payload.toString('utf8')) as Note)
+          if (frame.sequence > (this.#manifest.growing?.sequence ?? 0))
+            this.#ledger.note(JSON.parse(frame.payload.toString('utf8')) as Note)
         } else if (frame.kind === FrameKind.ROWS) slice += await this.#rowsOf(frame)
         this.#done = frame.sequence
         if (slice < SLICE) continue
@@ -156,7 +157,11 @@ export class GrowingTape {
     const { before, rows } = rangeOf(frame)
     const have = this.#parts.totals.rowsOwn
     if (before + rows <= have) return 0
-    if (before > have) throw new DataError('LOG_DAMAGED', `${this.#log.dir} lacks ${before - have} rows of the tape ${this.#dir}: a segment of it was removed`)
+    if (before > have)
+      throw new DataError(
+        'LOG_DAMAGED',
+        `${this.#log.dir} lacks ${before - have} rows of the tape ${this.#dir}: a segment of it was removed`,
+      )
     const batch = decodeRows(frame)
     for (let i = 0; i < rows; i++) {
       const number = batch.market[i] as number
@@ -180,7 +185,10 @@ export class GrowingTape {
       if (frame !== null || this.#segment === segment) return frame
       const { problem } = this.#reader
       if (problem !== null)
-        throw new DataError('LOG_DAMAGED', `${join(this.#log.dir, segmentName(this.#segment))} is damaged at byte ${problem.offset} (${problem.reason})`)
+        throw new DataError(
+          'LOG_DAMAGED',
+          `${join(this.#log.dir, segmentName(this.#segment))} is damaged at byte ${problem.offset} (${problem.reason})`,
+        )
       this.#reader.close()
       this.#reader = null
     }
@@ -297,7 +305,8 @@ export class GrowingTape {
       if (!entry.isFile()) continue
       const generation = /^(?:markets|coverage)\.(\d+)\.parquet$/.exec(entry.name)?.[1]
       const stale = generation !== undefined && (growing === undefined || Math.abs(Number(generation) - growing.generation) > 1)
-      if (stale || entry.name.endsWith('.parquet.tmp') || entry.name === 'manifest.json.tmp') await rm(join(entry.parentPath, entry.name), { force: true })
+      if (stale || entry.name.endsWith('.parquet.tmp') || entry.name === 'manifest.json.tmp')
+        await rm(join(entry.parentPath, entry.name), { force: true })
     }
   }
 }
@@ -340,7 +349,9 @@ async function manifestFor(dir: string, where: 'log' | '../log', identity: TapeI
     try {
       let rows = 0
       for (const file of manifest.files.filter((f) => f.path.startsWith('messages/'))) {
-        const [n] = await db.rows(`SELECT count(*) AS n FROM read_parquet(${quote(join(dir, file.path))}) WHERE (flags & ${Flag.CHECKPOINT}) = 0`)
+        const [n] = await db.rows(
+          `SELECT count(*) AS n FROM read_parquet(${quote(join(dir, file.path))}) WHERE (flags & ${Flag.CHECKPOINT}) = 0`,
+        )
         rows += Number(n?.['n'])
       }
       return { ...manifest, growing: { log: where, rows, sequence: 0, generation: 0 } }
@@ -380,7 +391,10 @@ export async function follow(
     const tickers = (
       await db.rows(`SELECT DISTINCT market FROM read_parquet([${paths.map(quote).join(', ')}]) WHERE market <> '' ORDER BY market`)
     ).map((r) => r['market'] as string)
-    for await (const columns of decode({ files: paths, tickers, chosen: null, from: null, to: null, batchRows: 65_536, tail: null }, () => null)) {
+    for await (const columns of decode(
+      { files: paths, tickers, chosen: null, from: null, to: null, batchRows: 65_536, tail: null },
+      () => null,
+    )) {
       const batch = batchOf(columns)
       for (let i = 0; i < batch.length; i++) {
         const m = batch.market[i] as number
@@ -398,7 +412,11 @@ export async function follow(
         const row = known.get(ticker)
         if (row === undefined) continue
         const current = Math.floor(row.lastTime / HOUR) * HOUR
-        ledger.restore(kept.catalog, row, hours.filter((h) => h.market === ticker && h.hour >= current))
+        ledger.restore(
+          kept.catalog,
+          row,
+          hours.filter((h) => h.market === ticker && h.hour >= current),
+        )
         ledger.rebook(ticker, kept.bids, kept.asks, kept.synced && !kept.open)
       }
     }

@@ -13,7 +13,8 @@ export async function holdFolder(dir: string): Promise<() => Promise<void>> {
   const path = join(await realpath(dir), LOCK)
   // The kernel's lock is a process's: inside one, this is it.
   const release = held.has(path) ? null : await holdFile(path)
-  if (release === null) throw new DataError('TAPE_BUSY', `${dir} is being written by another process: stop it first, or choose another folder`)
+  if (release === null)
+    throw new DataError('TAPE_BUSY', `${dir} is being written by another process: stop it first, or choose another folder`)
   held.add(path)
   return async () => {
     release()

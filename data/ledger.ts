@@ -320,7 +320,10 @@ export class Ledger {
   }
 
   /** The manifest's part of what it knows. */
-  facts(): Pick<Manifest, 'clock' | 'labels' | 'labelBasis' | 'gaps' | 'inFlux' | 'negativeLevels' | 'lastingCrosses' | 'quarantined' | 'remarks'> {
+  facts(): Pick<
+    Manifest,
+    'clock' | 'labels' | 'labelBasis' | 'gaps' | 'inFlux' | 'negativeLevels' | 'lastingCrosses' | 'quarantined' | 'remarks'
+  > {
     const labels: LabelShare[] = [...this.#shares]
       .map(([key, share]) => {
         const [label, inferred, series] = key.split(' ') as [string, string, string]

@@ -44,11 +44,12 @@ export class Database {
     this.#connection = connection
   }
 
-  /** An in-memory database. `memory` in MB. */
-  static async open(options: { readonly threads?: number; readonly memory?: number } = {}): Promise<Database> {
+  /** An in-memory database. `memory` in MB; `spill`: a folder for what does not fit (removed by the caller). */
+  static async open(options: { readonly threads?: number; readonly memory?: number; readonly spill?: string } = {}): Promise<Database> {
     const instance = await DuckDBInstance.create(':memory:', {
       threads: String(options.threads ?? 1),
       memory_limit: `${options.memory ?? 512}MB`,
+      ...(options.spill === undefined ? {} : { temp_directory: options.spill }),
       preserve_insertion_order: 'true',
       autoinstall_known_extensions: 'false',
       autoload_known_extensions: 'false',

@@ -102,7 +102,9 @@ export async function openTape(dir: string): Promise<Tape> {
     markets: async () => (request === null ? ((await table('markets')) as unknown as MarketRow[]) : (await both()).markets),
     coverage: async () => (request === null ? ((await table('coverage')) as unknown as CoverageRow[]) : (await both()).coverage),
     read: (options = {}) =>
-      read(dir, stored, request, options, async () => (request === null ? ((await table('markets')) as unknown as MarketRow[]) : (await both()).markets)),
+      read(dir, stored, request, options, async () =>
+        request === null ? ((await table('markets')) as unknown as MarketRow[]) : (await both()).markets,
+      ),
   }
 }
 

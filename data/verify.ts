@@ -17,7 +17,8 @@ export async function verifyTape(dir: string): Promise<Finding[]> {
     const manifest = await readManifest(dir)
     const findings = await verifyBy(dir, manifest)
     // A tape that grows may have changed under our eyes: what we missed then stands elsewhere now.
-    if (findings.length === 0 || manifest.growing === undefined || JSON.stringify(await readManifest(dir)) === JSON.stringify(manifest)) return findings
+    if (findings.length === 0 || manifest.growing === undefined || JSON.stringify(await readManifest(dir)) === JSON.stringify(manifest))
+      return findings
   }
 }
 
@@ -79,7 +80,8 @@ function verifyLog(log: string, growing: Growing): Finding[] {
         sequence = frame.sequence
         if (frame.kind !== FrameKind.ROWS) continue
         const range = rangeOf(frame)
-        if (range.before > rows) findings.push({ path: basename(path), problem: `lacks ${range.before - rows} rows before byte ${frame.offset}` })
+        if (range.before > rows)
+          findings.push({ path: basename(path), problem: `lacks ${range.before - rows} rows before byte ${frame.offset}` })
         rows = Math.max(rows, range.before + range.rows)
       }
       const { problem } = reader

@@ -285,7 +285,8 @@ export class Recorder {
     const batch = createBatch(known.length + this.#missedRare.length)
     const detail = JSON.stringify({ state: 'unsynced', reason })
     for (const _ of known) pushRow(batch, this.#to, this.#to, 0, Kind.SYNC, Flag.LAST, 0, 0, 0, detail)
-    for (const { row: r } of this.#missedRare) pushRow(batch, r.time, r.timeVenue, 0, r.kind, r.flags, r.side, r.price, r.quantity, r.detail)
+    for (const { row: r } of this.#missedRare)
+      pushRow(batch, r.time, r.timeVenue, 0, r.kind, r.flags, r.side, r.price, r.quantity, r.detail)
     return { batch, tickers: [...known, ...this.#missedRare.map((m) => m.ticker)] }
   }
 
@@ -300,7 +301,10 @@ export class Recorder {
         this.#numbers[market] = undefined
         if (status !== 'finalized' && !this.#alive.has(ticker)) this.#alive.set(ticker, this.#state === 'recording')
       } else if (market >= 0 && this.#tickers[market] === undefined) {
-        throw new DataError('FEED_INVALID', `the feed has a ${kind === Kind.DELTA ? 'delta' : 'row'} of market number ${market} before its catalog row: it cannot be recorded`)
+        throw new DataError(
+          'FEED_INVALID',
+          `the feed has a ${kind === Kind.DELTA ? 'delta' : 'row'} of market number ${market} before its catalog row: it cannot be recorded`,
+        )
       } else if (kind === Kind.SETTLED) this.#alive.delete(this.#tickers[market] as string)
     }
   }
@@ -382,7 +386,10 @@ export class Recorder {
     const free = space.bavail * space.bsize
     if (free < this.#spaceMin)
       this.#failed(
-        new DataError('DISK', `${this.#dir}: ${Math.floor(free / 1e6)} MB are left on the disk, recording stops below ${Math.floor(this.#spaceMin / 1e6)} MB: free some space and go on`),
+        new DataError(
+          'DISK',
+          `${this.#dir}: ${Math.floor(free / 1e6)} MB are left on the disk, recording stops below ${Math.floor(this.#spaceMin / 1e6)} MB: free some space and go on`,
+        ),
       )
   }
   #cutPart(): void {

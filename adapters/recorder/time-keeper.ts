@@ -55,7 +55,8 @@ export class TimeKeeper {
         const back = this.#last - raw
         this.#correction = corrected - raw
         this.steps++
-        if (back >= TOLD) told = `The clock went back by ${Math.round(back / SECOND)} s at ${iso(this.#last)}: times run on from there until it has caught up`
+        if (back >= TOLD)
+          told = `The clock went back by ${Math.round(back / SECOND)} s at ${iso(this.#last)}: times run on from there until it has caught up`
       }
       time[i] = corrected
       this.#last = corrected

@@ -21,7 +21,9 @@ afterAll(() => rmSync(program, { force: true }))
 /** Runs a recording and kills it (SIGKILL) `after` ms past its opening, or lets it end. Its lines. */
 function recording(dir: string, seed: number, rows: number, part: number, after: number): Promise<string[]> {
   return new Promise((done) => {
-    const child = spawn(process.execPath, [program, 'record', dir, String(seed), String(rows), String(part)], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(process.execPath, [program, 'record', dir, String(seed), String(rows), String(part)], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
     let out = ''
     let timer: NodeJS.Timeout | null = null
     child.stdout.on('data', (text: Buffer) => {
@@ -31,11 +33,22 @@ function recording(dir: string, seed: number, rows: number, part: number, after:
     child.on('close', () => {
       if (timer !== null) clearTimeout(timer)
       // The last line may be half a line.
-      done(out.slice(0, out.lastIndexOf('\n') + 1).trim().split('\n'))
+      done(
+        out
+          .slice(0, out.lastIndexOf('\n') + 1)
+          .trim()
+          .split('\n'),
+      )
     })
   })
 }
-const syncedRows = (lines: readonly string[]): number => Number(lines.filter((l) => l.startsWith('synced')).at(-1)?.split(' ')[1] ?? 0)
+const syncedRows = (lines: readonly string[]): number =>
+  Number(
+    lines
+      .filter((l) => l.startsWith('synced'))
+      .at(-1)
+      ?.split(' ')[1] ?? 0,
+  )
 const manifestOf = (dir: string): Manifest => JSON.parse(readFileSync(join(dir, 'manifest.json'), 'utf8')) as Manifest
 
 describe('a recording that is killed', () => {
@@ -47,7 +60,11 @@ describe('a recording that is killed', () => {
       const next = random(seed)
       const dir = mkdtempSync(join(tmpdir(), 'tapeline-crash-'))
       const tape = join(dir, 'tape')
-      const wanted = named(randomTape({ seed, rows: 9000, markets: 3, gaps: true }).rows, ['KXTEST0-26JAN01-B0', 'KXTEST1-26JAN01-B1', 'KXTEST2-26JAN01-B2'])
+      const wanted = named(randomTape({ seed, rows: 9000, markets: 3, gaps: true }).rows, [
+        'KXTEST0-26JAN01-B0',
+        'KXTEST1-26JAN01-B1',
+        'KXTEST2-26JAN01-B2',
+      ])
       const lines = await recording(tape, seed, 9000, integer(next, 150, 3000), integer(next, 0, 900))
       const finished = lines.at(-1) === 'finished'
       tally[finished ? 'ended' : 'killed']++
@@ -68,7 +85,11 @@ describe('a recording that is killed', () => {
         expect(again.length).toBeGreaterThanOrEqual(syncedRows(more))
         kept = again.length
       }
-      const files = new Map(manifestOf(tape).files.filter((f) => f.path.startsWith('messages/')).map((f) => [f.path, f.sha256]))
+      const files = new Map(
+        manifestOf(tape)
+          .files.filter((f) => f.path.startsWith('messages/'))
+          .map((f) => [f.path, f.sha256]),
+      )
       const recorder = await Recorder.open(tape, { source: 'test', spaceMin: 0 })
       expect(recorder.status.rowsInParts).toBe(kept)
       const manifest = await recorder.finish()
@@ -84,7 +105,9 @@ describe('a recording that is killed', () => {
       most = Math.max(most, found.length)
       rmSync(dir, { recursive: true, force: true })
     }
-    console.log(`killed ${tally.killed} (${tally.again} twice), ended by itself ${tally.ended}; rows found in the log ${tally.inLog} times, at most ${most} rows`)
+    console.log(
+      `killed ${tally.killed} (${tally.again} twice), ended by itself ${tally.ended}; rows found in the log ${tally.inLog} times, at most ${most} rows`,
+    )
     expect(tally.killed).toBeGreaterThan(3)
     expect(tally.inLog).toBeGreaterThan(1)
   }, 58_000)
@@ -94,7 +117,9 @@ describe('a recording of many markets', () => {
   it('has flat memory over ten thousand births and deaths', () => {
     const dir = mkdtempSync(join(tmpdir(), 'tapeline-births-'))
     try {
-      const out = execFileSync(process.execPath, ['--expose-gc', program, 'births', join(dir, 'tape'), '0', '10000', '20000'], { encoding: 'utf8' })
+      const out = execFileSync(process.execPath, ['--expose-gc', program, 'births', join(dir, 'tape'), '0', '10000', '20000'], {
+        encoding: 'utf8',
+      })
       const figures = JSON.parse(out.trim().split('\n').at(-1) ?? '') as { heap: number[]; rows: number; markets: number; alive: number }
       console.log(`heap in MB after each tenth: ${figures.heap.map((b) => (b / 1e6).toFixed(1)).join(' ')}; ${figures.rows} rows`)
       expect(figures.markets).toBe(10_000)

@@ -108,8 +108,7 @@ describe('a recording', () => {
     expect(late[1]?.record.digest).toBe(late[0]?.record.digest)
     // What is known of the markets afterwards is the same as well.
     const [wanted, got] = await Promise.all([source, cut].map(async (t) => (await openTape(t)).markets()))
-    const plain = (rows: typeof wanted) =>
-      rows?.map(({ venueQuantity: _, ...r }) => r).sort((x, y) => (x.ticker < y.ticker ? -1 : 1))
+    const plain = (rows: typeof wanted) => rows?.map(({ venueQuantity: _, ...r }) => r).sort((x, y) => (x.ticker < y.ticker ? -1 : 1))
     expect(plain(got)).toEqual(plain(wanted))
   })
 
@@ -132,7 +131,10 @@ describe('a recording', () => {
         expect(await readNamed(opened)).toEqual(wanted.slice(0, done))
         const markets = await opened.markets()
         expect(markets.map((m) => [m.ticker, m.rows]).sort()).toEqual(
-          tape.tickers.map((t) => [t, wanted.slice(0, done).filter((r) => r.market === t).length]).filter(([, n]) => (n as number) > 0).sort(),
+          tape.tickers
+            .map((t) => [t, wanted.slice(0, done).filter((r) => r.market === t).length])
+            .filter(([, n]) => (n as number) > 0)
+            .sort(),
         )
         expect((await opened.coverage()).reduce((a, c) => a + c.rows, 0)).toBe(done)
         expect(await verifyTape(dir)).toEqual([])
@@ -153,7 +155,13 @@ describe('a recording', () => {
     const other = await openTape(join(dir, '..', 'whole'))
     expect(await finished.markets()).toEqual(await other.markets())
     expect(await finished.coverage()).toEqual(await other.coverage())
-    expect({ ...finished.manifest, files: [], rows: 0, byKind: {}, name: '' }).toEqual({ ...other.manifest, files: [], rows: 0, byKind: {}, name: '' })
+    expect({ ...finished.manifest, files: [], rows: 0, byKind: {}, name: '' }).toEqual({
+      ...other.manifest,
+      files: [],
+      rows: 0,
+      byKind: {},
+      name: '',
+    })
   })
 
   it('backtests while it grows', async () => {
@@ -284,7 +292,12 @@ describe('a full disk', () => {
         await new Promise(setImmediate)
       }
       expect(missed.length).toBeGreaterThan(0)
-      expect(recorder.status).toMatchObject({ state: 'full', rows: kept.length, rowsMissed: missed.length, failure: expect.stringContaining('disk is full') })
+      expect(recorder.status).toMatchObject({
+        state: 'full',
+        rows: kept.length,
+        rowsMissed: missed.length,
+        failure: expect.stringContaining('disk is full'),
+      })
       expect(await readNamed(to)).toEqual(named(kept, tape.tickers))
       rmSync(join(dir, 'ballast'))
       recorder.resume()
@@ -296,7 +309,9 @@ describe('a full disk', () => {
       const rare = named(missed, tape.tickers).filter((r) => r.kind >= Kind.CATALOG)
       expect(rows.length).toBe(kept.length + 3 + rare.length + 3000)
       expect(rows.slice(0, kept.length)).toEqual(named(kept, tape.tickers))
-      expect(rows.slice(kept.length, kept.length + 3).map((r) => r.detail)).toEqual(Array(3).fill('{"state":"unsynced","reason":"recording paused"}'))
+      expect(rows.slice(kept.length, kept.length + 3).map((r) => r.detail)).toEqual(
+        Array(3).fill('{"state":"unsynced","reason":"recording paused"}'),
+      )
       expect(rows.slice(kept.length + 3 + rare.length)).toEqual(named(after.slice(0, 3000), tape.tickers))
       expect(await verifyTape(to)).toEqual([])
     } finally {
