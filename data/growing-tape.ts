@@ -216,6 +216,8 @@ export class GrowingTape {
       await syncFolder(join(this.#dir, dirname(written.path)))
       await syncFolder(join(this.#dir, 'messages'))
     }
+    // A session's own frames stand between the rows: a part must not outlive what was written before it.
+    await this.#log.sync()
     const { markets, coverage } = this.#ledger.take()
     const generation = growing.generation + 1
     const tables = await this.#tables(generation, markets, coverage)
@@ -354,7 +356,8 @@ async function manifestFor(dir: string, where: 'log' | '../log', identity: TapeI
         )
         rows += Number(n?.['n'])
       }
-      return { ...manifest, growing: { log: where, rows, sequence: 0, generation: 0 } }
+      // Whatever the log still holds was in the tape when it was finished.
+      return { ...manifest, growing: { log: where, rows, sequence: log.sequence, generation: 0 } }
     } finally {
       db.close()
     }
