@@ -11,6 +11,7 @@ const entries = {
   index: 'engine/index.ts',
   'decode-worker': 'data/decode-worker.ts',
   bench: 'bench/bench.ts',
+  'bench-recorder': 'bench/recorder.ts',
 }
 rmSync(`${root}dist`, { recursive: true, force: true })
 await build({

@@ -177,7 +177,7 @@ export class AppendLog {
     let done = 0
     try {
       while (done < bytes.length) {
-        const n = this.#disk.write(this.#fd, bytes.subarray(done), this.#end + done)
+        const n = this.#disk.write(this.#fd, done === 0 ? bytes : bytes.subarray(done), this.#end + done)
         if (n <= 0) throw Object.assign(new Error('ENOSPC: nothing could be written'), { code: 'ENOSPC' })
         done += n
       }
@@ -276,8 +276,9 @@ export class AppendLog {
 
   /** The tape's frames up to `sequence` stand elsewhere: their segments go, or (where a session's own frames are among them) are rewritten without them. */
   async release(sequence: number): Promise<void> {
-    for (const segment of [...this.#closedSegments]) {
-      if (segment.last > sequence) break
+    // Others may be closed meanwhile.
+    const over = this.#closedSegments.filter((segment) => segment.last <= sequence)
+    for (const segment of over) {
       if (!segment.kept) {
         this.#closedSegments.splice(this.#closedSegments.indexOf(segment), 1)
         await rm(segment.path, { force: true })

@@ -165,7 +165,15 @@ class Pass {
               yield { name, block }
               break
             }
+            case FrameKind.HEAD:
+            case FrameKind.NAME:
+            case FrameKind.ROWS:
+            case FrameKind.NOTE:
+            case FrameKind.INPUT:
+              break
             default:
+              // Of a later version: not this record's.
+              break
           }
         }
         const { problem } = reader

@@ -87,7 +87,7 @@ export class Recorder {
   #column = new Int32Array(4096)
   #state: RecorderStatus['state'] = 'recording'
   #failure: DataError | null = null
-  #partsFailure: unknown = null
+  #partsFailure: Error | null = null
   #rows: number
   /** Time of the last recorded row. */
   #to: number
@@ -144,7 +144,7 @@ export class Recorder {
     const failure = this.#failure ?? this.#partsFailure
     return {
       state: this.#state,
-      failure: failure === null ? null : failure instanceof Error ? failure.message : String(failure),
+      failure: failure === null ? null : failure.message,
       rows: this.#rows,
       rowsInParts: this.#tape.rows,
       rowsMissed: this.#missed,
@@ -413,11 +413,11 @@ export class Recorder {
         this.#pumped = this.#tape.rowsOwn
       })
       .catch((error: unknown) => {
-        this.#partsFailure = error
+        this.#partsFailure = error instanceof Error ? error : new Error(String(error))
         this.#failedAt = this.#clock.now()
         // Or a fast feed would wait for ever for parts that cannot be written.
         this.#pumped = this.#rows
-        this.#remark(error instanceof Error ? error.message : String(error))
+        this.#remark(this.#partsFailure.message)
       })
       .finally(() => (this.#pumping = null))
     return this.#pumping
