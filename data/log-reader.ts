@@ -5,6 +5,7 @@
 import { closeSync, fstatSync, openSync, readdirSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
+import { DataError } from './errors.ts'
 
 export const MAGIC = 0x31664c54 // "TLf1"
 export const HEADER = 32
@@ -60,6 +61,7 @@ export function segmentsOf(dir: string): { readonly number: number; readonly pat
 
 export class SegmentReader {
   readonly #fd: number
+  readonly #path: string
   #buffer = Buffer.alloc(0)
   /** Where in the file the buffer starts, and where the next frame does. */
   #base = 0
@@ -75,6 +77,7 @@ export class SegmentReader {
   /** `quick`: the caller reads a frame or two. */
   constructor(path: string, quick = false) {
     this.#fd = openSync(path, 'r')
+    this.#path = path
     this.#chunk = quick ? 4096 : CHUNK
   }
   readonly #chunk: number
@@ -133,6 +136,13 @@ export class SegmentReader {
     }
     return false
   }
+  /** As `next` for the log of another process: half a frame may be one that is being written just now. Null: the end, or (`problem`) what is cut when the log is opened next. Throws LOG_DAMAGED for what was on disk once. */
+  nextWhole(): Frame | null {
+    const frame = this.next() ?? (this.problem === null ? null : this.next())
+    if (frame === null && this.problem !== null && (this.compacted || this.vouchedFor(this.problem.offset, this.#sequence)))
+      throw damaged(this.#path, this.problem.offset, this.problem.reason)
+    return frame
+  }
   /** Everything from `offset` on. */
   rest(offset: number): Buffer {
     const rest = Buffer.alloc(Math.max(0, this.size - offset))
@@ -173,3 +183,10 @@ export class SegmentReader {
   }
 }
 const MAGIC_BYTES = Buffer.from([0x54, 0x4c, 0x66, 0x31])
+
+export function damaged(path: string, offset: number, reason: string): DataError {
+  return new DataError(
+    'LOG_DAMAGED',
+    `${path} is damaged at byte ${offset} (${reason}), and what stands there was on disk once: restore the file from a copy, or take the folder's tape without its log`,
+  )
+}

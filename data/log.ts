@@ -20,7 +20,7 @@ import { promisify } from 'node:util'
 import { crc32 } from 'node:zlib'
 import { assert } from '../engine/assert.ts'
 import { DataError } from './errors.ts'
-import { HEADER, MAGIC, FrameKind, SegmentReader, segmentName, segmentsOf, type Head } from './log-reader.ts'
+import { damaged, HEADER, MAGIC, FrameKind, SegmentReader, segmentName, segmentsOf, type Head } from './log-reader.ts'
 
 /** The calls into the operating system that can fail in the middle of a session: replaced by tests. */
 export interface Disk {
@@ -428,13 +428,6 @@ function vouches(path: string, sequence: number): boolean {
   } finally {
     reader.close()
   }
-}
-
-export function damaged(path: string, offset: number, reason: string): DataError {
-  return new DataError(
-    'LOG_DAMAGED',
-    `${path} is damaged at byte ${offset} (${reason}), and what stands there was on disk once: restore the file from a copy, or take the folder's tape without its log`,
-  )
 }
 
 /** The segment without the tape's frames, by a new file in its place. */

@@ -166,11 +166,14 @@ export class ColumnAppender {
   readonly #connection: DuckDBConnection
   readonly #name: string
   readonly #types: readonly ColumnType[]
+  readonly #numeric: boolean
+  #whole: DuckDBDataChunk | null = null
 
   constructor(connection: DuckDBConnection, name: string, types: readonly ColumnType[]) {
     this.#connection = connection
     this.#name = name
     this.#types = types
+    this.#numeric = !types.includes('varchar')
   }
 
   /** Rows `from` … `to` − 1 of every column, in the table's order. Text columns are arrays of string or null. */
@@ -179,7 +182,9 @@ export class ColumnAppender {
     const types = this.#types.map((t) => TYPES[t])
     for (let start = from; start < to; start += CHUNK) {
       const rows = Math.min(CHUNK, to - start)
-      const chunk = DuckDBDataChunk.create(types, rows)
+      // Whole chunks of numbers share one: their memory is DuckDB's, and the collector of this side does not see how much of it waits (measured: 1 GB over 6 million rows).
+      const chunk =
+        rows === CHUNK && this.#numeric ? (this.#whole ??= DuckDBDataChunk.create(types, CHUNK)) : DuckDBDataChunk.create(types, rows)
       for (let c = 0; c < types.length; c++) {
         const source = columns[c] as NumberColumn | readonly (string | null)[]
         if (Array.isArray(source)) chunk.setColumnValues(c, (source as readonly (string | null)[]).slice(start, start + rows))

@@ -4,10 +4,11 @@
  */
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { assert } from '../engine/assert.ts'
 import type { JournalSink, JournalTable, Strings } from '../engine/journal.ts'
 import type { EquityTable, MarkoutTable, SampleSink, TouchTable } from '../engine/samples.ts'
 import type { SessionEnd, SessionHeader, SessionRecord } from '../engine/session.ts'
-import { AppendLog, damaged } from './log.ts'
+import { AppendLog } from './log.ts'
 import { FrameKind, SegmentReader, segmentsOf } from './log-reader.ts'
 import {
   appendBlock,
@@ -77,13 +78,11 @@ export class RunLog implements JournalSink, SampleSink {
     this.#texts()
     this.#log.appendJson(FrameKind.END, end)
   }
-  /** What the whole log holds, in memory: a report is made of it. */
-  read(): SessionRecord {
-    return readRunLog(this.#log.dir)
-  }
   /** After `end`: writes the run folder, and removes the log when it was this run's own. */
   async finish(dir: string): Promise<SessionRecord> {
-    const record = await writeRunLog(dir, this.#log.dir)
+    await writeRunLog(dir, this.#log.dir)
+    // Last, and once: what a report is made of.
+    const record = readRunLog(this.#log.dir)
     if (this.#own) await this.#log.remove()
     return record
   }
@@ -131,13 +130,10 @@ class Pass {
     this.#words.push(number)
   }
   *blocks(dir: string, wanted: TableName | null, digest: boolean): IterableIterator<Seen> {
-    const segments = segmentsOf(dir)
-    for (const [i, { path }] of segments.entries()) {
+    for (const { path } of segmentsOf(dir)) {
       const reader = new SegmentReader(path)
       try {
-        let sequence = 0
-        for (let frame = reader.next(); frame !== null; frame = reader.next()) {
-          sequence = frame.sequence
+        for (let frame = reader.nextWhole(); frame !== null; frame = reader.nextWhole()) {
           switch (frame.kind) {
             case FrameKind.SESSION:
               this.#close()
@@ -176,10 +172,8 @@ class Pass {
               break
           }
         }
-        const { problem } = reader
-        // A torn tail is what a crash leaves; damage before it is refused.
-        if (problem !== null && (i < segments.length - 1 || reader.vouchedFor(problem.offset, sequence)))
-          throw damaged(path, problem.offset, problem.reason)
+        // What stands behind a hole is cut off by whoever opens the log.
+        if (reader.problem !== null) break
       } finally {
         reader.close()
       }
@@ -224,24 +218,23 @@ export function readRunLog(dir: string): SessionRecord {
   return { ...sourceOf(first, tables), ...tables }
 }
 
-function sourceOf(pass: Pass, tables: Tables): Omit<RunSource, 'blocks'> {
+/** Without tables only a session that has its end. */
+function sourceOf(pass: Pass, tables: Tables | null): Omit<RunSource, 'blocks'> {
   const header = pass.headers.at(-1) as SessionHeader
-  const end = pass.ends.at(-1) ?? partialEnd(pass.headers[0] as SessionHeader, pass.strings, tables)
+  const marked = pass.ends.at(-1) ?? null
+  assert(marked !== null || tables !== null, 'a session is written out once it has ended')
+  const end = marked ?? partialEnd(pass.headers[0] as SessionHeader, pass.strings, tables as Tables)
   return { header, end, digest: digestOf(pass.digests), strings: pass.strings }
 }
 
-/** Log → run folder, one table after another: no more of it in memory than a block. What it returns is read back from the log. */
-async function writeRunLog(dir: string, log: string): Promise<SessionRecord> {
-  const record = readRunLog(log)
-  const { header, end, digest, strings } = record
+/** Log → run folder, one table after another: no more of it in memory than a block. */
+async function writeRunLog(dir: string, log: string): Promise<void> {
+  const first = new Pass()
+  for (const _ of first.blocks(log, null, true)) continue
   await writeRunFiles(dir, {
-    header,
-    end,
-    digest,
-    strings,
+    ...sourceOf(first, null),
     *blocks(wanted) {
       for (const { name, block } of new Pass().blocks(log, wanted, false)) if (name === wanted) yield block
     },
   })
-  return record
 }

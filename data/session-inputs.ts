@@ -32,10 +32,11 @@ export function* logInputs(log: string): IterableIterator<SessionInput & { reado
   for (const { path } of segmentsOf(log)) {
     const reader = new SegmentReader(path)
     try {
-      for (let frame = reader.next(); frame !== null; frame = reader.next()) {
+      for (let frame = reader.nextWhole(); frame !== null; frame = reader.nextWhole()) {
         if (frame.kind === FrameKind.INPUT)
           yield { ...(JSON.parse(frame.payload.toString('utf8')) as SessionInput), sequence: frame.sequence }
       }
+      if (reader.problem !== null) return
     } finally {
       reader.close()
     }

@@ -3,7 +3,7 @@
  * `from` … `to` − 1 of the tape, each once and in order, or (where the recorder has moved some into parts meanwhile) as far as the log still reaches without a hole.
  */
 import { join } from 'node:path'
-import { KIND_NAMES, Kind, type Batch, type CatalogDetail, type KindName } from '../engine/message.ts'
+import { Flag, KIND_NAMES, Kind, Label, labelOf, type Batch, type CatalogDetail, type KindName } from '../engine/message.ts'
 import { FrameKind, SegmentReader, segmentsOf } from './log-reader.ts'
 import { decodeRows, rangeOf, SegmentNames, slice } from './log-rows.ts'
 import type { Growing, Manifest } from './schema.ts'
@@ -37,7 +37,7 @@ export function* logRows(
     const names = new SegmentNames()
     try {
       // A frame that is not whole is being written: what is before it is what there is.
-      for (let frame = reader.next(); frame !== null; frame = reader.next()) {
+      for (let frame = reader.nextWhole(); frame !== null; frame = reader.nextWhole()) {
         if (frame.kind === FrameKind.NAME) names.add(frame)
         if (frame.kind !== FrameKind.ROWS) continue
         const { before, rows } = rangeOf(frame)
@@ -49,6 +49,7 @@ export function* logRows(
         next = before + end
         if (next >= to) return
       }
+      if (reader.problem !== null) return
     } finally {
       reader.close()
     }
@@ -70,6 +71,9 @@ export type TailFacts = Pick<Manifest, 'rows' | 'byKind' | 'lagMax' | 'to'> & {
   readonly end: number
   /** Markets that it names, in the order of their first row. */
   readonly tickers: readonly string[]
+  /** Whether decreases are labelled as trades by a print, or inferred to be. */
+  readonly paired: boolean
+  readonly inferred: boolean
 }
 
 /** What the log holds behind the parts just now. */
@@ -77,6 +81,7 @@ export function tailFacts(dir: string, growing: Growing): TailFacts {
   const byKind = new Float64Array(KIND_NAMES.length)
   const tickers = new Set<string>()
   let [rows, lagMax, first, last] = [0, 0, -1, -1]
+  let [paired, inferred] = [false, false]
   for (const { batch } of logRows(join(dir, growing.log), growing.rows, Infinity)) {
     rows += batch.length
     if (first < 0) first = batch.time[0] as number
@@ -84,6 +89,11 @@ export function tailFacts(dir: string, growing: Growing): TailFacts {
     for (let i = 0; i < batch.length; i++) {
       const kind = batch.kind[i] as number
       byKind[kind] = (byKind[kind] as number) + 1
+      const flags = batch.flags[i] as number
+      if (kind === Kind.DELTA && labelOf(flags) === Label.TRADE) {
+        if ((flags & Flag.INFERRED) !== 0) inferred = true
+        else paired = true
+      }
       if (kind === Kind.DELTA || kind === Kind.TRADE) lagMax = Math.max(lagMax, (batch.time[i] as number) - (batch.timeVenue[i] as number))
       else if (kind === Kind.CATALOG) tickers.add((JSON.parse(batch.details[batch.detail[i] as number] as string) as CatalogDetail).ticker)
     }
@@ -92,5 +102,5 @@ export function tailFacts(dir: string, growing: Growing): TailFacts {
   KIND_NAMES.forEach((name, kind) => {
     if ((byKind[kind] as number) > 0) counted[name] = byKind[kind] as number
   })
-  return { rows, byKind: counted, lagMax, from: first, to: last, end: growing.rows + rows, tickers: [...tickers] }
+  return { rows, byKind: counted, lagMax, from: first, to: last, end: growing.rows + rows, tickers: [...tickers], paired, inferred }
 }

@@ -46,7 +46,6 @@ export async function openTape(dir: string): Promise<Tape> {
   const stored = await settled(dir)
   const growing = stored.growing
   const tail = growing === undefined ? null : tailFacts(dir, growing)
-  const manifest = growing === undefined || tail === null || tail.rows === 0 ? stored : withTail(stored, tail)
   const request: Tail | null =
     growing === undefined || tail === null || tail.rows === 0
       ? null
@@ -80,6 +79,13 @@ export async function openTape(dir: string): Promise<Tape> {
     } finally {
       db.close()
     }
+  }
+  let manifest = stored
+  if (tail !== null && tail.rows > 0) {
+    const before = tail.tickers.length === 0 ? [] : await table('markets')
+    const known = new Set(before.map((m) => m['ticker']))
+    const fresh = tail.tickers.filter((ticker) => !known.has(ticker)).length
+    manifest = withTail(stored, tail, fresh)
   }
   const tables = async (): Promise<{ markets: MarketRow[]; coverage: CoverageRow[] }> => {
     const markets = (await table('markets')) as unknown as MarketRow[]
@@ -125,12 +131,17 @@ async function settled(dir: string): Promise<Manifest> {
   }
 }
 
-function withTail(manifest: Manifest, tail: TailFacts): Manifest {
+/** `fresh`: markets of which no part knows. */
+function withTail(manifest: Manifest, tail: TailFacts, fresh: number): Manifest {
+  const paired = tail.paired || manifest.labelBasis === 'paired with prints' || manifest.labelBasis === 'mixed'
+  const inferred = tail.inferred || manifest.labelBasis === 'inferred' || manifest.labelBasis === 'mixed'
   const byKind: Partial<Record<KindName, number>> = { ...manifest.byKind }
   for (const [kind, n] of Object.entries(tail.byKind)) byKind[kind as KindName] = (byKind[kind as KindName] ?? 0) + n
   return {
     ...manifest,
     rows: manifest.rows + tail.rows,
+    markets: manifest.markets + fresh,
+    labelBasis: paired && inferred ? 'mixed' : paired ? 'paired with prints' : inferred ? 'inferred' : manifest.labelBasis,
     byKind,
     from: manifest.rows === 0 ? tail.from : manifest.from,
     to: tail.to,

@@ -56,7 +56,7 @@ async function verifyBy(dir: string, manifest: Manifest): Promise<Finding[]> {
     findings.push({ path: 'manifest.json', problem: `says ${manifest.rows} rows, its message files hold ${rows}` })
   const known = new Set(['manifest.json', ...manifest.files.map((f) => f.path)])
   const { growing } = manifest
-  if (growing !== undefined) findings.push(...verifyLog(join(dir, growing.log), growing))
+  if (growing !== undefined) findings.push(...verifyLog(dir, growing))
   for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile()) continue
     const path = join(entry.parentPath, entry.name).slice(join(dir, '.').length + 1)
@@ -68,7 +68,8 @@ async function verifyBy(dir: string, manifest: Manifest): Promise<Finding[]> {
 }
 
 /** Every frame of the log. Half a frame at its very end is being written, or will be cut by whoever goes on: no finding. */
-function verifyLog(log: string, growing: Growing): Finding[] {
+function verifyLog(dir: string, growing: Growing): Finding[] {
+  const log = join(dir, growing.log)
   const findings: Finding[] = []
   const segments = existsSync(log) ? segmentsOf(log) : []
   let rows = growing.rows
@@ -81,12 +82,15 @@ function verifyLog(log: string, growing: Growing): Finding[] {
         if (frame.kind !== FrameKind.ROWS) continue
         const range = rangeOf(frame)
         if (range.before > rows)
-          findings.push({ path: basename(path), problem: `lacks ${range.before - rows} rows before byte ${frame.offset}` })
+          findings.push({
+            path: join(growing.log, basename(path)),
+            problem: `lacks ${range.before - rows} rows before byte ${frame.offset}`,
+          })
         rows = Math.max(rows, range.before + range.rows)
       }
       const { problem } = reader
       if (problem !== null && (i < segments.length - 1 || reader.vouchedFor(problem.offset, sequence)))
-        findings.push({ path: basename(path), problem: `is damaged at byte ${problem.offset} (${problem.reason})` })
+        findings.push({ path: join(growing.log, basename(path)), problem: `is damaged at byte ${problem.offset} (${problem.reason})` })
     } finally {
       reader.close()
     }

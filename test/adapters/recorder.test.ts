@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -128,6 +128,7 @@ describe('a recording', () => {
         const opened = await openTape(dir)
         expect(opened.manifest.growing).toBeDefined()
         expect(opened.manifest.to).toBe(rows[done - 1]?.time)
+        expect(opened.manifest.markets).toBe(new Set(wanted.slice(0, done).map((r) => r.market)).size)
         expect(await readNamed(opened)).toEqual(wanted.slice(0, done))
         const markets = await opened.markets()
         expect(Object.fromEntries(markets.map((m) => [m.ticker, m.rows]))).toEqual(
@@ -207,6 +208,24 @@ describe('a recording', () => {
     expect((await readNamed(dir)).length).toBe(rows.length + 3)
     const markets = await (await openTape(dir)).markets()
     expect(markets.reduce((a, m) => a + m.rows, 0)).toBe(rows.length + 3)
+  })
+
+  it('damaged in what was synced is refused by every reader, with file and byte', async () => {
+    const dir = join(folder(), 'tape')
+    const recorder = await Recorder.open(dir, OPTIONS)
+    for (const [i, batch] of [...batchesOf(randomTape({ seed: 6, rows: 2000, markets: 2 }).rows, 50)].entries()) {
+      recorder.write(batch)
+      if (i === 20) await recorder.sync()
+    }
+    await recorder.leave()
+    const log = join(dir, 'log', '000000.log')
+    const bytes = readFileSync(log)
+    bytes[9000] = (bytes[9000] as number) ^ 4
+    writeFileSync(log, bytes)
+    const refusal = { code: 'LOG_DAMAGED', message: expect.stringMatching(/000000\.log is damaged at byte \d+ \(its checksum is wrong\)/) }
+    await expect(openTape(dir)).rejects.toMatchObject(refusal)
+    await expect(Recorder.open(dir, OPTIONS)).rejects.toMatchObject(refusal)
+    expect(await verifyTape(dir)).toEqual([{ path: 'log/000000.log', problem: expect.stringMatching(/damaged at byte/) }])
   })
 
   it('is written by one at a time', async () => {
