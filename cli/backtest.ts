@@ -3,13 +3,14 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Argv, CommandModule } from 'yargs'
 import type { FillModelName } from '../engine/session.ts'
+import type { Strategy } from '../engine/strategy.ts'
 import { dollars, formatMoney } from '../engine/units.ts'
 import { EXIT, failureOf, UsageError } from './exit.ts'
 import { count, present, progress, type Outcome } from './output.ts'
 
 export type BacktestArguments = {
   tape: string
-  strategy: string
+  strategy: string[]
   param: string[] | undefined
   market: string[] | undefined
   series: string[] | undefined
@@ -30,6 +31,7 @@ export type BacktestArguments = {
 export type BacktestData = {
   readonly run: string
   readonly digest: string
+  readonly strategies: readonly { readonly name: string; readonly file: string | null; readonly parameters: Strategy['parameters'] }[]
   readonly rows: number
   readonly markets: number
   readonly orders: number
@@ -49,7 +51,7 @@ export type BacktestData = {
 
 export const backtestCommand: CommandModule<object, BacktestArguments> = {
   command: 'backtest',
-  describe: 'Run a strategy over a tape and write a report',
+  describe: 'Run strategies over a tape and write a report',
   builder: (y) => backtestOptions(y) as unknown as Argv<BacktestArguments>,
   handler: (argv) => present('backtest', argv.json, () => runBacktest(argv)),
 }
@@ -57,8 +59,14 @@ export const backtestCommand: CommandModule<object, BacktestArguments> = {
 export function backtestOptions(y: Argv): Argv {
   return y
     .option('tape', { type: 'string', demandOption: true, requiresArg: true, describe: 'Folder of the tape' })
-    .option('strategy', { type: 'string', demandOption: true, requiresArg: true, describe: 'Name of the strategy' })
-    .option('param', { type: 'string', array: true, requiresArg: true, describe: 'Parameter of the strategy, k=v (repeat for more)' })
+    .option('strategy', {
+      type: 'string',
+      array: true,
+      demandOption: true,
+      requiresArg: true,
+      describe: 'Name of a strategy, or the path of its file (repeat for more in one session)',
+    })
+    .option('param', { type: 'string', array: true, requiresArg: true, describe: 'Parameter, k=v; with several strategies <name>.k=v' })
     .option('market', { type: 'string', array: true, requiresArg: true, describe: 'Only these markets, by ticker' })
     .option('series', { type: 'string', array: true, requiresArg: true, describe: 'Only markets of these series' })
     .option('from', { type: 'string', requiresArg: true, describe: 'Start, UTC (2026-05-13 or 2026-05-13T13:45:00Z)' })
@@ -77,12 +85,13 @@ export function backtestOptions(y: Argv): Argv {
     .option('quiet', { type: 'boolean', default: false, describe: 'No progress' })
     .check((argv) => once(argv))
     .example('$0 backtest --tape tapes/btc --strategy lean --param size=5', '')
+    .example('$0 backtest --tape tapes/btc --strategy ./mine.ts --strategy lean --param lean.size=5', '')
 }
 
 /** An option that takes one value was given once. */
 export function once(argv: Readonly<Record<string, unknown>>): true {
   for (const [name, value] of Object.entries(argv)) {
-    if (Array.isArray(value) && !['_', 'param', 'market', 'series', 'path'].includes(name))
+    if (Array.isArray(value) && !['_', 'strategy', 'param', 'market', 'series', 'path'].includes(name))
       throw new Error(`--${name} was given ${value.length} times: give it once`)
   }
   return true
@@ -97,14 +106,15 @@ export async function runBacktest(argv: BacktestArguments): Promise<Outcome<Back
     process.stderr.write('\nstopping: what ran so far is kept (Ctrl-C again to quit at once)\n')
   }
   process.on('SIGINT', stop)
-  const { makeStrategy, parseDelays, parseDuration, parseInstant, readLimits } = await import('./options.ts')
+  const { parseDelays, parseDuration, parseInstant, readLimits } = await import('./options.ts')
   const cash = Number(argv.cash)
   if (!(cash > 0)) throw new UsageError(`--cash ${argv.cash}: starting cash is a number of dollars above zero`)
   if (!Number.isSafeInteger(argv.seed)) throw new UsageError('--seed: the seed is a whole number')
-  const strategy = makeStrategy(argv.strategy, argv.param ?? [])
   const from = parseInstant(argv.from, '--from')
   const to = parseInstant(argv.to, '--to')
   if (from !== null && to !== null && to <= from) throw new UsageError(`--to ${argv.to} lies before --from ${argv.from}: give a later end`)
+  const { chooseStrategies } = await import('./strategy/choose.ts')
+  const strategies = await chooseStrategies(argv.strategy, argv.param ?? [])
   const { backtest } = await import('./session.ts')
   const bar = await progress('backtest', argv.json || (argv.quiet ?? false))
   const started = performance.now()
@@ -112,7 +122,7 @@ export async function runBacktest(argv: BacktestArguments): Promise<Outcome<Back
   try {
     result = await backtest({
       tape: argv.tape,
-      strategies: [strategy],
+      strategies,
       markets: argv.market ?? null,
       series: argv.series ?? null,
       from,
@@ -142,6 +152,7 @@ export async function runBacktest(argv: BacktestArguments): Promise<Outcome<Back
   const data: BacktestData = {
     run: folder,
     digest: record.digest,
+    strategies: record.header.strategies.map(({ name, parameters, source }) => ({ name, file: source?.file ?? null, parameters })),
     rows: end.rows,
     markets: end.marketsSeen,
     orders: end.orders,

@@ -1,6 +1,6 @@
 // Bundles the shipped program: every entry below into dist/, packages left outside, lazy imports kept lazy.
 import { execFileSync } from 'node:child_process'
-import { existsSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { chmod } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
@@ -9,11 +9,16 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const entries = {
   tapeline: 'cli/tapeline.ts',
   index: 'engine/index.ts',
+  testing: 'adapters/simulated/scenario.ts',
+  notebook: 'notebooks/kit.ts',
   'decode-worker': 'data/decode-worker.ts',
+  'watch-worker': 'cli/watch-worker.ts',
   bench: 'bench/bench.ts',
   'bench-recorder': 'bench/recorder.ts',
 }
-rmSync(`${root}dist`, { recursive: true, force: true })
+// Declarations stay: the compiler renews what changed.
+if (existsSync(`${root}dist`))
+  for (const name of readdirSync(`${root}dist`)) if (name !== 'types') rmSync(`${root}dist/${name}`, { recursive: true, force: true })
 await build({
   absWorkingDir: root,
   entryPoints: Object.fromEntries(Object.entries(entries).filter(([, path]) => existsSync(`${root}${path}`))),
@@ -25,9 +30,17 @@ await build({
   platform: 'node',
   target: 'node20',
   packages: 'external',
+  // With no source inside: they lead from an error to a line of strategies/, and hold no path of this machine.
   sourcemap: true,
+  sourcesContent: false,
   logLevel: 'warning',
 })
 if (existsSync(`${root}dist/tapeline.js`)) await chmod(`${root}dist/tapeline.js`, 0o755)
-// The declarations that `import … from 'tapeline'` needs.
-execFileSync(process.execPath, [`${root}node_modules/typescript/bin/tsc`, '-b', `${root}engine`], { stdio: 'inherit' })
+// The declarations that `import … from 'tapeline'`, 'tapeline/testing' and 'tapeline/notebook' need.
+execFileSync(
+  process.execPath,
+  [`${root}node_modules/typescript/bin/tsc`, '-b', `${root}strategies`, `${root}adapters`, `${root}notebooks`],
+  {
+    stdio: 'inherit',
+  },
+)

@@ -3,7 +3,9 @@ import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Argv, CommandModule } from 'yargs'
 import { DataError } from '../data/errors.ts'
+import { imports } from './data-import.ts'
 import { EXIT, failureOf, UsageError } from './exit.ts'
+import { bookStatsText, shallowStatsText } from './data-stats.ts'
 import { count, present, progress, tableText } from './output.ts'
 
 type Json = { json: boolean }
@@ -95,7 +97,14 @@ ${s.without.length > 0 ? `  still without  ${list(s.without)}\n` : ''}${s.unknow
 const importCommand: CommandModule = {
   command: 'import',
   describe: 'Bring recordings into a tape',
-  builder: (y) => y.command(importKalshi).command(importResults).demandCommand(1, 'Give what to import: kalshi-ws or results').strict(),
+  builder: (y) => {
+    let all = y.command(importKalshi)
+    for (const one of imports) all = all.command(one as CommandModule)
+    return all
+      .command(importResults)
+      .demandCommand(1, 'Give what to import: kalshi-ws, trades-parquet, kalshi-rest-trades, quotes, external or results')
+      .strict()
+  },
   handler: () => {},
 }
 
@@ -179,6 +188,7 @@ const list: CommandModule<object, Json & { dir: string }> = {
           tape: folder,
           source: m.source,
           practice: m.practice,
+          depth: m.depth,
           rows: m.rows,
           markets: m.markets,
           from: new Date(m.from / 1000).toISOString(),
@@ -195,16 +205,17 @@ const list: CommandModule<object, Json & { dir: string }> = {
           tapes.length === 0
             ? `no tape in ${argv.dir}: make one with \`npx tapeline data practice\` or \`npx tapeline data import kalshi-ws <path> --tape <dir>\``
             : tableText(
-                ['tape', 'source', 'rows', 'markets', 'from (UTC)', 'to (UTC)', 'gaps', 'trades', 'MB'],
+                ['tape', 'source', 'depth', 'rows', 'markets', 'from (UTC)', 'to (UTC)', 'gaps', 'trades', 'MB'],
                 tapes.map((t) => [
                   t.tape,
                   t.source,
+                  t.depth,
                   count(t.rows),
                   count(t.markets),
                   t.from.slice(0, 16),
                   t.to.slice(0, 16),
-                  String(t.gaps),
-                  t.labels,
+                  t.depth === 'book' ? String(t.gaps) : '',
+                  t.depth === 'book' ? t.labels : '',
                   (t.bytes / 1e6).toFixed(1),
                 ]),
               ),
@@ -238,60 +249,7 @@ const stats: CommandModule<object, Json & { tape: string }> = {
       const { openTape } = await import('../data/tape-reader.ts')
       const { tapeStats } = await import('../data/tape-stats.ts')
       const s = await tapeStats(await openTape(argv.tape))
-      const n = (x: number | null, digits = 2): string => (x === null ? 'n/a' : x.toFixed(digits))
-      const compared = s.perMarket.filter((m) => m.venueContracts !== null)
-      const venue = compared.reduce((a, m) => a + (m.venueContracts ?? 0), 0)
-      const labelled = s.labels.filter((l) => l.label === 'trade').reduce((a, l) => a + l.contracts, 0)
-      const ours = compared.reduce((a, m) => a + m.contracts, 0) || labelled
-      return {
-        data: s,
-        text: `${s.name}: ${count(s.rows)} rows, ${count(s.markets)} markets, ${s.from} to ${s.to}
-  recorded      ${s.recordedHours.toFixed(2)} market-hours${s.clock.length > 1 ? ` in ${s.clock.length} connections` : ''}, over a span of ${s.hours.toFixed(2)} hours
-  in sync       ${s.coverage === null ? 'n/a' : `${(s.coverage * 100).toFixed(3)} % of recorded time`}; ${s.gaps} gaps, ${s.resyncs} resyncs, ${s.inFlux} in flux, ${s.lastingCrosses} lasting crosses, ${s.negativeLevels} negative levels, ${s.quarantined} quarantined
-  audit         ${s.audits === 0 ? 'n/a (no ticker)' : `${count(s.auditsEqual)} of ${count(s.audits)} tickers had our best prices (${((s.auditsEqual / s.audits) * 100).toFixed(1)} %)`}
-  rows          ${Object.entries(s.byKind)
-    .map(([k, v]) => `${k} ${count(v)}`)
-    .join(', ')}
-  spread        ${n(s.spread)} ¢ (time-weighted, two-sided time)
-  deltas/trade  ${n(s.deltasPerTrade, 1)}
-  volume        ${venue === 0 ? 'n/a (the exchange states none)' : `${count(Math.round(ours))} contracts in trades, ${count(Math.round(venue))} by the exchange (${((ours / venue) * 100).toFixed(1)} %)`}
-  lag           ${s.lagMilliseconds === null ? 'n/a' : `p50 ${s.lagMilliseconds.p50} ms, p95 ${s.lagMilliseconds.p95} ms, p99 ${s.lagMilliseconds.p99} ms, max ${s.lagMilliseconds.max.toFixed(0)} ms`}
-
-Decreases
-${tableText(
-  ['series', 'label', 'how', 'count', 'contracts', 'share'],
-  s.labels.map((l) => [
-    l.series,
-    l.label,
-    l.inferred ? 'inferred' : 'known',
-    count(l.count),
-    count(Math.round(l.contracts)),
-    `${(l.share * 100).toFixed(2)}%`,
-  ]),
-)}
-
-Markets
-${tableText(
-  ['market', 'rows', 'deltas', 'trades', 'contracts', 'exchange', 'spread ¢', 'depth', 'low ¢', 'high ¢', 'result'],
-  s.perMarket
-    .slice(0, 40)
-    .map((m) => [
-      m.ticker,
-      count(m.rows),
-      count(m.deltas),
-      count(m.trades),
-      m.contracts.toFixed(0),
-      m.venueContracts === null ? 'n/a' : m.venueContracts.toFixed(0),
-      n(m.spread),
-      n(m.touchDepth, 0),
-      n(m.low, 1),
-      n(m.high, 1),
-      m.result ?? 'unknown',
-    ]),
-)}
-${s.perMarket.length > 40 ? `… ${s.perMarket.length - 40} more (--json has all)\n` : ''}${s.remarks.map((r) => `note: ${r}`).join('\n')}
-`,
-      }
+      return { data: s, text: s.depth === 'book' ? bookStatsText(s) : shallowStatsText(s) }
     }),
 }
 
@@ -312,6 +270,16 @@ const book: CommandModule<object, Json & { market: string; tape: string; at?: st
         throw new UsageError(`--depth ${argv.depth}: a whole number of levels above zero`)
       const b = await bookAt(await openTape(argv.tape), argv.market, parseInstant(argv.at, '--at'), argv.depth)
       const cents = (p: number): string => `${(p / 100).toFixed(1)}¢`
+      if (b.depth === 'prints') {
+        const t = b.lastTrade
+        return {
+          data: b,
+          text: `${b.ticker} at ${new Date(b.time / 1000).toISOString()} · ${b.status}${b.closeTime === null ? '' : ` · closes ${new Date(b.closeTime / 1000).toISOString()}`}
+no book is known: this tape holds trades alone
+${t === null ? 'no trade before this time' : `last trade ${count(t.quantity / 100)} at ${cents(t.price)}, taker bought ${t.side === 0 ? 'YES' : 'NO'}, at ${new Date(t.time / 1000).toISOString()}`}
+`,
+        }
+      }
       const rows = Array.from({ length: Math.max(b.bids.length, b.asks.length) }, (_, i) => {
         const [bid, ask] = [b.bids[i], b.asks[i]]
         return [
@@ -326,7 +294,7 @@ const book: CommandModule<object, Json & { market: string; tape: string; at?: st
       return {
         data: b,
         text: `${b.ticker} at ${new Date(b.time / 1000).toISOString()} · ${b.status}${b.synced ? '' : ' · NOT IN SYNC'}${b.closeTime === null ? '' : ` · closes ${new Date(b.closeTime / 1000).toISOString()}`}
-${rows.length === 0 ? 'the book is empty' : tableText(['size', 'bid YES', 'ask YES', 'size', '(bid NO)'], rows)}
+${b.depth === 'quotes' ? 'no book is known beyond the best prices: this tape holds quotes\n' : ''}${rows.length === 0 ? 'the book is empty' : tableText(['size', 'bid YES', 'ask YES', 'size', '(bid NO)'], rows)}
 ${bid !== undefined && ask !== undefined ? `spread ${cents(ask.price - bid.price)}, mid ${((bid.price + ask.price) / 200).toFixed(2)}¢` : rows.length === 0 ? '' : 'one-sided'}${b.lastTrade === null ? '' : ` · last trade ${b.lastTrade.quantity / 100} at ${cents(b.lastTrade.price)}`}
 `,
       }

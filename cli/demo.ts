@@ -34,7 +34,7 @@ export const demoCommand: CommandModule<object, { json: boolean }> = {
         say(`Backtesting ${strategy} over ${count(manifest.rows)} rows …`)
         const outcome = await runBacktest({
           tape: TAPE,
-          strategy,
+          strategy: [strategy],
           param: undefined,
           market: undefined,
           series: undefined,
@@ -51,7 +51,7 @@ export const demoCommand: CommandModule<object, { json: boolean }> = {
         })
         if (outcome.exit !== undefined && outcome.exit !== EXIT.ok)
           return { data: null, exit: outcome.exit, ...(outcome.error === undefined ? {} : { error: outcome.error }) }
-        results.push({ strategy, ...outcome.data })
+        results.push({ ...outcome.data, strategy })
       }
       const share = (x: number | null): string => (x === null ? 'n/a' : `${(x * 100).toFixed(1)}%`)
       const table = tableText(

@@ -30,7 +30,7 @@ export const EXIT_TEXT: readonly (readonly [number, string])[] = [
   [7, 'the exchange or the network failed'],
   [8, 'halted by risk'],
   [9, 'not deterministic, or the ledger does not match'],
-  [10, 'a strategy failed (a partial result is kept)'],
+  [10, 'a strategy file is wrong, or a strategy failed (a partial result is kept)'],
   [130, 'interrupted by Ctrl-C (a partial result is kept)'],
   [143, 'terminated'],
 ]

@@ -1,12 +1,10 @@
-/** Texts of the command line → engine units. Owns the parsing of times, durations, money, limits and parameters; every refusal says what, where and how to fix. */
+/** Texts of the command line → engine units. Owns the parsing of times, durations, money and limits; every refusal says what, where and how to fix. */
 import { existsSync, readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { parseTime } from '../data/import/frames.ts'
 import { LIMITS_DEFAULT } from '../engine/risk.ts'
 import type { Delays, Limits } from '../engine/session.ts'
-import type { Parameter, Strategy } from '../engine/strategy.ts'
 import { dollars, priceDistance } from '../engine/units.ts'
-import { strategies } from '../strategies/index.ts'
 import { EXIT, suggest, UsageError } from './exit.ts'
 
 /** Pessimistic, above zero: a home connection on a bad day. */
@@ -92,48 +90,5 @@ export function readLimits(path: string | undefined): Limits {
     collar: f.collarCents === undefined ? d.collar : priceDistance(f.collarCents / 100),
     silenceMax: f.feedSilenceSeconds === undefined ? d.silenceMax : Math.round(f.feedSilenceSeconds * 1e6),
     orderAgeMax: f.orderAgeSeconds === undefined ? d.orderAgeMax : Math.round(f.orderAgeSeconds * 1e6),
-  }
-}
-
-/** A built-in strategy with `k=v` parameters; types come from the defaults. */
-export function makeStrategy(name: string, parameters: readonly string[]): Strategy {
-  const factory = strategies[name]
-  if (factory === undefined) {
-    const near = suggest(name, Object.keys(strategies))
-    throw new UsageError(
-      `--strategy ${name}: there is no such strategy${near === null ? '' : ` (did you mean ${near}?)`}; there are ${Object.keys(strategies).join(', ')}`,
-    )
-  }
-  const defaults = factory().parameters
-  const chosen: Record<string, Parameter> = {}
-  for (const text of parameters) {
-    const cut = text.indexOf('=')
-    const key = cut < 0 ? text : text.slice(0, cut)
-    const value = cut < 0 ? '' : text.slice(cut + 1)
-    const standard = defaults[key]
-    if (standard === undefined) {
-      const near = suggest(key, Object.keys(defaults))
-      throw new UsageError(
-        `--param ${text}: ${name} has no parameter ${key}${near === null ? '' : ` (did you mean ${near}?)`}; it has ${Object.entries(
-          defaults,
-        )
-          .map(([k, v]) => `${k}=${v}`)
-          .join(', ')}`,
-      )
-    }
-    if (cut < 0 || value === '') throw new UsageError(`--param ${text}: write ${key}=value, as in ${key}=${standard}`)
-    if (typeof standard === 'number') {
-      const n = Number(value)
-      if (!Number.isFinite(n)) throw new UsageError(`--param ${text}: ${key} is a number, as in ${key}=${standard}`)
-      chosen[key] = n
-    } else if (typeof standard === 'boolean') {
-      if (value !== 'true' && value !== 'false') throw new UsageError(`--param ${text}: ${key} is true or false`)
-      chosen[key] = value === 'true'
-    } else chosen[key] = value
-  }
-  try {
-    return factory(chosen as Record<string, never>)
-  } catch (error) {
-    throw new UsageError(`--param ${parameters.join(' ')}: ${error instanceof Error ? error.message : String(error)}`)
   }
 }

@@ -1,4 +1,4 @@
-/** `tapeline report build|open`: the report of a run again, and where it is. */
+/** `tapeline report build|open|export`: the report of a run again, where it is, and its tables. */
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { CommandModule } from 'yargs'
 import { DataError } from '../data/errors.ts'
+import { exportCommand } from './export.ts'
 import { present } from './output.ts'
 
 type Arguments = { run: string; json: boolean }
@@ -61,7 +62,7 @@ const open: CommandModule<object, Arguments> = {
 
 export const reportCommand: CommandModule = {
   command: 'report',
-  describe: 'Build or open the report of a run',
-  builder: (y) => y.command(build).command(open).demandCommand(1, 'Give one of: build, open').strict(),
+  describe: 'Build, open or export the report of a run',
+  builder: (y) => y.command(build).command(open).command(exportCommand).demandCommand(1, 'Give one of: build, open, export').strict(),
   handler: () => {},
 }

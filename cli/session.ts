@@ -11,10 +11,12 @@ import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { getHeapStatistics } from 'node:v8'
 import { HistoryFeed } from '../adapters/history/feed.ts'
 import { SimulatedVenue } from '../adapters/simulated/venue.ts'
 import { DataError } from '../data/errors.ts'
 import { RunLog } from '../data/run-log.ts'
+import { writePlace } from '../data/run.ts'
 import { describeFile } from '../data/tape-writer.ts'
 import { openTape, type Tape } from '../data/tape-reader.ts'
 import { Engine } from '../engine/engine.ts'
@@ -24,18 +26,22 @@ import {
   type Delays,
   type FillModelName,
   type Limits,
+  type SessionEnd,
   type SessionHeader,
   type SessionRecord,
   type TapeFacts,
 } from '../engine/session.ts'
 import { StrategyError } from '../engine/strategy-error.ts'
-import type { Strategy } from '../engine/strategy.ts'
+import { Cuts } from './cuts.ts'
 import { UsageError } from './exit.ts'
+import { failureIn } from './strategy/failure.ts'
+import type { Chosen } from './strategy/choose.ts'
 import { VERSION } from './version.ts'
+import { Watch } from './watch.ts'
 
 export type BacktestOptions = {
   readonly tape: string
-  readonly strategies: readonly Strategy[]
+  readonly strategies: readonly Chosen[]
   readonly markets: readonly string[] | null
   readonly series: readonly string[] | null
   readonly from: number | null
@@ -73,7 +79,11 @@ export async function backtest(options: BacktestOptions): Promise<BacktestResult
     version: VERSION,
     node: process.version,
     tape: facts,
-    strategies: options.strategies.map((s) => ({ name: s.name, parameters: s.parameters })),
+    strategies: options.strategies.map(({ strategy: { name, parameters }, source }) => ({
+      name,
+      parameters,
+      ...(source === null ? {} : { source }),
+    })),
     cash: options.cash,
     limits: options.limits,
     fills,
@@ -90,46 +100,72 @@ export async function backtest(options: BacktestOptions): Promise<BacktestResult
     decode: options.decode ?? 'worker',
     ...(options.batchRows === undefined ? {} : { batchRows: options.batchRows }),
   })
-  const name = `${options.strategies.map((s) => s.name).join('+')}-${facts.name}`
+  const name = `${folderName(header.strategies.map((s) => s.name))}-${facts.name}`
   // The log is where the run will be; a run that names itself by its outcome is beside it until then.
   const place = options.out ?? join('runs', `${name}-unfinished-${process.pid}`)
   const run = await RunLog.open(place, header)
+  await writePlace(place, options.tape)
+  const discard = async (): Promise<void> => {
+    await run.abandon()
+    if (options.out === null) await rm(place, { recursive: true, force: true })
+  }
   const engine = new Engine({
     header,
-    strategies: options.strategies,
+    strategies: options.strategies.map((s) => s.strategy),
     venue: new SimulatedVenue(fills, options.delays, facts.lagMax),
     sink: run,
   })
   let rows = 0
   let failure: StrategyError | null = null
+  let end: SessionEnd | null = null
   let reason = 'end of tape'
+  const watch = new Watch()
+  const limit = Error.stackTraceLimit
+  // Deep enough that a line of the author's is among the frames of a long call into a package.
+  Error.stackTraceLimit = 50
   try {
+    const cuts = new Cuts()
     for await (const batch of feed.batches()) {
-      engine.run(batch)
-      rows += batch.length
-      options.progress?.(rows, facts.rows, rows)
-      // A turn of the event loop for each batch: signals and the progress bar live there.
-      await new Promise(setImmediate)
-      if (options.interrupted?.() === true) {
-        reason = 'interrupted'
-        break
+      for (const piece of cuts.of(batch)) {
+        watch.turn(() => engine.run(piece))
+        rows += piece.length
+        options.progress?.(rows, facts.rows, rows)
+        // A turn of the event loop for each piece: signals and the progress bar live there.
+        await new Promise(setImmediate)
+        checkMemory()
+        if (options.interrupted?.() === true) {
+          reason = 'interrupted'
+          break
+        }
       }
+      if (reason === 'interrupted') break
     }
+    end = watch.turn(() => engine.finish(reason, reason === 'end of tape'))
   } catch (error) {
-    if (!(error instanceof StrategyError)) {
-      await run.abandon()
-      if (options.out === null) await rm(place, { recursive: true, force: true })
-      throw error
+    try {
+      ;({ failure, reason } = failureIn(error, { time: engine.now, call: engine.calling }, watch))
+    } catch (fatal) {
+      await discard()
+      throw fatal
     }
-    failure = error
-    reason = error.message
+    engine.stop()
+  } finally {
+    Error.stackTraceLimit = limit
+    await watch.end()
   }
-  const end = engine.finish(reason, reason === 'end of tape')
+  try {
+    end ??= engine.finish(reason, false)
+    run.end(end)
+  } catch (error) {
+    await discard()
+    // A handler was broken off in the middle of a call into the engine: its books do not add up, and what caused that is the better news.
+    throw failure === null ? error : new StrategyError(failure.code, `${failure.message}; no partial result could be kept`, failure)
+  }
   // Named by settings and outcome: two runs that differ in anything do not share a folder.
-  run.end(end)
   const id = createHash('sha256').update(JSON.stringify(header)).update(run.digest()).digest('hex').slice(0, 8)
   const folder = options.out ?? join('runs', `${name}-${id}`)
   const record = await run.finish(folder)
+  await writePlace(folder, options.tape)
   if (folder !== place) await rm(place, { recursive: true, force: true })
   return { record, folder, seconds: (performance.now() - started) / 1000, failure }
 }
@@ -148,6 +184,25 @@ function fillModel(wanted: FillModelName | null, { depth, name }: TapeFacts): Fi
       `--fills ${wanted}: the tape ${name} ${DEPTHS[depth]}, so its fill model is ${possible.join(' or ')}: leave --fills away`,
     )
   return wanted
+}
+
+/** Between two turns a session that outgrows its memory can still be kept; later Node ends the process. */
+function checkMemory(): void {
+  const { used_heap_size: used, heap_size_limit: limit } = getHeapStatistics()
+  if (used < 0.8 * limit) return
+  const megabytes = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MB`
+  throw new StrategyError(
+    'STRATEGY_MEMORY',
+    `Memory is nearly full (${megabytes(used)} of ${megabytes(limit)}): a strategy keeps too much, or the run is too long; NODE_OPTIONS=--max-old-space-size=8192 gives more`,
+  )
+}
+
+/** Names of strategies as a folder's: letters and digits, and not without end. */
+function folderName(names: readonly string[]): string {
+  return names
+    .map((name) => name.replace(/[^\p{L}\p{N}_.-]+/gu, '-'))
+    .join('+')
+    .slice(0, 80)
 }
 
 /** The folder of a run may be new, empty, or an older run; nothing else is written over. */

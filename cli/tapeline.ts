@@ -5,8 +5,11 @@ import { hideBin } from 'yargs/helpers'
 import { backtestCommand } from './backtest.ts'
 import { dataCommand } from './data.ts'
 import { demoCommand } from './demo.ts'
+import { explainCommand } from './explain.ts'
 import { EXIT, EXIT_TEXT } from './exit.ts'
+import { notebookCommand } from './notebook.ts'
 import { reportCommand } from './report.ts'
+import { strategyCommand } from './strategy.ts'
 import { VERSION } from './version.ts'
 
 process.on('SIGTERM', () => process.exit(EXIT.terminated))
@@ -21,7 +24,10 @@ await yargs(hideBin(process.argv))
   .command(demoCommand)
   .command(backtestCommand)
   .command(dataCommand)
+  .command(strategyCommand)
   .command(reportCommand)
+  .command(explainCommand)
+  .command(notebookCommand)
   .command(
     'help <topic>',
     'exit-codes: what the exit codes mean',

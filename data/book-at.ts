@@ -5,6 +5,7 @@ import {
   Flag,
   Kind,
   type CatalogDetail,
+  type Depth,
   type GridDetail,
   type MarketStatus,
   type StatusDetail,
@@ -15,6 +16,8 @@ import { DataError } from './errors.ts'
 import type { Tape } from './tape-reader.ts'
 
 export type BookAt = {
+  /** What the tape knows: without a book `bids` and `asks` are the last quote (one level), or empty. */
+  readonly depth: Depth
   readonly ticker: string
   readonly time: number
   readonly status: MarketStatus
@@ -62,7 +65,10 @@ export async function bookAt(tape: Tape, ticker: string, time: number | null, de
         synced = true
       } else if (kind === Kind.LEVEL) book.set(side, price, quantity)
       else if (kind === Kind.DELTA && synced) book.change(side, price, quantity)
-      else if (kind === Kind.TRADE) lastTrade = { time: b.time[i] as number, price, quantity, side }
+      else if (kind === Kind.QUOTE) {
+        putQuote(book, side, price, quantity)
+        synced = true
+      } else if (kind === Kind.TRADE) lastTrade = { time: b.time[i] as number, price, quantity, side }
       else if (kind === Kind.STATUS) {
         const detail = JSON.parse(text) as StatusDetail
         status = detail.status
@@ -83,5 +89,22 @@ export async function bookAt(tape: Tape, ticker: string, time: number | null, de
     }
     return out
   }
-  return { ticker, time: at, status, synced, closeTime, bids: levels(BID), asks: levels(ASK), lastTrade, lastRow }
+  return {
+    depth: tape.manifest.depth,
+    ticker,
+    time: at,
+    status,
+    synced,
+    closeTime,
+    bids: levels(BID),
+    asks: levels(ASK),
+    lastTrade,
+    lastRow,
+  }
+}
+
+/** A best price in the place of the one before it. */
+export function putQuote(book: Book, side: SideCode, price: number, quantity: number): void {
+  if (side === BID ? book.hasBid : book.hasAsk) book.set(side, side === BID ? book.bid : book.ask, 0)
+  if (quantity > 0) book.set(side, price, quantity)
 }

@@ -66,7 +66,7 @@ export async function* decode(
   let last = -Infinity
   const full = (): Columns => ({ ...views.buffers, length, details })
   /** Copies as many rows of the piece as fit from `start` on, and returns where it stopped. */
-  const copy = (piece: Piece, start: number): number => {
+  const copy = (piece: Rows, start: number): number => {
     const time = piece.column(0)
     const kind = piece.column(3)
     const n = Math.min(piece.rows - start, rows - length)
@@ -134,8 +134,10 @@ export async function* decode(
   }
 }
 
+type Rows = Pick<Piece, 'rows' | 'column' | 'text'>
+
 /** The tail in the form of pieces: out of the log, and out of parts that were made of it meanwhile. */
-async function* tailPieces(db: Database, request: DecodeRequest, tail: Tail): AsyncIterableIterator<Piece> {
+async function* tailPieces(db: Database, request: DecodeRequest, tail: Tail): AsyncIterableIterator<Rows> {
   const numbers = new Map(request.tickers.map((ticker, i) => [ticker, i + 1]))
   const wanted = request.chosen === null ? null : new Set(['', ...request.chosen])
   const until = request.to ?? Infinity

@@ -16,9 +16,10 @@ import { FrameKind, SegmentReader, segmentName, segmentsOf, type Frame } from '.
 import { decodeRows, rangeOf, SegmentNames, slice } from './log-rows.ts'
 import { Database, quote } from './parquet.ts'
 import { PartWriter } from './part-writer.ts'
-import { TAPE_SCHEMA, type CoverageRow, type Manifest, type MarketRow } from './schema.ts'
+import { COVERAGE_TYPES, MARKET_TYPES, TAPE_SCHEMA, type CoverageRow, type Manifest, type MarketRow } from './schema.ts'
+import { manifestText, sealed } from './manifest.ts'
 import { batchOf, readManifest } from './tape-files.ts'
-import { COVERAGE_TYPES, describeFile, MARKET_TYPES } from './tape-writer.ts'
+import { describeFile } from './tape-writer.ts'
 
 export type TapeIdentity = Pick<Manifest, 'name' | 'source' | 'practice' | 'depth' | 'origin'>
 
@@ -264,10 +265,12 @@ export class GrowingTape {
   }
 
   async #writeManifest(): Promise<void> {
+    const { digest: _digest, ...manifest } = this.#manifest
+    this.#manifest = sealed(manifest)
     const path = join(this.#dir, 'manifest.json')
     const handle = await open(`${path}.tmp`, 'w')
     try {
-      await handle.writeFile(`${JSON.stringify(this.#manifest, null, 1)}\n`)
+      await handle.writeFile(manifestText(this.#manifest))
       await handle.sync()
     } finally {
       await handle.close()
@@ -335,6 +338,7 @@ async function manifestFor(dir: string, where: 'log' | '../log', identity: TapeI
       lastingCrosses: 0,
       quarantined: 0,
       remarks: [],
+      digest: '',
       growing: { log: where, rows: 0, sequence: 0, generation: 0 },
     }
   }

@@ -29,6 +29,8 @@ import { Database, type ColumnAppender } from './parquet.ts'
 /** Rows a file holds at most: what the staging table keeps in memory. */
 export const FILE_ROWS = 1_000_000
 const STAGE_ROWS = 65_536
+/** Without books a file need not start with its day: then it takes days until it has so many rows (a quiet year is not 365 files). */
+const SPARSE_ROWS = 100_000
 /** A book crossed for longer than this is broken, not in flux (the engine's own bound). */
 const FLUX_MAX = 250 * MILLISECOND
 
@@ -333,7 +335,8 @@ export class PartWriter {
   async #border(time: number): Promise<void> {
     const day = Math.floor(time / DAY)
     this.#waitingSince = -1
-    if (day !== this.#day) {
+    const sparse = this.#depth !== 'book' && this.#rowsOwnInFile > 0 && this.#rowsOwnInFile < SPARSE_ROWS && !this.#cutWanted
+    if (day !== this.#day && !sparse) {
       await this.#flushFile()
       this.#day = day
       this.#part = 0

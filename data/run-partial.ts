@@ -121,8 +121,11 @@ export function partialEnd(
     rows: 0,
     firstTime: journal.length === 0 ? null : (journal.time[0] as number),
     lastTime: journal.length === 0 ? null : (journal.time[journal.length - 1] as number),
+    // At least those that were traded.
     marketsSeen: markets.size,
-    marketsTwoSided: 0,
+    marketsSynced: markets.size,
+    marketsTwoSided: markets.size,
+    marketsShown: markets.size,
     marketsUnsyncedEver: 0,
     inFlux: 0,
     cash,

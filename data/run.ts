@@ -1,8 +1,11 @@
 /**
  * What a session leaves behind, as whoever asks for it sees it. Owns reading a run folder in whatever state it is; hides whether it is a log or files. Invariant: a session that
  * was cut off is read as far as it is whole, and its end says that it is partial.
+ *
+ * `<run>/run.json`: where the tape was, as it was given: a hint for later commands, part of no digest.
  */
 import { existsSync } from 'node:fs'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { JournalSink, JournalTable, Strings } from '../engine/journal.ts'
 import type { EquityTable, MarkoutTable, SampleSink, TouchTable } from '../engine/samples.ts'
@@ -96,5 +99,25 @@ export async function readRun(dir: string): Promise<SessionRecord> {
   } catch (error) {
     if (error instanceof DataError || segmentsOf(log).length > 0) throw error
     throw new DataError('NOT_A_RUN', `${dir} is not a run (its log is empty): give the folder that \`tapeline backtest\` printed`, error)
+  }
+}
+
+/** Where a run came from on this machine. Not part of the record: another machine has its tapes elsewhere. */
+export type RunPlace = { readonly schema: 'tapeline.run/1'; readonly tape: string }
+
+export async function writePlace(dir: string, tape: string): Promise<void> {
+  const place: RunPlace = { schema: 'tapeline.run/1', tape }
+  await writeFile(join(dir, 'run.json'), `${JSON.stringify(place, null, 1)}\n`)
+}
+
+/** Null: the run does not say (one of an older version, or handed over without it). */
+export async function readPlace(dir: string): Promise<RunPlace | null> {
+  const path = join(dir, 'run.json')
+  if (!existsSync(path)) return null
+  try {
+    const place = JSON.parse(await readFile(path, 'utf8')) as Partial<RunPlace>
+    return typeof place.tape === 'string' ? { schema: 'tapeline.run/1', tape: place.tape } : null
+  } catch {
+    return null
   }
 }

@@ -14,7 +14,7 @@
  * A tape that is being recorded has `growing` in its manifest and, in the folder that it names, the append log (log.ts) with the rows that stand in no part yet; its
  * `markets` and `coverage` files carry a number and are replaced, never changed: whoever read the manifest finds what it names.
  *
- * A tape whose `depth` is not `book` has no checkpoints: a run over it starts at its first row.
+ * A tape whose `depth` is not `book` has no checkpoints: a run over it starts at its first row. The date of its files is that of their first row; a file may hold several days.
  *
  * Columns of `messages`, sorted by (file, row): `time` BIGINT µs when we learned it · `time_venue` BIGINT µs · `market` VARCHAR
  * ticker ('' for none) · `kind` UTINYINT · `flags` UTINYINT · `side` UTINYINT · `price` INTEGER 1/10,000 $ · `quantity` BIGINT 1/100 contract ·
@@ -89,6 +89,8 @@ export type Manifest = {
   readonly remarks: readonly string[]
   /** Only while somebody records it. */
   readonly growing?: Growing
+  /** SHA-256 of this manifest with an empty digest: a manifest that was changed says so. '' on tapes of before. */
+  readonly digest: string
 }
 
 /** A market as known after everything: for audit and reports, never for the engine. Times µs, prices Price units, quantities Quantity. */
@@ -140,4 +142,47 @@ export type CoverageRow = {
   readonly audits: number
   readonly auditsEqual: number
   readonly partialBook: boolean
+}
+
+/** SQL types of the small tables. */
+export const MARKET_TYPES: Readonly<Record<keyof MarketRow, string>> = {
+  ticker: 'VARCHAR',
+  event: 'VARCHAR',
+  series: 'VARCHAR',
+  title: 'VARCHAR',
+  exclusive: 'BOOLEAN',
+  strike: 'VARCHAR',
+  openTime: 'BIGINT',
+  closeTime: 'BIGINT',
+  grid: 'VARCHAR',
+  gridBasis: 'VARCHAR',
+  fee: 'VARCHAR',
+  feeBasis: 'VARCHAR',
+  result: 'VARCHAR',
+  settlementValue: 'INTEGER',
+  determinedTime: 'BIGINT',
+  settledTime: 'BIGINT',
+  rows: 'BIGINT',
+  deltas: 'BIGINT',
+  trades: 'BIGINT',
+  tradedQuantity: 'BIGINT',
+  venueQuantity: 'BIGINT',
+  partialBook: 'BOOLEAN',
+  firstTime: 'BIGINT',
+  lastTime: 'BIGINT',
+}
+export const COVERAGE_TYPES: Readonly<Record<keyof CoverageRow, string>> = {
+  market: 'VARCHAR',
+  hour: 'BIGINT',
+  rows: 'BIGINT',
+  recorded: 'BIGINT',
+  synced: 'BIGINT',
+  gaps: 'BIGINT',
+  resyncs: 'BIGINT',
+  inFlux: 'BIGINT',
+  negativeLevels: 'BIGINT',
+  lastingCrosses: 'BIGINT',
+  audits: 'BIGINT',
+  auditsEqual: 'BIGINT',
+  partialBook: 'BOOLEAN',
 }

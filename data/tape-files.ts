@@ -29,8 +29,10 @@ export async function readManifest(dir: string): Promise<Manifest> {
       `${path} has schema ${schema}, this program reads ${TAPE_SCHEMA}: import the tape again with this version`,
     )
   }
+  if (!Array.isArray(manifest.files)) throw new DataError('TAPE_DAMAGED', `${path} names no files: the tape is damaged, import it again`)
   // Tapes made before there were others hold whole books.
-  return { ...manifest, depth: (manifest as Partial<Manifest>).depth ?? 'book' }
+  const { depth = 'book', digest = '' } = manifest as Partial<Manifest>
+  return { ...manifest, depth, digest }
 }
 
 /** The same memory as a batch. */

@@ -16,6 +16,8 @@ import { tailFacts, type Tail, type TailFacts } from './tail.ts'
 import { batchOf, readManifest } from './tape-files.ts'
 import { describeFile } from './tape-writer.ts'
 
+export { readManifest } from './tape-files.ts'
+
 export type ReadOptions = {
   /** µs: rows from the last full checkpoint at or before it on, and every rare row before that. */
   readonly from?: number | null
@@ -202,7 +204,8 @@ async function read(
     files: manifest.files.filter((f) => f.path.startsWith('messages/')).map((f) => join(dir, f.path)),
     tickers: all,
     chosen: chosen.length === all.length ? null : chosen,
-    from: options.from ?? null,
+    // Without books there are no checkpoints to start from.
+    from: manifest.depth === 'book' ? (options.from ?? null) : null,
     to: options.to ?? null,
     batchRows: options.batchRows ?? 65_536,
     tail,

@@ -1,7 +1,10 @@
 /** What a tape holds, in numbers. Owns the figures of `data stats`; hides the pass over the rows. Invariant: time-weighted figures count synced, uncrossed, two-sided time only. */
 import { Book } from '../engine/book.ts'
 import { gridOf } from '../engine/grid.ts'
-import { Flag, Kind, type CatalogDetail, type GridDetail, type LabelName, type SyncDetail } from '../engine/message.ts'
+import { Flag, Kind, type CatalogDetail, type Depth, type GridDetail, type LabelName, type SyncDetail } from '../engine/message.ts'
+import { BID, type SideCode } from '../engine/units.ts'
+import { putQuote } from './book-at.ts'
+import type { MarketRow } from './schema.ts'
 import type { Tape } from './tape-reader.ts'
 
 export type MarketStats = {
@@ -19,8 +22,27 @@ export type MarketStats = {
   readonly high: number | null
   readonly result: string | null
 }
+/** What trades alone tell. */
+export type PrintStats = {
+  readonly trades: number
+  readonly contracts: number
+  readonly marketsTraded: number
+  readonly perMarketMedian: number
+  readonly perMarketMax: number
+  /** Share of contracts whose taker bought YES. */
+  readonly takerYes: number
+  /** Cents. */
+  readonly low: number
+  readonly high: number
+  /** Markets that no list names: not tradable. */
+  readonly unlisted: number
+  readonly volumeCompared: number
+  readonly volumeEqual: number
+}
 export type TapeStats = {
   readonly name: string
+  readonly depth: Depth
+  readonly prints: PrintStats | null
   readonly rows: number
   readonly markets: number
   readonly from: string
@@ -65,6 +87,9 @@ type Seen = {
   depth: number
   low: number
   high: number
+  unlisted: boolean
+  tradeLow: number
+  tradeHigh: number
 }
 
 export async function tapeStats(tape: Tape): Promise<TapeStats> {
@@ -74,6 +99,7 @@ export async function tapeStats(tape: Tape): Promise<TapeStats> {
   // Lags by whole milliseconds: enough for percentiles, and it does not grow.
   const lags = new Map<number, number>()
   let lagRows = 0
+  let takerYes = 0
   const weigh = (s: Seen, until: number): void => {
     const span = until - s.at
     s.at = until
@@ -103,13 +129,25 @@ export async function tapeStats(tape: Tape): Promise<TapeStats> {
           depth: 0,
           low: Infinity,
           high: -Infinity,
+          unlisted: detail.status === 'unlisted',
+          tradeLow: Infinity,
+          tradeHigh: -Infinity,
         })
         continue
       }
       const s = seen.get(market)
       if (s === undefined) continue
       if (kind === Kind.GRID) s.book.regrid(gridOf((JSON.parse(b.details[b.detail[i] as number] ?? '') as GridDetail).grid))
-      else if (kind === Kind.SYNC) {
+      else if (kind === Kind.TRADE) {
+        const price = b.price[i] as number
+        if (price < s.tradeLow) s.tradeLow = price
+        if (price > s.tradeHigh) s.tradeHigh = price
+        if (b.side[i] === BID) takerYes += b.quantity[i] as number
+      } else if (kind === Kind.QUOTE) {
+        weigh(s, time)
+        putQuote(s.book, b.side[i] as SideCode, b.price[i] as number, b.quantity[i] as number)
+        s.synced = true
+      } else if (kind === Kind.SYNC) {
         weigh(s, time)
         s.synced = (JSON.parse(b.details[b.detail[i] as number] ?? '') as SyncDetail).state === 'synced' && s.synced
       } else if (kind === Kind.STATUS) weigh(s, time)
@@ -147,6 +185,8 @@ export async function tapeStats(tape: Tape): Promise<TapeStats> {
   const spreadTime = [...seen.values()].reduce((a, s) => a + s.time, 0)
   return {
     name: manifest.name,
+    depth: manifest.depth,
+    prints: manifest.depth === 'prints' ? printStats(rows, [...seen.values()], takerYes) : null,
     rows: manifest.rows,
     markets: manifest.markets,
     from: iso(manifest.from),
@@ -191,12 +231,39 @@ export async function tapeStats(tape: Tape): Promise<TapeStats> {
         venueContracts: m.venueQuantity === null ? null : m.venueQuantity / 100,
         spread: has ? s.spread / s.time / 100 : null,
         touchDepth: has ? s.depth / s.time / 100 : null,
-        low: has ? s.low / 100 : null,
-        high: has ? s.high / 100 : null,
+        low: has ? s.low / 100 : traded(s) ? s.tradeLow / 100 : null,
+        high: has ? s.high / 100 : traded(s) ? s.tradeHigh / 100 : null,
         result: m.result,
       }
     }),
     remarks: manifest.remarks,
+  }
+}
+
+/** Prices of its trades, where there is no book to take them from. */
+function traded(s: Seen | undefined): s is Seen {
+  return s !== undefined && s.tradeHigh >= 0
+}
+
+function printStats(rows: readonly MarketRow[], seen: readonly Seen[], takerYes: number): PrintStats {
+  const counts = rows
+    .map((m) => m.trades)
+    .filter((n) => n > 0)
+    .sort((a, b) => a - b)
+  const quantity = rows.reduce((a, m) => a + m.tradedQuantity, 0)
+  const compared = rows.filter((m) => m.venueQuantity !== null && m.trades > 0)
+  return {
+    trades: counts.reduce((a, n) => a + n, 0),
+    contracts: quantity / 100,
+    marketsTraded: counts.length,
+    perMarketMedian: counts[counts.length >> 1] ?? 0,
+    perMarketMax: counts[counts.length - 1] ?? 0,
+    takerYes: quantity === 0 ? 0 : takerYes / quantity,
+    low: seen.reduce((low, s) => Math.min(low, s.tradeLow), Infinity) / 100,
+    high: seen.reduce((high, s) => Math.max(high, s.tradeHigh), -Infinity) / 100,
+    unlisted: seen.filter((s) => s.unlisted).length,
+    volumeCompared: compared.length,
+    volumeEqual: compared.filter((m) => m.venueQuantity === m.tradedQuantity).length,
   }
 }
 

@@ -9,50 +9,9 @@ import { basename, dirname, join } from 'node:path'
 import { assert } from '../engine/assert.ts'
 import type { Batch } from '../engine/message.ts'
 import { DataError } from './errors.ts'
+import { manifestText, sealed } from './manifest.ts'
 import { PartWriter } from './part-writer.ts'
-import { TAPE_SCHEMA, type CoverageRow, type Manifest, type ManifestFile, type MarketRow } from './schema.ts'
-
-export const MARKET_TYPES: Readonly<Record<keyof MarketRow, string>> = {
-  ticker: 'VARCHAR',
-  event: 'VARCHAR',
-  series: 'VARCHAR',
-  title: 'VARCHAR',
-  exclusive: 'BOOLEAN',
-  strike: 'VARCHAR',
-  openTime: 'BIGINT',
-  closeTime: 'BIGINT',
-  grid: 'VARCHAR',
-  gridBasis: 'VARCHAR',
-  fee: 'VARCHAR',
-  feeBasis: 'VARCHAR',
-  result: 'VARCHAR',
-  settlementValue: 'INTEGER',
-  determinedTime: 'BIGINT',
-  settledTime: 'BIGINT',
-  rows: 'BIGINT',
-  deltas: 'BIGINT',
-  trades: 'BIGINT',
-  tradedQuantity: 'BIGINT',
-  venueQuantity: 'BIGINT',
-  partialBook: 'BOOLEAN',
-  firstTime: 'BIGINT',
-  lastTime: 'BIGINT',
-}
-export const COVERAGE_TYPES: Readonly<Record<keyof CoverageRow, string>> = {
-  market: 'VARCHAR',
-  hour: 'BIGINT',
-  rows: 'BIGINT',
-  recorded: 'BIGINT',
-  synced: 'BIGINT',
-  gaps: 'BIGINT',
-  resyncs: 'BIGINT',
-  inFlux: 'BIGINT',
-  negativeLevels: 'BIGINT',
-  lastingCrosses: 'BIGINT',
-  audits: 'BIGINT',
-  auditsEqual: 'BIGINT',
-  partialBook: 'BOOLEAN',
-}
+import { TAPE_SCHEMA, COVERAGE_TYPES, MARKET_TYPES, type CoverageRow, type Manifest, type ManifestFile, type MarketRow } from './schema.ts'
 
 /** What only the maker of a tape knows; the writer adds the rest of the manifest. */
 export type TapeExtra = Pick<
@@ -158,7 +117,7 @@ export class TapeWriter {
       files.push(await describeFile(this.#partial, 'quarantine.ndjson', extra.quarantined))
     }
     const { markets: marketRows, coverage: _coverage, ...facts } = extra
-    const manifest: Manifest = {
+    const manifest = sealed({
       schema: TAPE_SCHEMA,
       ...this.#identity,
       files,
@@ -169,8 +128,8 @@ export class TapeWriter {
       to: totals.to,
       lagMax: totals.lagMax,
       ...facts,
-    }
-    await writeFile(join(this.#partial, 'manifest.json'), `${JSON.stringify(manifest, null, 1)}\n`)
+    })
+    await writeFile(join(this.#partial, 'manifest.json'), manifestText(manifest))
     await syncFiles(this.#partial, manifest)
     const old = `${this.#partial}.old`
     if (this.#replace) {

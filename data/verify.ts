@@ -1,9 +1,10 @@
 /** Verification: the files of a tape against its manifest. Owns the comparison; a finding names one file and what is wrong with it. */
 import { existsSync } from 'node:fs'
-import { readdir } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { FrameKind, SegmentReader, segmentsOf } from './log-reader.ts'
 import { rangeOf } from './log-rows.ts'
+import { isSealed } from './manifest.ts'
 import { Database, quote } from './parquet.ts'
 import type { Growing, Manifest } from './schema.ts'
 import { readManifest } from './tape-files.ts'
@@ -24,6 +25,9 @@ export async function verifyTape(dir: string): Promise<Finding[]> {
 
 async function verifyBy(dir: string, manifest: Manifest): Promise<Finding[]> {
   const findings: Finding[] = []
+  // What it says of the files cannot be relied upon then.
+  if (!isSealed(manifest, await readFile(join(dir, 'manifest.json'), 'utf8')))
+    return [{ path: 'manifest.json', problem: 'is not what its own digest says: its content changed' }]
   const db = await Database.open()
   try {
     let last = -1

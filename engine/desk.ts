@@ -15,6 +15,10 @@ import type { Portfolio } from './portfolio.ts'
 import type { Basket, BookView, Desk, ExternalView, Leg, MarketView, Quote, Take } from './strategy.ts'
 import { BID, ASK, PRICE_ONE, sideCode, type Price, type Quantity, type Side, type SideCode, type Timestamp } from './units.ts'
 
+/** More wishes than this, or wakes at once, in one instant: the strategy asks in a loop that does not end. */
+const WISHES_MAX = 100_000
+const WAKES_AT_ONCE_MAX = 5_000
+
 /** What the desk needs of the engine. */
 export interface DeskHost {
   readonly now: number
@@ -32,6 +36,10 @@ export class StrategyDesk implements Desk {
   readonly #host: DeskHost
   readonly #owner: number
   readonly #name: string
+  /** Asked for in this instant. */
+  #instant = -1
+  #wishes = 0
+  #wakesAtOnce = 0
 
   constructor(host: DeskHost, owner: number, name: string) {
     this.#host = host
@@ -87,6 +95,7 @@ export class StrategyDesk implements Desk {
     return grid.priceAt(Math.min(grid.size - 1, Math.max(0, index)))
   }
   quote(market: MarketView, quote: Quote): void {
+    this.#count()
     const side = this.#side(market, quote.side)
     this.#host.manager.quote(
       this.#behind(market),
@@ -100,6 +109,7 @@ export class StrategyDesk implements Desk {
     )
   }
   take(market: MarketView, take: Take): void {
+    this.#count()
     const side = this.#side(market, take.side)
     this.#host.manager.take(
       this.#behind(market),
@@ -113,6 +123,7 @@ export class StrategyDesk implements Desk {
     )
   }
   basket(basket: Basket): void {
+    this.#count()
     const { legs, size, missing, costMax = 0 } = basket
     if (!Array.isArray(legs) || legs.length < 2) throw this.#error('STRATEGY_BASKET', 'a basket has at least two legs')
     if (missing !== 'hold' && missing !== 'unwind' && missing !== 'complete')
@@ -136,10 +147,12 @@ export class StrategyDesk implements Desk {
     this.#host.manager.basket(this.#owner, checked, wanted, missing, Math.round(costMax * PRICE_ONE), basket.why, basket.value ?? 0)
   }
   pull(market: MarketView, side?: Side): void {
+    this.#count()
     if (side !== 'ask') this.#host.manager.pull(this.#behind(market), this.#owner, BID)
     if (side !== 'bid') this.#host.manager.pull(this.#behind(market), this.#owner, ASK)
   }
   forecast(market: MarketView, probability: number): void {
+    this.#count()
     if (!(probability >= 0 && probability <= 1))
       throw this.#error('STRATEGY_FORECAST', `forecast() for ${market.ticker} was given ${probability}: a probability lies between 0 and 1`)
     const { journal, words, now } = this.#host
@@ -162,6 +175,12 @@ export class StrategyDesk implements Desk {
   wake(at: number): void {
     if (!Number.isFinite(at))
       throw this.#error('STRATEGY_WAKE', `wake() was given ${at}: it takes a time in µs, such as desk.now + 1_000_000`)
+    this.#count()
+    if (at <= this.#host.now && ++this.#wakesAtOnce > WAKES_AT_ONCE_MAX)
+      throw this.#error(
+        'STRATEGY_LOOP',
+        'it wakes itself at desk.now again and again, so that no time passes: wake it later, such as at desk.now + SECOND',
+      )
     this.#host.wakeAt(Math.ceil(at), this.#owner)
   }
 
@@ -170,10 +189,22 @@ export class StrategyDesk implements Desk {
     if (market === null)
       throw this.#error(
         'STRATEGY_MARKET',
-        `a call was given ${String(view)} for a market: use book.market, trade.market or desk.market(ticker)`,
+        `a call was given ${typeof view} for a market: use book.market, trade.market or desk.market(ticker)`,
       )
     return market
   }
+  /** Nothing is asked for without end in one instant. */
+  #count(): void {
+    const { now } = this.#host
+    if (now !== this.#instant) {
+      this.#instant = now
+      this.#wishes = 0
+      this.#wakesAtOnce = 0
+    }
+    if (++this.#wishes > WISHES_MAX)
+      throw this.#error('STRATEGY_LOOP', `it asked for more than ${WISHES_MAX} things in one instant: a loop in it does not end`)
+  }
+
   #side(market: MarketView, side: Side): SideCode {
     if (side !== 'bid' && side !== 'ask')
       throw this.#error('STRATEGY_SIDE', `a wish for ${market.ticker} has side ${String(side)}: it is 'bid' (buy YES) or 'ask' (sell YES)`)

@@ -7,7 +7,7 @@ import type { StrategyDesk } from './desk.ts'
 import type { Market } from './market.ts'
 import type { Answer, Order } from './order.ts'
 import type { ExternalView, Strategy } from './strategy.ts'
-import { StrategyError } from './strategy-error.ts'
+import { StrategyError, type Call } from './strategy-error.ts'
 import { BID, type Price, type SideCode, type Timestamp } from './units.ts'
 import type { MarketBook } from './view.ts'
 
@@ -31,6 +31,10 @@ export class Dispatch {
   readonly #desks: readonly StrategyDesk[]
   readonly listensToTrades: boolean
   #stopped = false
+  /** The call at hand: plain fields, for the hot path. `#owner` −1: none. */
+  #owner = -1
+  #handler = ''
+  #market: { readonly ticker: string } | null = null
 
   constructor(strategies: readonly Strategy[], desks: readonly StrategyDesk[]) {
     this.#strategies = strategies
@@ -38,11 +42,21 @@ export class Dispatch {
     this.listensToTrades = strategies.some((s) => s.onTrade !== undefined)
   }
 
+  /** Whose handler is running, for whoever had to break it off. */
+  get calling(): Call | null {
+    const strategy = this.#strategies[this.#owner]
+    return strategy === undefined ? null : { strategy: strategy.name, handler: this.#handler, market: this.#market?.ticker ?? null }
+  }
+  /** No handler is called any more. */
+  stop(): void {
+    this.#stopped = true
+  }
+
   start(): void {
-    this.#each('onStart', (s, desk) => s.onStart?.(desk))
+    this.#each('onStart', null, (s, desk) => s.onStart?.(desk))
   }
   wake(owner: number): void {
-    this.#each('onWake', (s, desk, o) => (o === owner ? s.onWake?.(desk) : undefined))
+    this.#each('onWake', null, (s, desk, o) => (o === owner ? s.onWake?.(desk) : undefined))
   }
 
   /** The hot one: no closure for each row. */
@@ -51,12 +65,17 @@ export class Dispatch {
     for (let owner = 0; owner < this.#strategies.length; owner++) {
       const strategy = this.#strategies[owner] as Strategy
       if (strategy.onBook === undefined) continue
+      this.#owner = owner
+      this.#handler = 'onBook'
+      this.#market = view.market
       try {
-        strategy.onBook(view, this.#desks[owner] as StrategyDesk)
+        const returned: unknown = strategy.onBook(view, this.#desks[owner] as StrategyDesk)
+        if (returned !== undefined) this.#refuseLater(returned)
       } catch (error) {
-        throw this.#blame(error, strategy, 'onBook')
+        throw this.#blame(error)
       }
     }
+    this.#owner = -1
   }
 
   notify(n: Notice): void {
@@ -69,7 +88,7 @@ export class Dispatch {
           size: n.quantity / 100,
           timeVenue: n.timeVenue as Timestamp,
         })
-        this.#each('onTrade', (s, desk) => s.onTrade?.(trade, desk))
+        this.#each('onTrade', n.market, (s, desk) => s.onTrade?.(trade, desk))
         break
       }
       case 'fill': {
@@ -81,14 +100,14 @@ export class Dispatch {
           maker: n.answer.maker,
           fee: n.answer.fee / 1e6,
         })
-        this.#each('onFill', (s, desk, owner) => (owner === n.order.owner ? s.onFill?.(fill, desk) : undefined))
+        this.#each('onFill', n.order.market, (s, desk, owner) => (owner === n.order.owner ? s.onFill?.(fill, desk) : undefined))
         break
       }
       case 'status':
-        this.#each('onStatus', (s, desk) => s.onStatus?.(n.market.face, desk))
+        this.#each('onStatus', n.market, (s, desk) => s.onStatus?.(n.market.face, desk))
         break
       case 'settlement':
-        this.#each('onSettlement', (s, desk, owner) =>
+        this.#each('onSettlement', n.market, (s, desk, owner) =>
           s.onSettlement?.(
             {
               market: n.market.face,
@@ -101,35 +120,68 @@ export class Dispatch {
         )
         break
       case 'external':
-        this.#each('onExternal', (s, desk) => s.onExternal?.(n.view, desk))
+        this.#each('onExternal', null, (s, desk) => s.onExternal?.(n.view, desk))
         break
       default:
         unreachable(n)
     }
   }
 
-  #each(handler: string, call: (strategy: Strategy, desk: StrategyDesk, owner: number) => void): void {
+  #each(handler: string, market: Market | null, call: (strategy: Strategy, desk: StrategyDesk, owner: number) => unknown): void {
     if (this.#stopped) return
     this.#strategies.forEach((strategy, owner) => {
+      this.#owner = owner
+      this.#handler = handler
+      this.#market = market
       try {
-        call(strategy, this.#desks[owner] as StrategyDesk, owner)
+        const returned = call(strategy, this.#desks[owner] as StrategyDesk, owner)
+        if (returned !== undefined) this.#refuseLater(returned)
       } catch (error) {
-        throw this.#blame(error, strategy, handler)
+        throw this.#blame(error)
       }
     })
+    this.#owner = -1
+  }
+
+  /** A handler decides before it returns: what it did after an `await` would come between two batches, wherever those happen to be cut. */
+  #refuseLater(returned: unknown): void {
+    if (typeof returned !== 'object' || returned === null) return
+    const { then, next } = returned as { then?: unknown; next?: unknown }
+    if (typeof then !== 'function' && typeof next !== 'function') return
+    // Nobody will wait for it, so nobody is told of its failure either.
+    if (typeof then === 'function')
+      then.call(
+        returned,
+        () => {},
+        () => {},
+      )
+    const strategy = this.#strategies[this.#owner] as Strategy
+    throw new StrategyError(
+      'STRATEGY_ASYNC',
+      `Strategy ${strategy.name}: ${this.#handler} is ${typeof then === 'function' ? 'async (it returned a promise)' : 'a generator (its body never ran)'}: a handler decides before it returns; desk.wake comes back later`,
+    )
   }
 
   /** A strategy's own error says whose it is and where; a broken invariant of ours stays what it is. */
-  #blame(error: unknown, strategy: Strategy, handler: string): unknown {
+  #blame(error: unknown): unknown {
     this.#stopped = true
-    if (error instanceof AssertionError || error instanceof StrategyError) return error
+    const call = this.calling
+    this.#owner = -1
+    if (error instanceof AssertionError || call === null) return error
+    if (error instanceof StrategyError) {
+      error.call ??= call
+      return error
+    }
     const text = error instanceof Error ? error.message : String(error)
-    if (error instanceof TypeError && /only a getter|not extensible|read only/.test(text))
-      return new StrategyError(
-        'STRATEGY_READ_ONLY',
-        `Strategy ${strategy.name} tried in ${handler} to change what it is shown: ${text}`,
-        error,
-      )
-    return new StrategyError('STRATEGY_THREW', `Strategy ${strategy.name} threw in ${handler}: ${text}`, error)
+    const readOnly = error instanceof TypeError && /only a getter|not extensible|read only/.test(text)
+    const blamed = readOnly
+      ? new StrategyError(
+          'STRATEGY_READ_ONLY',
+          `Strategy ${call.strategy} tried in ${call.handler} to change what it is shown: ${text}`,
+          error,
+        )
+      : new StrategyError('STRATEGY_THREW', `Strategy ${call.strategy} threw in ${call.handler}: ${text}`, error)
+    blamed.call = call
+    return blamed
   }
 }

@@ -32,7 +32,7 @@ import type { Answer, Order } from './order.ts'
 import { OrderManager, type ManagerHost } from './order-manager.ts'
 import { TokenBucket } from './token-bucket.ts'
 import type { Wish } from './wish.ts'
-import { Words } from './words.ts'
+import { distinct, Words } from './words.ts'
 import { Portfolio } from './portfolio.ts'
 import { EventQueue, Phase, PHASE_HANDLERS } from './queue.ts'
 import { Risk, type RiskState } from './risk.ts'
@@ -41,7 +41,7 @@ import { Sampler, type Markout } from './sampler.ts'
 import { marketEnd, ownerEnds, summed } from './settlement.ts'
 import type { MarketEnd, SessionEnd, SessionHeader } from './session.ts'
 import type { Strategy } from './strategy.ts'
-import { StrategyError } from './strategy-error.ts'
+import { StrategyError, type Call } from './strategy-error.ts'
 import { MarketBook } from './view.ts'
 import { ASK, BID, MILLISECOND, PRICE_ONE, type Money, type SideCode, type Timestamp } from './units.ts'
 import type { Inbox, Venue } from './venue.ts'
@@ -50,6 +50,9 @@ import type { Inbox, Venue } from './venue.ts'
 const FLUX_MAX = 250 * MILLISECOND
 /** More rounds than this inside one instant: something answers itself for ever. */
 const ROUNDS_MAX = 10_000
+/** Wakes that strategies may be ahead of the rows, and how many of them each later row forgives: beyond that they wake themselves for ever, a microsecond at a time. */
+const WAKES_MAX = 1_000_000
+const WAKES_FORGIVEN = 1_000
 
 type Due =
   | { readonly type: 'venue'; readonly market: Market; readonly token: unknown }
@@ -98,9 +101,13 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   #warmupUntil = -Infinity
   /** Before `--from` the strategy hears nothing; from there on it hears, and trades after the warm-up. */
   readonly #quietUntil: number
+  #synced = 0
   #twoSided = 0
+  #shown = 0
   #unsynced = 0
   #inFlux = 0
+  /** Wakes asked for, less what rows forgave. */
+  #wakes = 0
   #operatorMode: 'running' | 'paused' | 'reduce' | 'halted' = 'running'
 
   constructor({ header, strategies, venue, sink }: EngineOptions) {
@@ -129,6 +136,14 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
 
   get now(): number {
     return this.#now
+  }
+  /** The handler that is running, for whoever had to break it off. */
+  get calling(): Call | null {
+    return this.#dispatch.calling
+  }
+  /** Strategies are not called any more; what is on its way can still be finished. */
+  stop(): void {
+    this.#dispatch.stop()
   }
 
   /** Takes the next rows, in order. */
@@ -248,7 +263,9 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       firstTime: this.#heardFrom,
       lastTime: this.#heardFrom === null ? null : this.#rowTime,
       marketsSeen: this.markets.seen,
+      marketsSynced: this.#synced,
       marketsTwoSided: this.#twoSided,
+      marketsShown: this.#shown,
       marketsUnsyncedEver: this.#unsynced,
       inFlux: this.#inFlux,
       cash: p.cash,
@@ -280,6 +297,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       this.#drain()
     }
     this.#rowTime = time
+    this.#wakes = this.#wakes > WAKES_FORGIVEN ? this.#wakes - WAKES_FORGIVEN : 0
     this.#setNow(time)
     this.#state.lastRow = this.#now
     if (this.#heardFrom === null && time >= this.#quietUntil) this.#heardFrom = time
@@ -309,11 +327,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   #drain(): void {
     const queue = this.#queue
     for (let round = 0; ; round++) {
-      if (round > ROUNDS_MAX)
-        throw new StrategyError(
-          'STRATEGY_LOOP',
-          'The session answers itself without end in one instant: a strategy wakes itself at desk.now, or repeats a wish that is refused at once',
-        )
+      if (round > ROUNDS_MAX) throw this.#endless()
       if (queue.time <= this.#now && queue.phase < PHASE_HANDLERS) this.#due(queue.pop())
       else if (this.#notices.length > 0 || this.#dirtyCount > 0) this.#handlers()
       else if (queue.time <= this.#now) this.#due(queue.pop())
@@ -321,6 +335,13 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     }
   }
 
+  #endless(): StrategyError {
+    this.#dispatch.stop()
+    return new StrategyError(
+      'STRATEGY_LOOP',
+      'The session answers itself without end in one instant: a strategy wakes itself at desk.now, or repeats a wish that is refused at once',
+    )
+  }
   #due(due: Due): void {
     switch (due.type) {
       case 'venue':
@@ -383,6 +404,10 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       }
       if (market.sampled) this.#sampler.touched(market, this.#now)
       if (market.status !== 'active' || this.#now < this.#quietUntil) continue
+      if (!market.everShown && book.twoSided) {
+        market.everShown = true
+        this.#shown++
+      }
       this.#dispatch.book(this.bookOf(market))
     }
   }
@@ -572,6 +597,10 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     market.fluxSince = -1
     if (market.synced) return
     market.synced = true
+    if (!market.everSynced) {
+      market.everSynced = true
+      this.#synced++
+    }
     if (market.everUnsynced) this.#mention(market, 'synced')
   }
   #unsync(market: Market, reason: string): void {
@@ -617,6 +646,11 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     this.#queue.push(Math.max(time, this.#now + 1), Phase.TIMER, { type: 'retry', wish })
   }
   wakeAt(time: number, owner: number): void {
+    if (++this.#wakes > WAKES_MAX)
+      throw new StrategyError(
+        'STRATEGY_LOOP',
+        `Strategy ${this.#header.strategies[owner]?.name ?? ''} woke itself a million times more often than rows came: wake it later, such as at desk.now + SECOND`,
+      )
     this.#queue.push(Math.max(time, this.#now), Phase.TIMER, { type: 'wake', owner })
   }
   filled(order: Order, answer: Extract<Answer, { type: 'fill' }>): void {
@@ -631,14 +665,4 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   bookOf(market: Market): MarketBook {
     return (market.view ??= new MarketBook(market))
   }
-}
-
-/** Two strategies of one name are told apart by a number. */
-function distinct(names: readonly string[]): string[] {
-  const seen = new Map<string, number>()
-  return names.map((name) => {
-    const n = (seen.get(name) ?? 0) + 1
-    seen.set(name, n)
-    return n === 1 ? name : `${name} ${n}`
-  })
 }

@@ -83,7 +83,10 @@ export class Market {
   /** [owner × 2 + side] */
   readonly wishes: (Wish | null)[] = []
   sampled = false
+  everSynced = false
   everTwoSided = false
+  /** A strategy was called with its two-sided book. */
+  everShown = false
   everUnsynced = false
   touchTime = -1
   touchBid = -2

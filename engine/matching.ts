@@ -208,7 +208,7 @@ export class Matching {
     if (this.#model === 'prints') {
       // Whoever took, an order of ours that the price went through was better than what was met.
       left = this.#through(side === BID ? ASK : BID, index, left, time)
-      this.#printed(price, left, time)
+      this.#printed(side === BID ? ASK : BID, price, left, time)
       return
     }
     if (left === 0 || (this.#model !== 'queue' && this.#model !== 'touch')) return
@@ -242,13 +242,16 @@ export class Matching {
     return left
   }
 
-  /** Takers that were there before the trade share what it had, first come first served, each within its limit and at the trade's price. */
-  #printed(price: number, quantity: number, time: number): void {
+  /**
+   * Takers of the trade's own side that were there before it share what it had, first come first served, each within its limit and at the trade's price. A trade of the other
+   * side shows what stood on ours, which says nothing of what we could have taken.
+   */
+  #printed(taker: SideCode, price: number, quantity: number, time: number): void {
     let left = quantity
     for (let k = 0; k < this.#waiting.length && left > 0; ) {
       const order = this.#waiting[k] as VenueOrder
       if (order.since >= time) break
-      if (order.side === BID ? price > order.price : price < order.price) {
+      if (order.side !== taker || (order.side === BID ? price > order.price : price < order.price)) {
         k++
         continue
       }

@@ -11,7 +11,7 @@ import type { Journal } from './journal.ts'
 import type { Market } from './market.ts'
 import { nextState, Order, type Answer, type Command, type OrderEvent } from './order.ts'
 import type { Portfolio } from './portfolio.ts'
-import type { Approved, Intent, Refusal, Risk, RiskState } from './risk.ts'
+import { amendNotional, type Approved, type Intent, type Refusal, type Risk, type RiskState } from './risk.ts'
 import { BID, PRICE_ONE, SECOND, type Price, type Quantity, type SideCode, type Timestamp } from './units.ts'
 import type { TokenBucket } from './token-bucket.ts'
 import type { Venue } from './venue.ts'
@@ -301,12 +301,13 @@ export class OrderManager {
     this.#host.filled(order, answer)
   }
 
-  /** The worse of old and new while an amend is on its way: the larger quantity, the larger cost, as risk approved it. */
+  /** The worst of old and new while an amend is on its way, as risk approved it. */
   #expose(order: Order): void {
     const { price, priceNext, quantity, quantityNext, filled, side } = order
-    const cost = (p: number, q: number): number => (side === BID ? p : PRICE_ONE - p) * Math.max(0, q - filled)
-    const next = quantityNext ?? quantity
-    this.#portfolio.expose(order, price, Math.max(quantity, next) - filled, Math.max(cost(price, quantity), cost(priceNext ?? price, next)))
+    const old = Math.max(0, quantity - filled)
+    const cost = (p: number): number => (side === BID ? p : PRICE_ONE - p)
+    const next = quantityNext === null ? old : Math.max(0, quantityNext - filled)
+    this.#portfolio.expose(order, price, Math.max(old, next), amendNotional(cost(priceNext ?? price), next, cost(price) * old, old))
   }
 
   #over(order: Order): void {

@@ -148,9 +148,9 @@ export class Risk {
     const oldQuantity = replaces === null ? 0 : replaces.riskQuantity
     const oldNotional = replaces === null ? 0 : replaces.riskNotional
     const oldFee = replaces === null ? 0 : replaces.riskFee
-    // While an amend is on its way both old and new may be true: the worse of both counts.
+    // While an amend is on its way both old and new may be true, one after the other: the worst of them counts.
     const worstQuantity = Math.max(quantity, oldQuantity)
-    const worstNotional = Math.max((side === BID ? price : PRICE_ONE - price) * quantity, oldNotional)
+    const worstNotional = amendNotional(side === BID ? price : PRICE_ONE - price, quantity, oldNotional, oldQuantity)
     const fee = feeBound(market.fee, price, worstQuantity, market.venueTime)
     const bidQuantity = h.bidQuantity + (side === BID ? worstQuantity - oldQuantity : 0)
     const askQuantity = h.askQuantity + (side === BID ? 0 : worstQuantity - oldQuantity)
@@ -186,6 +186,14 @@ export class Risk {
     if (at < 0) return 'no-reference'
     return (side === BID ? price - at : at - price) > this.limits.collar ? 'price-collar' : null
   }
+}
+
+/**
+ * The most that an order may still cost while it is amended from what is left of it (`oldNotional` for `oldQuantity`) to `quantity` at `cost` each: all of the new, or all of the old before the amend
+ * arrives and then what the new adds.
+ */
+export function amendNotional(cost: number, quantity: number, oldNotional: number, oldQuantity: number): number {
+  return Math.max(cost * quantity, oldNotional + cost * Math.max(0, quantity - oldQuantity))
 }
 
 /** Would it meet an order of ours, of any strategy, at its old or its new price? */

@@ -54,13 +54,21 @@ export type TapeFacts = {
   readonly remarks: readonly string[]
 }
 
+/** A strategy that came from a file: its base name, and SHA-256 over all that it was made of. Never where it lay. */
+export type StrategySource = { readonly file: string; readonly sha256: string }
+
 export type SessionHeader = {
   readonly schema: 'tapeline.session/1'
   readonly mode: 'backtest' | 'paper' | 'live'
   readonly version: string
   readonly node: string
   readonly tape: TapeFacts
-  readonly strategies: readonly { readonly name: string; readonly parameters: Readonly<Record<string, number | string | boolean>> }[]
+  readonly strategies: readonly {
+    readonly name: string
+    readonly parameters: Readonly<Record<string, number | string | boolean>>
+    /** Absent: built in. */
+    readonly source?: StrategySource
+  }[]
   readonly cash: number
   readonly limits: Limits
   readonly fills: FillModelName
@@ -132,7 +140,10 @@ export type SessionEnd = {
   readonly firstTime: number | null
   readonly lastTime: number | null
   readonly marketsSeen: number
+  /** Of them: whose book was whole at some time, two-sided at some time, and shown to a strategy while two-sided. */
+  readonly marketsSynced: number
   readonly marketsTwoSided: number
+  readonly marketsShown: number
   readonly marketsUnsyncedEver: number
   readonly inFlux: number
   readonly cash: number

@@ -63,3 +63,13 @@ export class Words {
     return this.#owners[owner] ?? -1
   }
 }
+
+/** Two strategies of one name are told apart by a number. */
+export function distinct(names: readonly string[]): string[] {
+  const seen = new Map<string, number>()
+  return names.map((name) => {
+    const n = (seen.get(name) ?? 0) + 1
+    seen.set(name, n)
+    return n === 1 ? name : `${name} ${n}`
+  })
+}

@@ -71,7 +71,8 @@ export function drawdownChart(record: SessionRecord): string {
     height: 150,
     x: axisOf(record),
     y: { label: 'drawdown, $', tickFormat: dollarsTick, grid: true, nice: true, ticks: 4 },
-    marks: [Plot.areaY(points, { x: 'x', y: 'y', fill: 'var(--bad)', fillOpacity: 0.5, curve: 'step-after' })],
+    // `y1` and `y2`: with `y` alone the library stacks what falls on one millisecond.
+    marks: [Plot.areaY(points, { x: 'x', y1: 0, y2: 'y', fill: 'var(--bad)', fillOpacity: 0.5, curve: 'step-after' })],
   })
 }
 

@@ -4,10 +4,12 @@
  */
 import { PRINTS_WAIT } from '../engine/matching.ts'
 import type { SessionRecord } from '../engine/session.ts'
+import { distinct } from '../engine/words.ts'
 import { bridgeChart, drawdownChart, equityChart, fillTimeChart, MARKET_BARS, marketBars, markoutChart } from './charts.ts'
 import { marketChart } from './market-chart.ts'
 import { escape, html, raw, type Markup } from './markup.ts'
 import { show, type Metric } from './figures.ts'
+import { funnelSection as funnel } from './funnel-table.ts'
 import type { Analysis } from './metrics.ts'
 import { SCRIPT, STYLE } from './page.ts'
 import { strategySections } from './strategy-sections.ts'
@@ -31,6 +33,7 @@ ${header.tape.practice && html`<div class="practice">Practice data: this tape wa
 ${restsOn(record, analysis)}
 ${summary.warnings.length > 0 && html`<section class="notes" aria-label="Read this first"><b>Read this first</b><ul>${summary.warnings.map((w) => html`<li>${w}</li>`)}</ul></section>`}
 ${cards(summary)}
+${funnel(analysis.funnel)}
 ${equity(record, analysis)}
 ${strategySections(record, analysis)}
 ${markets(record)}
@@ -46,7 +49,7 @@ ${fillSection(analysis.trading.fills, room)}
 ${assumptions(record)}
 <h2>Run it again</h2>
 <pre>${command(record)}</pre>
-<p class="soft small">The same tape and settings give the same digest: <code>${record.digest}</code>. Tapeline ${header.version}, Node ${header.node}, tape manifest <code>${header.tape.manifest === '' ? 'unknown' : header.tape.manifest.slice(0, 16)}</code>, seed ${header.seed}.</p>
+${files(record)}<p class="soft small">The same tape and settings give the same digest: <code>${record.digest}</code>. Tapeline ${header.version}, Node ${header.node}, tape manifest <code>${header.tape.manifest === '' ? 'unknown' : header.tape.manifest.slice(0, 16)}</code>, seed ${header.seed}.</p>
 </main>`
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><meta name="referrer" content="no-referrer">
@@ -117,7 +120,12 @@ function equity(record: SessionRecord, { bridge }: Analysis): Markup | false {
   return html`<h2>Equity</h2>
 ${figure(equityChart(record), html`${key('c1')}net P&amp;L${record.end.fees !== 0 && html`${key('c2', true)}before fees`}. Open positions are marked where they could be closed.`)}
 ${figure(drawdownChart(record), 'How far equity stood below its highest value so far.')}
-${bridge !== null && html`<h2>Where the profit came from</h2>${figure(bridgeChart(bridge), `Edge at the fill: how far the price stood from the mid then, times contracts (${count(bridge.nSpread)} of ${count(bridge.n)} fills had a two-sided book). The minute after: what the mid did next (${count(bridge.nMinute)} fills). Later: everything else up to the exit or settlement. The steps add up exactly.`)}`}`
+${bridge !== null && html`<h2>Where the profit came from</h2>${figure(bridgeChart(bridge), `Edge at the fill: how far the price stood from ${middle(record)} then, times contracts (${count(bridge.nSpread)} of ${count(bridge.n)} fills${record.header.tape.depth === 'prints' ? '' : ' had a two-sided book'}). The minute after: what it did next (${count(bridge.nMinute)} fills). Later: everything else up to the exit or settlement. The steps add up exactly.`)}`}`
+}
+
+/** What stands for the value of a market between trades. */
+function middle({ header }: SessionRecord): string {
+  return header.tape.depth === 'prints' ? 'the last trade' : 'the mid'
 }
 
 function markets(record: SessionRecord): Markup | false {
@@ -153,7 +161,7 @@ function execution(record: SessionRecord, analysis: Analysis): Markup {
   const m = (id: string): Metric => metric(analysis.metrics, id)
   const median = m('timeToFill')
   return html`<h2>Execution</h2>
-${analysis.markouts.length > 0 && html`<h3>Markout</h3>${figure(markoutChart(analysis.markouts), html`${key('ink')}all fills${key('c1')}maker${key('c2', true)}taker. Where the mid stood after our fills, ¢ a contract, weighted by contracts, before fees; above zero it moved our way. A maker whose line falls below zero is being picked off.`)}`}
+${analysis.markouts.length > 0 && html`<h3>Markout</h3>${figure(markoutChart(analysis.markouts), html`${key('ink')}all fills${key('c1')}maker${key('c2', true)}taker. Where ${middle(record)} stood after our fills, ¢ a contract, weighted by contracts, before fees; above zero it moved our way. A maker whose line falls below zero is being picked off.`)}`}
 ${analysis.timeToFill.length > 1 && html`<h3>Time to fill</h3>${figure(fillTimeChart(analysis.timeToFill), `Share of resting orders with a first fill by time since acceptance (Kaplan–Meier: a canceled order counts as unfilled until then); half by ${median.value === null ? `never: ${median.reason}` : median.text}; n = ${count(median.n ?? 0)} orders.`)}`}
 <div class="two">
 ${analysis.byReason.length > 0 && reasonTable(analysis.byReason)}
@@ -177,15 +185,28 @@ function assumptions({ header }: SessionRecord): Markup {
 ${header.tape.remarks.map((r) => html`<li>Of the tape: ${r}</li>\n`)}</ul>`
 }
 
+/** Strategies from files: which text they were. */
+function files({ header }: SessionRecord): Markup | false {
+  const from = header.strategies.flatMap(({ name, source }) => (source === undefined ? [] : [{ name, ...source }]))
+  if (from.length === 0) return false
+  return html`<p class="soft small">From files, wherever you keep them: ${from.map((f, i) => html`${i > 0 && ', '}${f.name} is <code>${f.file}</code> with SHA-256 <code>${f.sha256.slice(0, 16)}</code>`)}.</p>
+`
+}
+
 function command({ header }: SessionRecord): string {
   const { selection, delays } = header
   const word = (x: string | number | boolean): string =>
     /^[\w.,:=/+-]+$/.test(String(x)) ? String(x) : `'${String(x).replaceAll("'", "'\\''")}'`
+  // With several strategies a parameter names its own, two of one name by their number.
+  const labels = distinct(header.strategies.map((s) => s.name))
   const parts = [
     'npx tapeline backtest',
     `--tape ${word(header.tape.name)}`,
-    ...header.strategies.map((s) =>
-      [`--strategy ${word(s.name)}`, ...Object.entries(s.parameters).map(([k, v]) => `--param ${word(`${k}=${v}`)}`)].join(' '),
+    ...header.strategies.map((s, i) =>
+      [
+        `--strategy ${word(s.source === undefined ? s.name : `./${s.source.file}`)}`,
+        ...Object.entries(s.parameters).map(([k, v]) => `--param ${word(`${labels.length > 1 ? `${labels[i]}.` : ''}${k}=${v}`)}`),
+      ].join(' '),
     ),
     `--fills ${header.fills}`,
     `--delay place=${delays.place / 1000}ms,cancel=${delays.cancel / 1000}ms,amend=${delays.amend / 1000}ms,answer=${delays.answer / 1000}ms`,

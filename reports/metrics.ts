@@ -10,6 +10,7 @@ import { byStrategy, type StrategyFigures } from './by-strategy.ts'
 import { executionOf, type Execution } from './execution.ts'
 import { Figures, type Metric } from './figures.ts'
 import { forecastScore } from './forecast.ts'
+import { funnelOf, type Funnel } from './funnel.ts'
 import { dailyEquity, risk, type Daily } from './returns.ts'
 import { blockBootstrap, clusterBootstrap, mean, wilson } from './statistics.ts'
 import { midsAt } from './touch.ts'
@@ -28,6 +29,7 @@ export type Analysis = Execution & {
   readonly metrics: readonly Metric[]
   readonly trading: Trading
   readonly bridge: Bridge | null
+  readonly funnel: Funnel
   readonly daily: readonly Daily[]
   readonly strategies: readonly StrategyFigures[]
 }
@@ -50,6 +52,7 @@ export function analyse(record: SessionRecord): Analysis {
     metrics: figures.all,
     trading,
     bridge: bridgeOf(record, trading.fills),
+    funnel: funnelOf(record),
     daily,
     strategies: byStrategy(record, trading, mid2, trades),
     ...execution,

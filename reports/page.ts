@@ -14,16 +14,17 @@ p{margin:6px 0}.soft{color:var(--soft)}.small{font-size:13px}
 .card{background:var(--panel);border-radius:8px;padding:10px 12px;min-width:0}.card .k{font-size:13px;color:var(--soft)}.card .v{font-size:22px;font-weight:600;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}.card .d{font-size:12px;color:var(--soft);overflow-wrap:anywhere}
 .nb{white-space:nowrap}.up{color:var(--good)}.down{color:var(--bad)}
 figure{margin:10px 0}figure svg{width:100%;height:auto;max-width:100%;display:block}figcaption{font-size:13px;color:var(--soft)}
-.dash{vertical-align:middle;margin:0 4px 0 10px}
+figure svg.dash{display:inline-block;width:26px;height:4px;vertical-align:middle;margin:0 4px 0 10px}
 .key{display:inline-block;width:14px;height:0;border-top:3px solid;vertical-align:middle;margin:0 4px 0 10px}
 .scroll{overflow-x:auto;max-height:520px;overflow-y:auto;border:1px solid var(--faint);border-radius:8px}
 table{border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:tabular-nums}th,td{padding:4px 10px;text-align:left;white-space:nowrap;border-bottom:1px solid var(--faint)}th{position:sticky;top:0;background:var(--panel);font-weight:600}td.n,th.n{text-align:right}tr:last-child td{border-bottom:0}
 
 .two{display:grid;grid-template-columns:repeat(auto-fit,minmax(260px,1fr));gap:0 24px}.two h3{margin:14px 0 6px}h3{font-size:15px}caption{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}.scroll{position:relative}.scroll:focus-visible,summary:focus-visible,th button:focus-visible{outline:2px solid var(--c1);outline-offset:1px}th button{all:unset;cursor:pointer}th[aria-sort=ascending] button::after{content:" ↑"}th[aria-sort=descending] button::after{content:" ↓"}.swipe{display:none}
+.scroll.funnel{max-height:none}.funnel td.wrap{white-space:normal}.funnel td.text{min-width:220px}.funnel tr.open td{border-bottom:0;padding-bottom:0}.bar{display:inline-block;width:72px;height:8px;border-radius:4px;background:var(--faint);vertical-align:middle;overflow:hidden;margin-right:4px}.bar i{display:block;height:100%;background:var(--c1)}
 details>summary{cursor:pointer;padding:6px 0}code,pre{font:13px/1.4 ui-monospace,SFMono-Regular,Menlo,monospace}pre{background:var(--panel);padding:10px 12px;border-radius:8px;white-space:pre-wrap;overflow-wrap:anywhere}
 a{color:var(--c1)}
 dl{display:grid;grid-template-columns:minmax(120px,220px) 1fr;gap:4px 16px;font-size:13px}dt{font-weight:500}dd{margin:0;min-width:0}
-@media (max-width:560px){main{padding:12px 12px 40px}dl{grid-template-columns:1fr}dd{margin-bottom:8px}.card .v{font-size:19px}.chart{overflow-x:auto}.chart svg{min-width:620px}.swipe{display:inline}.cards{grid-template-columns:1fr 1fr}.card .v{overflow-wrap:anywhere}}
+@media (max-width:560px){main{padding:12px 12px 40px}dl{grid-template-columns:1fr}dd{margin-bottom:8px}.card .v{font-size:19px}.chart{overflow-x:auto}.chart svg{min-width:620px}.swipe{display:inline}.cards{grid-template-columns:1fr 1fr}.funnel .wide{display:none}.bar{width:48px}.card .v{overflow-wrap:anywhere}}
 @media print{:root{color-scheme:light;--page:#fff;--panel:#f6f7f9;--ink:#1b1f24;--soft:#59636e;--faint:#c9d0d8;--c1:#0b63b0;--c2:#8a3fa0;--good:#00735a;--bad:#b84500;--warn:#fff4d6;--warnink:#5c4400}main{max-width:none;padding:0}.scroll{max-height:none;overflow:visible;border:0}table{font-size:8pt}th,td{white-space:normal;padding:2px 5px}th{position:static}body{font-size:10pt}h2{break-after:avoid}figure,.card,tr{break-inside:avoid}.chart{overflow:visible}.chart svg{min-width:0}.noprint,.swipe{display:none}.card,.notes,.practice,pre{border:1px solid var(--faint)}}
 `
 

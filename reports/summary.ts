@@ -17,6 +17,7 @@ export type Summary = {
   readonly end: Omit<SessionRecord['end'], 'markets'>
   readonly warnings: readonly string[]
   readonly metrics: readonly Metric[]
+  readonly funnel: Analysis['funnel']
   readonly refusals: Analysis['refusals']
   readonly rejections: Analysis['rejections']
   readonly markouts: Analysis['markouts']
@@ -38,6 +39,7 @@ export function summarise(record: SessionRecord, analysis: Analysis): Summary {
     end,
     warnings: warningsOf(record, analysis),
     metrics: analysis.metrics,
+    funnel: analysis.funnel,
     refusals: analysis.refusals,
     rejections: analysis.rejections,
     markouts: analysis.markouts,
@@ -94,7 +96,7 @@ function warningsOf({ header, end }: SessionRecord, { metrics, trading, daily, r
     out.push(`For some markets trades are inferred from volume: queue positions there are estimates.${strict}`)
   if (tape.depth === 'prints')
     out.push(
-      'Only trades were recorded: takers fill at the next trades within their limit, whoever took, so the spread they would have paid is not in the prices. Limits that need a book are not applicable.',
+      'Only trades were recorded: our takers fill at later trades of takers on the same side, as if first in line for what those found, and never between them. Limits that need a book are not applicable.',
     )
   if (tape.depth === 'quotes')
     out.push(
@@ -129,7 +131,7 @@ export const FILL_MODELS = {
   quotes:
     'only best prices are known: a taker gets the quoted size at the quoted price and no more; a resting order fills when the other side is quoted at its price or through it, or a trade goes through it',
   prints:
-    'only trades are known: a taker fills at the next trades within its limit after its arrival, up to their size; a resting order fills when a trade goes through its price',
+    'only trades are known: a taker fills at the next trades after its arrival in which a stranger took the same side within its limit, up to their size; a resting order fills when a trade goes through its price',
 } as const
 /** What is known where not the whole book is. */
 export const DEPTHS = {

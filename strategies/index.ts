@@ -5,11 +5,13 @@ import { meanReversion } from './mean-reversion.ts'
 import { parity } from './parity.ts'
 import { spotLag } from './spot-lag.ts'
 
+type Factory = (parameters?: Record<string, never>) => Strategy
+
 /** The built-in strategies by the name a command line knows them by. Defaults of the factories are the types of `--param`. */
-export const strategies: Readonly<Record<string, (parameters?: Record<string, never>) => Strategy>> = {
-  'mean-reversion': meanReversion as (parameters?: Record<string, never>) => Strategy,
-  favorite: favorite as (parameters?: Record<string, never>) => Strategy,
-  parity: parity as (parameters?: Record<string, never>) => Strategy,
-  'spot-lag': spotLag as (parameters?: Record<string, never>) => Strategy,
-  lean: lean as (parameters?: Record<string, never>) => Strategy,
+export const strategies: Readonly<Record<string, Factory>> = {
+  favorite: favorite as Factory,
+  lean: lean as Factory,
+  'mean-reversion': meanReversion as Factory,
+  parity: parity as Factory,
+  'spot-lag': spotLag as Factory,
 }

@@ -7,24 +7,14 @@
  */
 import { statSync } from 'node:fs'
 import { assert } from '../../engine/assert.ts'
-import {
-  createBatch,
-  Flag,
-  Kind,
-  Label,
-  LABEL_NAMES,
-  labelOf,
-  pushRow,
-  type CatalogDetail,
-  type GridBand,
-  type LabelName,
-} from '../../engine/message.ts'
+import { createBatch, Flag, Kind, Label, LABEL_NAMES, labelOf, pushRow, type CatalogDetail, type LabelName } from '../../engine/message.ts'
 import { ASK, BID, parsePrice, parseQuantity, PRICE_ONE } from '../../engine/units.ts'
 import { DataError } from '../errors.ts'
 import type { ClockOffset, LabelShare, Manifest } from '../schema.ts'
 import { TapeWriter } from '../tape-writer.ts'
 import { findFiles, framesOf, hashFile, parseTime, shortName, venueTime, type Frame, type Reject } from './frames.ts'
 import { Labeler, type Row } from './label.ts'
+import { bandsOf } from './listing.ts'
 import { MarketState, type Counter } from './state.ts'
 import { inferGrid, receiveOf, seriesOf, survey, type Survey } from './survey.ts'
 
@@ -742,18 +732,4 @@ function digits(value: unknown): string {
 
 function text(value: unknown): string | null {
   return typeof value === 'string' && value !== '' ? value : null
-}
-
-/** `price_ranges` of a frame → bands; null when they are none. */
-function bandsOf(value: unknown): GridBand[] | null {
-  if (!Array.isArray(value)) return null
-  const bands: GridBand[] = []
-  for (const range of value as unknown[]) {
-    if (typeof range !== 'object' || range === null) return null
-    const { start, end, step } = range as Record<string, unknown>
-    const band = { start: parsePrice(String(start)), end: parsePrice(String(end)), step: parsePrice(String(step)) }
-    if (!(band.step > 0) || !(band.start >= 0) || !(band.end > band.start)) return null
-    bands.push(band)
-  }
-  return bands.length > 0 ? bands : null
 }

@@ -1,18 +1,18 @@
 /**
- * Outcomes for tapes whose frames carry none. Owns the reading of a results file and the insertion of `determined` and `settled` rows; hides the rewrite. Invariant: the
- * engine learns a result only at the time of its row, and a tape that was being rewritten is the old one until the new one is whole.
+ * Outcomes for tapes whose frames carry none. Owns the reading of a results file and the times of `determined` and `settled` rows; the rewrite is data/rewrite.ts.
+ * Invariant: the engine learns a result only at the time of its row.
  *
  * Columns by header: `ticker`, `result` (yes, no, scalar, void; also `market_outcome`), optional `value` (dollars a YES contract pays), `determined_time`, `settled_time`
  * (RFC 3339). Without times: determined a minute after the close (or after the market's last row), paid a minute later.
  */
 import { readFile } from 'node:fs/promises'
 import { basename } from 'node:path'
-import { createBatch, Flag, Kind, pushRow, type Batch, type DeterminedDetail } from '../../engine/message.ts'
+import { Kind, type DeterminedDetail } from '../../engine/message.ts'
 import { MINUTE, parsePrice } from '../../engine/units.ts'
 import { DataError } from '../errors.ts'
+import { rewriteTape, type Insertion } from '../rewrite.ts'
 import type { MarketRow } from '../schema.ts'
 import { openTape } from '../tape-reader.ts'
-import { TapeWriter } from '../tape-writer.ts'
 import { parseTime } from './frames.ts'
 
 export type ResultsSummary = {
@@ -74,94 +74,29 @@ export async function importResults(csv: string, dir: string): Promise<ResultsSu
   }
   if (plan.size === 0) return summary
 
-  const { manifest } = tape
-  const writer = await TapeWriter.create(dir, {
-    name: manifest.name,
-    source: manifest.source,
-    practice: manifest.practice,
-    depth: manifest.depth,
-    replace: true,
+  const insertions: Insertion[] = [...plan.values()]
+    .flatMap(({ row, outcome, determined, settled }) => [
+      {
+        time: determined,
+        timeVenue: determined,
+        market: row.ticker,
+        kind: Kind.DETERMINED,
+        detail: JSON.stringify({ result: outcome.result, value: outcome.value }),
+      },
+      { time: settled, timeVenue: settled, market: row.ticker, kind: Kind.SETTLED, detail: '{}' },
+    ])
+    .sort((a, b) => a.time - b.time || (a.market < b.market ? -1 : a.market > b.market ? 1 : 0))
+  await rewriteTape(tape, {
+    insertions,
+    remarks: assumed ? [ASSUMED] : [],
+    markets: markets.map((m) => {
+      const p = plan.get(m.ticker)
+      return p === undefined
+        ? m
+        : { ...m, result: p.outcome.result, settlementValue: p.outcome.value, determinedTime: p.determined, settledTime: p.settled }
+    }),
   })
-  try {
-    const stream = await tape.read({ decode: 'thread' })
-    for (const ticker of stream.tickers) writer.market(ticker)
-    const due = [...plan.values()]
-      .flatMap((p) => [
-        {
-          time: p.determined,
-          number: writer.market(p.row.ticker),
-          kind: Kind.DETERMINED,
-          detail: JSON.stringify({ result: p.outcome.result, value: p.outcome.value }),
-        },
-        { time: p.settled, number: writer.market(p.row.ticker), kind: Kind.SETTLED, detail: '{}' },
-      ])
-      .sort((a, b) => a.time - b.time || a.number - b.number)
-    let next = 0
-    let out = createBatch(4096)
-    const push = async (b: Batch, i: number): Promise<void> => {
-      if (out.length === 4096) {
-        await writer.append(out)
-        out = createBatch(4096)
-      }
-      const d = b.detail[i] as number
-      pushRow(
-        out,
-        b.time[i] as number,
-        b.timeVenue[i] as number,
-        b.market[i] as number,
-        b.kind[i] as Kind,
-        b.flags[i] as number,
-        b.side[i] as number,
-        b.price[i] as number,
-        b.quantity[i] as number,
-        d < 0 ? null : (b.details[d] as string),
-      )
-    }
-    const one = createBatch(1)
-    const insert = async (until: number): Promise<void> => {
-      for (; next < due.length && (due[next] as (typeof due)[number]).time < until; next++) {
-        const d = due[next] as (typeof due)[number]
-        one.length = 0
-        one.details = []
-        pushRow(one, d.time, d.time, d.number, d.kind, Flag.LAST, 0, 0, 0, d.detail)
-        await push(one, 0)
-      }
-    }
-    let border = true
-    for await (const batch of stream) {
-      for (let i = 0; i < batch.length; i++) {
-        if (border) await insert(batch.time[i] as number)
-        if (((batch.flags[i] as number) & Flag.CHECKPOINT) === 0) await push(batch, i)
-        border = ((batch.flags[i] as number) & Flag.LAST) !== 0
-      }
-    }
-    await insert(Infinity)
-    await writer.append(out)
-    const { clock, labels, labelBasis, gaps, inFlux, negativeLevels, lastingCrosses, quarantined, origin, remarks } = manifest
-    await writer.finish({
-      clock,
-      labels,
-      labelBasis,
-      gaps,
-      inFlux,
-      negativeLevels,
-      lastingCrosses,
-      quarantined,
-      origin,
-      remarks: assumed ? [...new Set([...remarks, ASSUMED])] : remarks,
-      coverage: await tape.coverage(),
-      markets: markets.map((m) => {
-        const p = plan.get(m.ticker)
-        return p === undefined
-          ? m
-          : { ...m, result: p.outcome.result, settlementValue: p.outcome.value, determinedTime: p.determined, settledTime: p.settled }
-      }),
-    })
-    return summary
-  } catch (error) {
-    await writer.abort()
-    throw error
-  }
+  return summary
 }
 
 /** Text of a results file → outcomes by ticker. Throws DataError with `file:line`. */

@@ -7,10 +7,10 @@ import { Recorder } from '../../adapters/recorder/recorder.ts'
 import type { Manifest } from '../../data/schema.ts'
 import { verifyTape } from '../../data/verify.ts'
 import { Kind } from '../../engine/message.ts'
-import { bundled } from '../support/program.ts'
+import { bundled } from '../support/bundle.ts'
 import { integer, random } from '../support/random.ts'
 import { randomTape } from '../support/rows.ts'
-import { named, readNamed } from '../support/tapes.ts'
+import { named, readNamed } from '../support/recordings.ts'
 
 let program = ''
 beforeAll(() => {

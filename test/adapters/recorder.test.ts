@@ -15,8 +15,8 @@ import { LIMITS_DEFAULT } from '../../engine/risk.ts'
 import { HOUR, SECOND } from '../../engine/units.ts'
 import { lean } from '../../strategies/lean.ts'
 import { batchesOf, catalog, randomTape, START, type Row } from '../support/rows.ts'
-import { bundled } from '../support/program.ts'
-import { feedOf, named, readNamed, type Named } from '../support/tapes.ts'
+import { bundled } from '../support/bundle.ts'
+import { feedOf, named, readNamed, type Named } from '../support/recordings.ts'
 
 const folders: string[] = []
 const folder = (): string => {
@@ -38,7 +38,7 @@ async function drain(batches: AsyncIterable<Batch>): Promise<number> {
 }
 const options = (tape: string, out: string) => ({
   tape,
-  strategies: [lean()],
+  strategies: [{ strategy: lean(), source: null }],
   markets: null,
   series: null,
   from: null,

@@ -21,7 +21,7 @@ import { buildReport } from '../../reports/index.ts'
 import { meanReversion } from '../../strategies/mean-reversion.ts'
 import { integer, random } from '../support/random.ts'
 import { header as headerOf } from '../support/session.ts'
-import { readNamed, rowsOf, type Named } from '../support/tapes.ts'
+import { readNamed, rowsOf, type Named } from '../support/recordings.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'tapeline-session-'))
 afterAll(() => rmSync(dir, { recursive: true, force: true }))

@@ -13,7 +13,7 @@ import { header, runSession } from '../support/session.ts'
 const on = (depth: 'prints' | 'quotes', lagMax = 0): Partial<SessionHeader> => ({ tape: { ...header().tape, depth, lagMax } })
 const DELAY = { place: 50_000, cancel: 50_000, amend: 50_000, answer: 30_000 }
 
-/** Trades of one market by hand: [milliseconds, price in cents, contracts]. */
+/** Trades of one market by hand: [milliseconds, price in cents, contracts]; the taker bought, unless contracts are negative. */
 function trades(list: readonly (readonly [number, number, number])[], status = 'active'): Row[] {
   const row = { timeVenue: START, market: 0, flags: 1, side: 0, price: 0, quantity: 0, detail: null }
   return [
@@ -24,8 +24,9 @@ function trades(list: readonly (readonly [number, number, number])[], status = '
       timeVenue: START + ms * 1000,
       kind: Kind.TRADE,
       flags: 3,
+      side: contracts < 0 ? 1 : 0,
       price: cents * 100,
-      quantity: contracts * 100,
+      quantity: Math.abs(contracts) * 100,
     })),
   ]
 }
@@ -57,6 +58,7 @@ describe('a tape of trades alone', () => {
       [49, 50, 10], // on its way
       [60, 51, 4],
       [61, 55, 100], // beyond the limit: passed over
+      [65, 48, -100], // somebody sold: no word of what could be bought
       [70, 49, 3],
       [80, 52, 100],
     ])

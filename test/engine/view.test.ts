@@ -40,7 +40,11 @@ describe('what a strategy is shown', () => {
     expect([...keys]).toEqual([])
     expect(told((book) => void loose(book.market)['result'])).toBe('STRATEGY_RESULT')
     expect(told((book) => void loose(book.market)['settlementValue'])).toBe('STRATEGY_RESULT')
-    expect(told((book) => expect([loose(book).market['book'], loose(book).market['holding']]).toEqual([undefined, undefined]))).toBe(null)
+    expect(
+      told((book) => {
+        expect([loose(book).market['book'], loose(book).market['holding']]).toEqual([undefined, undefined])
+      }),
+    ).toBe(null)
   })
 
   it('is the only thing that the desk takes for a market', () => {

@@ -123,7 +123,8 @@ describe('a session conserves', () => {
           } else expect(all.reduce((a, [n, y]) => a + Math.max(n, y), 0)).toBeLessThanOrEqual(limits.sessionLossMax)
         }
       }),
-      { numRuns: 25 },
+      // The seed: an order filled at its old price while the amend that adds to it at another was on its way.
+      { numRuns: 25, examples: [[{ seed: 925_095, exclusive: true, gaps: true }]] },
     )
   })
 })

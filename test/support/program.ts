@@ -1,26 +1,33 @@
-/** A test's own program for another process: one TypeScript file, bundled. */
-import { mkdirSync } from 'node:fs'
-import { join } from 'node:path'
+/** The shipped program, run as its user runs it. */
+import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { buildSync } from 'esbuild'
 
-const root = fileURLToPath(new URL('../..', import.meta.url))
+export const PROGRAM = fileURLToPath(new URL('../../dist/tapeline.js', import.meta.url))
 
-/** Path of the bundle of a file of the repository. Beside the packages, so that it finds them. */
-export function bundled(path: string): string {
-  const folder = join(root, 'node_modules', '.cache', 'tapeline-test')
-  mkdirSync(folder, { recursive: true })
-  const outfile = join(folder, `${path.replaceAll(/[^a-z-]/g, '-')}-${process.pid}.mjs`)
-  buildSync({
-    absWorkingDir: root,
-    entryPoints: [path],
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
-    packages: 'external',
-    outfile,
-    logLevel: 'error',
+export type Ran = { readonly code: number; readonly stdout: string; readonly stderr: string; readonly seconds: number }
+export type Envelope = {
+  readonly ok: boolean
+  readonly data: Record<string, unknown> | null
+  readonly errors: readonly { readonly code: string; readonly message: string }[]
+}
+
+/** Runs the program in a folder. A process that a signal ended has code 128. */
+export function runProgram(cwd: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ran> {
+  const started = performance.now()
+  return new Promise((done) => {
+    execFile(
+      process.execPath,
+      [PROGRAM, ...args],
+      { cwd, env: { ...process.env, NO_COLOR: '1', XDG_CACHE_HOME: `${cwd}/cache`, ...env }, maxBuffer: 1e8 },
+      (error, stdout, stderr) => {
+        const code = error === null ? 0 : typeof error.code === 'number' ? error.code : 128
+        done({ code, stdout, stderr, seconds: (performance.now() - started) / 1000 })
+      },
+    )
   })
-  return outfile
+}
+
+export async function runJson(cwd: string, args: readonly string[], env?: Readonly<Record<string, string>>): Promise<Envelope & Ran> {
+  const ran = await runProgram(cwd, [...args, '--json'], env)
+  return { ...(JSON.parse(ran.stdout) as Envelope), ...ran }
 }

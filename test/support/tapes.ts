@@ -1,38 +1,67 @@
-/** Tapes and recordings of random rows, and what is read back, for tests. */
-import { openTape, type ReadOptions, type Tape } from '../../data/tape-reader.ts'
-import { Flag, type Batch, type Feed } from '../../engine/message.ts'
-import { batchesOf, type Row } from './rows.ts'
+/** Folders of a test, rows of a tape as objects, and Parquet files of a test's own. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Database } from '../../data/parquet.ts'
+import { openTape } from '../../data/tape-reader.ts'
+import { Flag, KIND_NAMES } from '../../engine/message.ts'
 
-/** A row by its ticker. */
-export type Named = Omit<Row, 'market'> & { readonly market: string }
+const folders: string[] = []
+export function folder(): string {
+  const dir = mkdtempSync(join(tmpdir(), 'tapeline-'))
+  folders.push(dir)
+  return dir
+}
+export function removeFolders(): void {
+  for (const dir of folders.splice(0)) rmSync(dir, { recursive: true, force: true })
+}
 
-export function named(rows: readonly Row[], tickers: readonly string[]): Named[] {
-  return rows.map((r) => ({ ...r, market: r.market < 0 ? '' : (tickers[r.market] as string) }))
+export type TapeRow = {
+  time: number
+  timeVenue: number
+  ticker: string
+  kind: string
+  last: boolean
+  executes: boolean
+  side: 'bid' | 'ask'
+  price: number
+  quantity: number
+  detail: Record<string, unknown> | null
 }
-export function feedOf(rows: readonly Row[], size: number): Feed {
-  return {
-    async *batches() {
-      yield* batchesOf(rows, size)
-    },
-  }
+export async function rowsOf(dir: string): Promise<TapeRow[]> {
+  const rows: TapeRow[] = []
+  const stream = await (await openTape(dir)).read({ decode: 'thread' })
+  for await (const b of stream)
+    for (let i = 0; i < b.length; i++) {
+      const flags = b.flags[i] as number
+      if ((flags & Flag.CHECKPOINT) !== 0) continue
+      const detail = b.detail[i] as number
+      rows.push({
+        time: b.time[i] as number,
+        timeVenue: b.timeVenue[i] as number,
+        ticker: stream.tickers[b.market[i] as number] ?? '',
+        kind: KIND_NAMES[b.kind[i] as number] as string,
+        last: (flags & Flag.LAST) !== 0,
+        executes: (flags & Flag.EXECUTION) !== 0,
+        side: b.side[i] === 0 ? 'bid' : 'ask',
+        price: b.price[i] as number,
+        quantity: b.quantity[i] as number,
+        detail: detail < 0 ? null : (JSON.parse(b.details[detail] as string) as Record<string, unknown>),
+      })
+    }
+  return rows
 }
-export function rowsOf(batch: Batch, tickers: readonly string[]): Named[] {
-  return Array.from({ length: batch.length }, (_, i) => ({
-    time: batch.time[i] as number,
-    timeVenue: batch.timeVenue[i] as number,
-    market: (batch.market[i] as number) < 0 ? '' : (tickers[batch.market[i] as number] as string),
-    kind: batch.kind[i] as number,
-    flags: batch.flags[i] as number,
-    side: batch.side[i] as number,
-    price: batch.price[i] as number,
-    quantity: batch.quantity[i] as number,
-    detail: (batch.detail[i] as number) < 0 ? null : (batch.details[batch.detail[i] as number] as string),
-  }))
+
+export async function writeParquet(
+  path: string,
+  types: Readonly<Record<string, string>>,
+  rows: readonly Record<string, unknown>[],
+): Promise<string> {
+  const db = await Database.open()
+  await db.writeRows(path, types, rows)
+  db.close()
+  return path
 }
-/** All rows of a tape but checkpoints. */
-export async function readNamed(tape: Tape | string, options: ReadOptions = {}): Promise<Named[]> {
-  const stream = await (typeof tape === 'string' ? await openTape(tape) : tape).read({ decode: 'thread', ...options })
-  const out: Named[] = []
-  for await (const batch of stream) out.push(...rowsOf(batch, stream.tickers))
-  return out.filter((r) => (r.flags & Flag.CHECKPOINT) === 0)
-}
+
+export const iso = (us: number): string =>
+  new Date(Math.floor(us / 1000)).toISOString().replace('Z', `${String(us % 1000).padStart(3, '0')}Z`)

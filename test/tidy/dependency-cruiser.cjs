@@ -19,11 +19,15 @@ module.exports = {
       from: { path: '^adapters/([^/]+)/' },
       to: { path: '^adapters/', pathNot: '^adapters/$1/' },
     },
-    { name: 'nobody-imports-cli', severity: 'error', from: { pathNot: '^(cli|test)/' }, to: { path: '^cli/' } },
+    // A notebook is a command line in prose: its kit alone runs sessions as the commands do.
+    { name: 'nobody-imports-cli', severity: 'error', from: { pathNot: '^(cli|notebooks/kit|test)' }, to: { path: '^cli/' } },
     door('duckdb-door', '@duckdb', '^data/parquet'),
+    door('arrow-door', 'apache-arrow', '^(data/arrow|test/)'),
     door('statistics-door', 'simple-statistics', '^(reports|test)/'),
     door('plot-door', '(@observablehq/plot|linkedom|uplot)', '^(reports|test)/'),
     door('yargs-door', '(yargs|cli-progress)', '^cli/'),
+    door('esbuild-door', 'esbuild', '^(cli/(strategy/bundle|notebook|build)|test/support/bundle)'),
+    door('typescript-door', 'typescript/', '^cli/(strategy/types|notebook-cells)'),
   ],
   options: {
     doNotFollow: { path: 'node_modules' },

@@ -11,7 +11,7 @@ const files = execFileSync('git', ['ls-files', '-co', '--exclude-standard'], { c
   .split('\n')
   .filter((f) => existsSync(join(root, f)))
 const read = (f: string): string => readFileSync(join(root, f), 'utf8')
-const sources = files.filter((f) => /^(engine|strategies|data|reports|adapters|cli|bench)\/.*\.ts$/.test(f))
+const sources = files.filter((f) => /^(engine|strategies|data|reports|adapters|cli|notebooks|bench)\/.*(?<!\.nb)\.ts$/.test(f))
 
 describe('the house', () => {
   it('has the river at its top level and nothing else', () => {
