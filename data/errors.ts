@@ -16,6 +16,9 @@ export type DataErrorCode =
   | 'TAPE_MISMATCH'
   | 'EXPORT_EXISTS'
   | 'PARTIAL_BOOK'
+  | 'LOG_DAMAGED'
+  | 'TAPE_BUSY'
+  | 'FEED_INVALID'
   | 'DISK'
 
 /** Bad or missing data. `code` is stable. */

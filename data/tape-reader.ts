@@ -3,15 +3,20 @@
  * Invariants: rows come in file order whatever the batch size, and `time` never decreases.
  */
 import { existsSync } from 'node:fs'
-import { readFile, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import type { Batch } from '../engine/message.ts'
+import type { Batch, KindName } from '../engine/message.ts'
 import { decode, type Columns, type DecodeRequest } from './decode.ts'
 import { DataError } from './errors.ts'
-import { describeFile } from './tape-writer.ts'
+import { follow } from './growing-tape.ts'
 import { Database, quote } from './parquet.ts'
-import { TAPE_SCHEMA, type CoverageRow, type Manifest, type MarketRow } from './schema.ts'
+import type { CoverageRow, Manifest, MarketRow } from './schema.ts'
+import { tailFacts, type Tail, type TailFacts } from './tail.ts'
+import { batchOf, readManifest } from './tape-files.ts'
+import { describeFile } from './tape-writer.ts'
+
+export { readManifest } from './tape-files.ts'
 
 export type ReadOptions = {
   /** µs: rows from the last full checkpoint at or before it on, and every rare row before that. */
@@ -38,71 +43,131 @@ export type Tape = {
   read(options?: ReadOptions): Promise<TapeStream>
 }
 
-/** The manifest of a tape folder. Throws DataError when it is none, or of another schema. */
-export async function readManifest(dir: string): Promise<Manifest> {
-  const path = join(dir, 'manifest.json')
-  if (!existsSync(path)) {
-    throw new DataError(
-      'NOT_A_TAPE',
-      `${dir} is not a tape (no manifest.json in it): make one with \`tapeline data import\` or \`tapeline data practice\``,
-    )
-  }
-  let manifest: Manifest
-  try {
-    manifest = JSON.parse(await readFile(path, 'utf8')) as Manifest
-  } catch (error) {
-    throw new DataError('TAPE_DAMAGED', `${path} is not readable JSON: the tape is damaged, import it again`, error)
-  }
-  const schema: string = manifest.schema
-  if (schema !== TAPE_SCHEMA) {
-    throw new DataError(
-      'TAPE_SCHEMA',
-      `${path} has schema ${schema}, this program reads ${TAPE_SCHEMA}: import the tape again with this version`,
-    )
-  }
-  if (!Array.isArray(manifest.files)) throw new DataError('TAPE_DAMAGED', `${path} names no files: the tape is damaged, import it again`)
-  // Tapes made before there were others hold whole books.
-  const { depth = 'book', digest = '' } = manifest as Partial<Manifest>
-  return { ...manifest, depth, digest }
-}
-
-/** Opens a tape folder. Throws DataError when it is none, of another schema, or a file is missing. */
+/** Opens a tape folder. Throws DataError when it is none, of another schema, or a file is missing. Of a tape that grows it shows what there is at this moment. */
 export async function openTape(dir: string): Promise<Tape> {
-  const manifest = await readManifest(dir)
-  for (const file of manifest.files) {
-    if (!existsSync(join(dir, file.path)))
-      throw new DataError(
-        'FILE_MISSING',
-        `${join(dir, file.path)} is named in the manifest and is not there: the tape is damaged, import it again`,
-      )
-  }
-  for (const file of manifest.files) {
-    const { size } = await stat(join(dir, file.path))
-    if (size !== file.bytes) throw damaged(dir, file.path)
-  }
-  const table = async (file: string): Promise<Record<string, unknown>[]> => {
-    const known = manifest.files.find((f) => f.path === file)
-    if (known === undefined || (await describeFile(dir, file, 0)).sha256 !== known.sha256) throw damaged(dir, file)
+  const stored = await settled(dir)
+  const growing = stored.growing
+  const tail = growing === undefined ? null : tailFacts(dir, growing)
+  const request: Tail | null =
+    growing === undefined || tail === null || tail.rows === 0
+      ? null
+      : {
+          dir,
+          log: join(dir, growing.log),
+          from: growing.rows,
+          to: tail.end,
+          files: stored.files.filter((f) => f.path.startsWith('messages/')).map((f) => f.path),
+        }
+  const table = async (name: 'markets' | 'coverage', manifest = stored): Promise<Record<string, unknown>[]> => {
+    const known = manifest.files.find((f) => f.path.startsWith(`${name}.`))
+    const path = known?.path ?? `${name}.parquet`
+    if (known === undefined || !existsSync(join(dir, path)) || (await describeFile(dir, path, 0)).sha256 !== known.sha256) {
+      // The recorder has written newer ones: they say the same and more.
+      if (growing !== undefined) {
+        const now = await readManifest(dir)
+        if (JSON.stringify(now.files) !== JSON.stringify(manifest.files)) return table(name, now)
+      }
+      throw damaged(dir, path)
+    }
     const db = await Database.open()
     try {
-      return await db.rows(`SELECT * FROM read_parquet(${quote(join(dir, file))})`)
+      return await db.rows(`SELECT * FROM read_parquet(${quote(join(dir, path))})`)
     } catch (error) {
       throw new DataError(
         'TAPE_DAMAGED',
-        `${join(dir, file)} cannot be read: \`tapeline data verify ${dir}\` says which file is damaged`,
+        `${join(dir, path)} cannot be read: \`tapeline data verify ${dir}\` says which file is damaged`,
         error,
       )
     } finally {
       db.close()
     }
   }
+  let manifest = stored
+  if (tail !== null && tail.rows > 0) {
+    const before = tail.tickers.length === 0 ? [] : await table('markets')
+    const known = new Set(before.map((m) => m['ticker']))
+    const fresh = tail.tickers.filter((ticker) => !known.has(ticker)).length
+    manifest = withTail(stored, tail, fresh)
+  }
+  const tables = async (): Promise<{ markets: MarketRow[]; coverage: CoverageRow[] }> => {
+    const markets = (await table('markets')) as unknown as MarketRow[]
+    const coverage = (await table('coverage')) as unknown as CoverageRow[]
+    if (request === null || tail === null) return { markets, coverage }
+    const news = await tailTables(stored, request, [...new Set([...markets.map((m) => m.ticker), ...tail.tickers])])
+    const replaced = new Map(news.markets.map((m) => [m.ticker, m]))
+    const hours = new Set(news.coverage.map((c) => `${c.market} ${c.hour}`))
+    const before = new Set(markets.map((m) => m.ticker))
+    return {
+      markets: [...markets.map((m) => replaced.get(m.ticker) ?? m), ...news.markets.filter((m) => !before.has(m.ticker))],
+      coverage: [...coverage.filter((c) => !hours.has(`${c.market} ${c.hour}`)), ...news.coverage],
+    }
+  }
+  let loaded: ReturnType<typeof tables> | null = null
+  const both = (): ReturnType<typeof tables> => (loaded ??= tables())
   return {
     dir,
     manifest,
-    markets: async () => (await table('markets.parquet')) as unknown as MarketRow[],
-    coverage: async () => (await table('coverage.parquet')) as unknown as CoverageRow[],
-    read: (options = {}) => read(dir, manifest, options, async () => (await table('markets.parquet')) as unknown as MarketRow[]),
+    markets: async () => (request === null ? ((await table('markets')) as unknown as MarketRow[]) : (await both()).markets),
+    coverage: async () => (request === null ? ((await table('coverage')) as unknown as CoverageRow[]) : (await both()).coverage),
+    read: (options = {}) =>
+      read(dir, stored, request, options, async () =>
+        request === null ? ((await table('markets')) as unknown as MarketRow[]) : (await both()).markets,
+      ),
   }
+}
+
+/** The manifest, once everything that it names is found: while a tape grows the next one may take its place between two looks. */
+async function settled(dir: string): Promise<Manifest> {
+  for (let attempt = 0; ; attempt++) {
+    const manifest = await readManifest(dir)
+    let missing: DataError | null = null
+    for (const file of manifest.files) {
+      const path = join(dir, file.path)
+      if (!existsSync(path))
+        missing ??= new DataError('FILE_MISSING', `${path} is named in the manifest and is not there: the tape is damaged, import it again`)
+      else if ((await stat(path)).size !== file.bytes) missing ??= damaged(dir, file.path)
+    }
+    if (missing === null) return manifest
+    if (manifest.growing === undefined || attempt === 10) throw missing
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+/** `fresh`: markets of which no part knows. */
+function withTail(manifest: Manifest, tail: TailFacts, fresh: number): Manifest {
+  const paired = tail.paired || manifest.labelBasis === 'paired with prints' || manifest.labelBasis === 'mixed'
+  const inferred = tail.inferred || manifest.labelBasis === 'inferred' || manifest.labelBasis === 'mixed'
+  const byKind: Partial<Record<KindName, number>> = { ...manifest.byKind }
+  for (const [kind, n] of Object.entries(tail.byKind)) byKind[kind as KindName] = (byKind[kind as KindName] ?? 0) + n
+  return {
+    ...manifest,
+    rows: manifest.rows + tail.rows,
+    markets: manifest.markets + fresh,
+    labelBasis: paired && inferred ? 'mixed' : paired ? 'paired with prints' : inferred ? 'inferred' : manifest.labelBasis,
+    byKind,
+    from: manifest.rows === 0 ? tail.from : manifest.from,
+    to: tail.to,
+    lagMax: Math.max(manifest.lagMax, tail.lagMax),
+  }
+}
+
+/** Markets and hours that the tail changes. */
+async function tailTables(
+  manifest: Manifest,
+  tail: Tail,
+  tickers: readonly string[],
+): Promise<{ markets: MarketRow[]; coverage: CoverageRow[] }> {
+  const { parts, ledger } = await follow(tail.dir, manifest, undefined, {})
+  parts.close()
+  const request: DecodeRequest = { files: [], tickers, chosen: null, from: null, to: null, batchRows: 65_536, tail }
+  for await (const columns of decode(request, () => null)) {
+    const batch = batchOf(columns)
+    for (let i = 0; i < batch.length; i++) {
+      const m = batch.market[i] as number
+      ledger.row(batch, i, m < 0 ? '' : (tickers[m] as string))
+    }
+  }
+  return ledger.take()
 }
 
 /** Small tables are checked whole each time they are read; the messages, which are large, by size here and whole by `data verify`. */
@@ -113,7 +178,13 @@ function damaged(dir: string, file: string): DataError {
   )
 }
 
-async function read(dir: string, manifest: Manifest, options: ReadOptions, markets: () => Promise<MarketRow[]>): Promise<TapeStream> {
+async function read(
+  dir: string,
+  manifest: Manifest,
+  tail: Tail | null,
+  options: ReadOptions,
+  markets: () => Promise<MarketRow[]>,
+): Promise<TapeStream> {
   const rows = await markets()
   const all = rows.map((r) => r.ticker)
   const { tickers = null, series = null } = options
@@ -137,6 +208,7 @@ async function read(dir: string, manifest: Manifest, options: ReadOptions, marke
     from: manifest.depth === 'book' ? (options.from ?? null) : null,
     to: options.to ?? null,
     batchRows: options.batchRows ?? 65_536,
+    tail,
   }
   const source = options.decode === 'worker' ? () => fromWorker(request) : () => fromThread(request)
   return { tickers: all, [Symbol.asyncIterator]: source }
@@ -151,22 +223,6 @@ function nearest(name: string, known: readonly string[]): string {
 
 async function* fromThread(request: DecodeRequest): AsyncIterator<Batch> & AsyncIterable<Batch> {
   for await (const columns of decode(request, () => null)) yield batchOf(columns)
-}
-
-function batchOf(c: Columns): Batch {
-  return {
-    length: c.length,
-    time: new Float64Array(c.time),
-    timeVenue: new Float64Array(c.timeVenue),
-    market: new Int32Array(c.market),
-    kind: new Uint8Array(c.kind),
-    flags: new Uint8Array(c.flags),
-    side: new Uint8Array(c.side),
-    price: new Int32Array(c.price),
-    quantity: new Float64Array(c.quantity),
-    detail: new Int32Array(c.detail),
-    details: c.details,
-  }
 }
 
 /** How many batches may be on their way at once. */

@@ -14,7 +14,7 @@ p{margin:6px 0}.soft{color:var(--soft)}.small{font-size:13px}
 .card{background:var(--panel);border-radius:8px;padding:10px 12px;min-width:0}.card .k{font-size:13px;color:var(--soft)}.card .v{font-size:22px;font-weight:600;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}.card .d{font-size:12px;color:var(--soft);overflow-wrap:anywhere}
 .nb{white-space:nowrap}.up{color:var(--good)}.down{color:var(--bad)}
 figure{margin:10px 0}figure svg{width:100%;height:auto;max-width:100%;display:block}figcaption{font-size:13px;color:var(--soft)}
-.dash{vertical-align:middle;margin:0 4px 0 10px}
+figure svg.dash{display:inline-block;width:26px;height:4px;vertical-align:middle;margin:0 4px 0 10px}
 .key{display:inline-block;width:14px;height:0;border-top:3px solid;vertical-align:middle;margin:0 4px 0 10px}
 .scroll{overflow-x:auto;max-height:520px;overflow-y:auto;border:1px solid var(--faint);border-radius:8px}
 table{border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:tabular-nums}th,td{padding:4px 10px;text-align:left;white-space:nowrap;border-bottom:1px solid var(--faint)}th{position:sticky;top:0;background:var(--panel);font-weight:600}td.n,th.n{text-align:right}tr:last-child td{border-bottom:0}

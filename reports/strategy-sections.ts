@@ -61,7 +61,7 @@ function figure(record: SessionRecord, strategies: readonly StrategyFigures[]): 
     (s, k) =>
       html`<svg class="dash" viewBox="0 0 26 4" width="26" height="4" aria-hidden="true"><line x1="0" y1="2" x2="26" y2="2" stroke="var(--${line(k)[0]})" stroke-width="3" stroke-dasharray="${line(k)[1]}"/></svg>${s.name} `,
   )
-  return html`<figure><div class="chart" tabindex="0">${raw(chart)}</div><figcaption>${keys}. P&amp;L of closed trades; what is open at the end is in the table alone.<span class="swipe"> Swipe the chart sideways.</span></figcaption></figure>`
+  return html`<figure><div class="chart" tabindex="0">${raw(chart)}</div><figcaption>${keys}<br>P&amp;L of closed trades; what is open at the end is in the table alone.<span class="swipe"> Swipe the chart sideways.</span></figcaption></figure>`
 }
 
 function comparison(strategies: readonly StrategyFigures[]): Markup {
@@ -69,24 +69,25 @@ function comparison(strategies: readonly StrategyFigures[]): Markup {
     const m = metric(s.metrics, id)
     return html`<td class="n" title="${m.value === null ? (m.reason ?? '') : m.formula}" data-v="${m.value ?? ''}">${m.text}</td>`
   }
+  const open = strategies.some((s) => s.end.openValue !== 0)
   return table(
     'Strategies',
     [
       { name: 'Strategy' },
       { name: 'Net P&L', right: true },
       { name: 'Fees', right: true },
-      { name: 'Open value', right: true },
-      { name: 'Closed trades', right: true },
+      ...(open ? [{ name: 'Open value', right: true }] : []),
+      { name: 'Trades', right: true },
       { name: 'Win rate', right: true },
       { name: 'Orders', right: true },
       { name: 'Fills', right: true },
       { name: 'Fill rate', right: true },
-      { name: 'Markout, 1 min', right: true },
+      { name: 'Markout', right: true },
       { name: 'Refused', right: true },
     ],
     strategies.map(
       (s) =>
-        html`<tr><td>${s.name}</td><td class="n ${s.end.pnl > 0 ? 'up' : s.end.pnl < 0 ? 'down' : ''}" data-v="${s.end.pnl}">${moneySigned(s.end.pnl)}</td><td class="n" data-v="${s.end.fees}">${money(s.end.fees)}</td><td class="n" data-v="${s.end.openValue}">${money(s.end.openValue)}</td>${cell(s, 'trades')}${cell(s, 'winRate')}${cell(s, 'orders')}${cell(s, 'fills')}${cell(s, 'fillRate')}${cell(s, 'markout')}${cell(s, 'refusals')}</tr>\n`,
+        html`<tr><td>${s.name}</td><td class="n ${s.end.pnl > 0 ? 'up' : s.end.pnl < 0 ? 'down' : ''}" data-v="${s.end.pnl}">${moneySigned(s.end.pnl)}</td><td class="n" data-v="${s.end.fees}">${money(s.end.fees)}</td>${open && html`<td class="n" data-v="${s.end.openValue}">${money(s.end.openValue)}</td>`}${cell(s, 'trades')}${cell(s, 'winRate')}${cell(s, 'orders')}${cell(s, 'fills')}${cell(s, 'fillRate')}${cell(s, 'markout')}${cell(s, 'refusals')}</tr>\n`,
     ),
   )
 }
