@@ -1,6 +1,7 @@
 /** Exit codes and what leads to them. Owns the numbers: scripts match on them. */
 import { AssertionError } from '../engine/assert.ts'
 import { StrategyError } from '../engine/strategy-error.ts'
+import { KalshiError } from '../adapters/kalshi/errors.ts'
 import { DataError } from '../data/errors.ts'
 
 export const EXIT = {
@@ -52,6 +53,12 @@ export type Failure = { readonly exit: number; readonly code: string; readonly m
 export function failureOf(error: unknown): Failure {
   if (error instanceof UsageError) return { exit: error.exit, code: error.code, message: error.message }
   if (error instanceof DataError) return { exit: EXIT.data, code: error.code, message: error.message }
+  if (error instanceof KalshiError)
+    return {
+      exit: error.code === 'AUTH' || error.code === 'FORBIDDEN' || error.code === 'CREDENTIALS' ? EXIT.credentials : EXIT.exchange,
+      code: error.code,
+      message: error.message,
+    }
   if (error instanceof StrategyError) return { exit: EXIT.strategy, code: error.code, message: error.message }
   if (error instanceof Error && 'code' in error && error.code === 'LEDGER_MISMATCH')
     return { exit: EXIT.mismatch, code: 'LEDGER_MISMATCH', message: error.message }

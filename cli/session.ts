@@ -1,11 +1,12 @@
 /**
  * Running a session. Owns the mode table: backtest, paper and live differ in (feed, venue, clock) and nowhere else.
  *
- * | mode     | feed                        | venue                             | clock        |
- * |----------|-----------------------------|-----------------------------------|--------------|
- * | backtest | adapters/history (a tape)   | adapters/simulated (matching)     | the rows' own |
+ * | mode     | feed                                                | venue                         | clock                                  |
+ * |----------|-----------------------------------------------------|-------------------------------|----------------------------------------|
+ * | backtest | adapters/history (a tape)                           | adapters/simulated (matching) | the rows' own                          |
+ * | paper    | adapters/kalshi through adapters/recorder (a tape)  | adapters/simulated (matching) | the rows' own, and the wall's as ticks |
  *
- * Paper and live add their lines when their adapters exist.
+ * The course of a paper session is in `paper-session.ts`. Live adds its line when its adapter exists.
  */
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, statSync } from 'node:fs'
@@ -79,11 +80,7 @@ export async function backtest(options: BacktestOptions): Promise<BacktestResult
     version: VERSION,
     node: process.version,
     tape: facts,
-    strategies: options.strategies.map(({ strategy: { name, parameters }, source }) => ({
-      name,
-      parameters,
-      ...(source === null ? {} : { source }),
-    })),
+    strategies: strategiesOf(options.strategies),
     cash: options.cash,
     limits: options.limits,
     fills,
@@ -170,6 +167,11 @@ export async function backtest(options: BacktestOptions): Promise<BacktestResult
   return { record, folder, seconds: (performance.now() - started) / 1000, failure }
 }
 
+/** As the header names them. */
+export function strategiesOf(chosen: readonly Chosen[]): SessionHeader['strategies'] {
+  return chosen.map(({ strategy: { name, parameters }, source }) => ({ name, parameters, ...(source === null ? {} : { source }) }))
+}
+
 const DEPTHS: Readonly<Record<Depth, string>> = {
   book: 'holds whole books',
   quotes: 'holds best prices without depth',
@@ -198,7 +200,7 @@ function checkMemory(): void {
 }
 
 /** Names of strategies as a folder's: letters and digits, and not without end. */
-function folderName(names: readonly string[]): string {
+export function folderName(names: readonly string[]): string {
   return names
     .map((name) => name.replace(/[^\p{L}\p{N}_.-]+/gu, '-'))
     .join('+')

@@ -11,6 +11,8 @@ export type DataErrorCode =
   | 'INPUT_INVALID'
   | 'MARKET_UNKNOWN'
   | 'NOT_A_RUN'
+  | 'NOT_A_SESSION'
+  | 'SESSION_SILENT'
   | 'ORDER_UNKNOWN'
   | 'MOMENT_UNKNOWN'
   | 'TAPE_MISMATCH'

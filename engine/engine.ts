@@ -149,6 +149,13 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   get now(): number {
     return this.#now
   }
+  /** Raw time of the latest row. */
+  get rowTime(): number {
+    return this.#rowTime
+  }
+  get ordersOpen(): number {
+    return this.#state.ordersOpen
+  }
   /** The handler that is running, for whoever had to break it off. */
   get calling(): Call | null {
     return this.#dispatch.calling
@@ -625,6 +632,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
 
   #operate(detail: OperatorDetail): void {
     this.journal.state(this.#now, -1, this.words.of(`operator:${detail.command}`), this.words.of(detail.reason))
+    if (detail.command === 'stop') return
     this.session.move(detail.command, this.#now)
     if (detail.command === 'halt') this.manager.pullAll(this.markets.alive)
   }

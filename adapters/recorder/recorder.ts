@@ -33,6 +33,8 @@ export type RecorderOptions = {
   readonly logOptions?: LogOptions
   /** A part is cut at the first of these, and at UTC midnight. `every` in µs of the clock. */
   readonly rotate?: { readonly rows?: number; readonly bytes?: number; readonly every?: number }
+  /** µs: until when the recording that goes on is known to have run, where that is later than its last row. What nobody knows begins after it. */
+  readonly ranUntil?: number
   /** µs on a clock that never steps. */
   readonly clock?: { now(): number }
   /** Bytes that must stay free on the disk: below, recording stops first and leaves them to the journal. */
@@ -113,8 +115,8 @@ export class Recorder {
     this.#remark = options.onRemark ?? (() => {})
     this.#rows = tape.rowsOwn
     this.#pumped = tape.rowsOwn
-    this.#to = Math.max(0, tape.to)
-    this.#times = new TimeKeeper(this.#clock, tape.to)
+    this.#to = Math.max(0, tape.to, options.ranUntil ?? 0)
+    this.#times = new TimeKeeper(this.#clock, this.#to)
     this.#rotatedAt = this.#clock.now()
     this.#timer = setInterval(() => void this.#tick(), 1000)
     this.#timer.unref()
