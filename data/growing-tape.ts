@@ -297,10 +297,10 @@ export class GrowingTape {
     })
     this.#parts = state.parts
     this.#ledger = state.ledger
-    if (this.#manifest.files.length === 0) {
+    if (this.#manifest.files.length === 0)
       this.#manifest = { ...this.#manifest, files: await this.#tables(this.#manifest.growing?.generation ?? 0, [], []) }
-      await this.#writeManifest()
-    }
+    // Before the first row goes into the log: else no reader would look for it there.
+    if (this.#manifest.digest === '') await this.#writeManifest()
   }
 
   /** What a crash, or the tape's own growth, left behind. */
@@ -361,22 +361,23 @@ async function manifestFor(dir: string, where: 'log' | '../log', identity: TapeI
         rows += Number(n?.['n'])
       }
       // Whatever the log still holds was in the tape when it was finished.
-      return { ...manifest, growing: { log: where, rows, sequence: log.sequence, generation: 0 } }
+      return { ...manifest, digest: '', growing: { log: where, rows, sequence: log.sequence, generation: 0 } }
     } finally {
       db.close()
     }
   }
   // A log that was taken away begins anew: its frames are not those that the manifest knows.
-  if (log.sequence < manifest.growing.sequence) return { ...manifest, growing: { ...manifest.growing, sequence: 0 } }
+  if (log.sequence < manifest.growing.sequence) return { ...manifest, digest: '', growing: { ...manifest.growing, sequence: 0 } }
   return manifest
 }
 
-/** Books, markets and hours as the parts of a tape leave them. */
+/** Books, markets and hours as the parts of a tape leave them. `tables`: its small tables, where the caller has read them already (the recorder may have replaced them since). */
 export async function follow(
   dir: string,
   manifest: Manifest,
   fileRows: number | undefined,
   hooks: NonNullable<Parameters<typeof PartWriter.open>[2]>['hooks'],
+  tables: { readonly markets: readonly MarketRow[]; readonly coverage: readonly CoverageRow[] } | null = null,
 ): Promise<{ parts: PartWriter; ledger: Ledger }> {
   const parts = await PartWriter.open(dir, manifest.depth, { ...(fileRows === undefined ? {} : { fileRows }), hooks: hooks ?? {} })
   const ledger = new Ledger(manifest.depth)
@@ -413,8 +414,9 @@ export async function follow(
     const alive = [...parts.alive()]
     if (alive.length > 0) {
       const names = alive.map(({ ticker }) => quote(ticker)).join(', ')
-      const known = new Map((await read('markets', `ticker IN (${names})`)).map((r) => [r['ticker'], r as unknown as MarketRow]))
-      const hours = (await read('coverage', `market IN (${names})`)) as unknown as CoverageRow[]
+      const markets = tables?.markets ?? ((await read('markets', `ticker IN (${names})`)) as unknown as MarketRow[])
+      const hours = tables?.coverage ?? ((await read('coverage', `market IN (${names})`)) as unknown as CoverageRow[])
+      const known = new Map(markets.map((r) => [r.ticker, r]))
       for (const { ticker, kept } of alive) {
         const row = known.get(ticker)
         if (row === undefined) continue

@@ -45,11 +45,22 @@ export type Tape = {
 
 /** Opens a tape folder. Throws DataError when it is none, of another schema, or a file is missing. Of a tape that grows it shows what there is at this moment. */
 export async function openTape(dir: string): Promise<Tape> {
-  const stored = await settled(dir)
+  const { stored, tail, before } = await snapshot(dir)
   const growing = stored.growing
-  const tail = growing === undefined ? null : tailFacts(dir, growing)
+  if (growing === undefined || before === null) {
+    const markets = async (): Promise<MarketRow[]> => (await table(dir, stored, 'markets')) as unknown as MarketRow[]
+    return {
+      dir,
+      manifest: stored,
+      markets,
+      coverage: async () => (await table(dir, stored, 'coverage')) as unknown as CoverageRow[],
+      read: (options = {}) => read(dir, stored, null, options, markets),
+    }
+  }
+  const known = new Set(before.markets.map((m) => m.ticker))
+  const fresh = tail === null ? [] : tail.tickers.filter((ticker) => !known.has(ticker))
   const request: Tail | null =
-    growing === undefined || tail === null || tail.rows === 0
+    tail === null || tail.rows === 0
       ? null
       : {
           dir,
@@ -58,78 +69,64 @@ export async function openTape(dir: string): Promise<Tape> {
           to: tail.end,
           files: stored.files.filter((f) => f.path.startsWith('messages/')).map((f) => f.path),
         }
-  const table = async (name: 'markets' | 'coverage', manifest = stored): Promise<Record<string, unknown>[]> => {
-    const known = manifest.files.find((f) => f.path.startsWith(`${name}.`))
-    const path = known?.path ?? `${name}.parquet`
-    if (known === undefined || !existsSync(join(dir, path)) || (await describeFile(dir, path, 0)).sha256 !== known.sha256) {
-      // The recorder has written newer ones: they say the same and more.
-      if (growing !== undefined) {
-        const now = await readManifest(dir)
-        if (JSON.stringify(now.files) !== JSON.stringify(manifest.files)) return table(name, now)
-      }
-      throw damaged(dir, path)
-    }
-    const db = await Database.open()
-    try {
-      return await db.rows(`SELECT * FROM read_parquet(${quote(join(dir, path))})`)
-    } catch (error) {
-      throw new DataError(
-        'TAPE_DAMAGED',
-        `${join(dir, path)} cannot be read: \`tapeline data verify ${dir}\` says which file is damaged`,
-        error,
-      )
-    } finally {
-      db.close()
-    }
-  }
-  let manifest = stored
-  if (tail !== null && tail.rows > 0) {
-    const before = tail.tickers.length === 0 ? [] : await table('markets')
-    const known = new Set(before.map((m) => m['ticker']))
-    const fresh = tail.tickers.filter((ticker) => !known.has(ticker)).length
-    manifest = withTail(stored, tail, fresh)
-  }
-  const tables = async (): Promise<{ markets: MarketRow[]; coverage: CoverageRow[] }> => {
-    const markets = (await table('markets')) as unknown as MarketRow[]
-    const coverage = (await table('coverage')) as unknown as CoverageRow[]
-    if (request === null || tail === null) return { markets, coverage }
-    const news = await tailTables(stored, request, [...new Set([...markets.map((m) => m.ticker), ...tail.tickers])])
-    const replaced = new Map(news.markets.map((m) => [m.ticker, m]))
-    const hours = new Set(news.coverage.map((c) => `${c.market} ${c.hour}`))
-    const before = new Set(markets.map((m) => m.ticker))
-    return {
-      markets: [...markets.map((m) => replaced.get(m.ticker) ?? m), ...news.markets.filter((m) => !before.has(m.ticker))],
-      coverage: [...coverage.filter((c) => !hours.has(`${c.market} ${c.hour}`)), ...news.coverage],
-    }
-  }
-  let loaded: ReturnType<typeof tables> | null = null
-  const both = (): ReturnType<typeof tables> => (loaded ??= tables())
+  // Asked for by few: what the tail changes is worked out then, and once.
+  let loaded: Promise<Tables> | null = null
+  const tables = (): Promise<Tables> => (loaded ??= request === null ? Promise.resolve(before) : withNews(stored, request, before, fresh))
+  const markets = async (): Promise<MarketRow[]> => (await tables()).markets
   return {
     dir,
-    manifest,
-    markets: async () => (request === null ? ((await table('markets')) as unknown as MarketRow[]) : (await both()).markets),
-    coverage: async () => (request === null ? ((await table('coverage')) as unknown as CoverageRow[]) : (await both()).coverage),
-    read: (options = {}) =>
-      read(dir, stored, request, options, async () =>
-        request === null ? ((await table('markets')) as unknown as MarketRow[]) : (await both()).markets,
-      ),
+    manifest: tail === null || tail.rows === 0 ? stored : withTail(stored, tail, fresh.length),
+    markets,
+    coverage: async () => (await tables()).coverage,
+    read: (options = {}) => read(dir, stored, request, options, markets),
   }
 }
 
-/** The manifest, once everything that it names is found: while a tape grows the next one may take its place between two looks. */
-async function settled(dir: string): Promise<Manifest> {
+type Tables = { readonly markets: MarketRow[]; readonly coverage: CoverageRow[] }
+
+/** The manifest with everything that it names found. Of a tape that grows its small tables and the log's tail at one moment: the recorder may replace them between two looks, then it is looked again. */
+async function snapshot(dir: string): Promise<{ stored: Manifest; tail: TailFacts | null; before: Tables | null }> {
   for (let attempt = 0; ; attempt++) {
-    const manifest = await readManifest(dir)
-    let missing: DataError | null = null
-    for (const file of manifest.files) {
-      const path = join(dir, file.path)
-      if (!existsSync(path))
-        missing ??= new DataError('FILE_MISSING', `${path} is named in the manifest and is not there: the tape is damaged, import it again`)
-      else if ((await stat(path)).size !== file.bytes) missing ??= damaged(dir, file.path)
+    const stored = await readManifest(dir)
+    const { growing } = stored
+    const changed = async (): Promise<boolean> =>
+      growing !== undefined && attempt < 20 && (await readManifest(dir)).digest !== stored.digest
+    try {
+      for (const file of stored.files) {
+        const path = join(dir, file.path)
+        if (!existsSync(path))
+          throw new DataError('FILE_MISSING', `${path} is named in the manifest and is not there: the tape is damaged, import it again`)
+      }
+      for (const file of stored.files) if ((await stat(join(dir, file.path))).size !== file.bytes) throw damaged(dir, file.path)
+      if (growing === undefined) return { stored, tail: null, before: null }
+      const before = {
+        markets: (await table(dir, stored, 'markets')) as unknown as MarketRow[],
+        coverage: (await table(dir, stored, 'coverage')) as unknown as CoverageRow[],
+      }
+      const tail = tailFacts(dir, growing)
+      if (!(await changed())) return { stored, tail, before }
+    } catch (error) {
+      if (!(await changed())) throw error
     }
-    if (missing === null) return manifest
-    if (manifest.growing === undefined || attempt === 10) throw missing
-    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+/** A small table, whole. */
+async function table(dir: string, manifest: Manifest, name: 'markets' | 'coverage'): Promise<Record<string, unknown>[]> {
+  const known = manifest.files.find((f) => f.path.startsWith(`${name}.`))
+  if (known === undefined || (await describeFile(dir, known.path, 0)).sha256 !== known.sha256)
+    throw damaged(dir, known?.path ?? `${name}.parquet`)
+  const db = await Database.open()
+  try {
+    return await db.rows(`SELECT * FROM read_parquet(${quote(join(dir, known.path))})`)
+  } catch (error) {
+    throw new DataError(
+      'TAPE_DAMAGED',
+      `${join(dir, known.path)} cannot be read: \`tapeline data verify ${dir}\` says which file is damaged`,
+      error,
+    )
+  } finally {
+    db.close()
   }
 }
 
@@ -151,13 +148,10 @@ function withTail(manifest: Manifest, tail: TailFacts, fresh: number): Manifest 
   }
 }
 
-/** Markets and hours that the tail changes. */
-async function tailTables(
-  manifest: Manifest,
-  tail: Tail,
-  tickers: readonly string[],
-): Promise<{ markets: MarketRow[]; coverage: CoverageRow[] }> {
-  const { parts, ledger } = await follow(tail.dir, manifest, undefined, {})
+/** The tables with what the tail adds to them. */
+async function withNews(manifest: Manifest, tail: Tail, before: Tables, fresh: readonly string[]): Promise<Tables> {
+  const tickers = [...before.markets.map((m) => m.ticker), ...fresh]
+  const { parts, ledger } = await follow(tail.dir, manifest, undefined, {}, before)
   parts.close()
   const request: DecodeRequest = { files: [], tickers, chosen: null, from: null, to: null, batchRows: 65_536, tail }
   for await (const columns of decode(request, () => null)) {
@@ -167,7 +161,14 @@ async function tailTables(
       ledger.row(batch, i, m < 0 ? '' : (tickers[m] as string))
     }
   }
-  return ledger.take()
+  const news = ledger.take()
+  const replaced = new Map(news.markets.map((m) => [m.ticker, m]))
+  const hours = new Set(news.coverage.map((c) => `${c.market} ${c.hour}`))
+  const known = new Set(before.markets.map((m) => m.ticker))
+  return {
+    markets: [...before.markets.map((m) => replaced.get(m.ticker) ?? m), ...news.markets.filter((m) => !known.has(m.ticker))],
+    coverage: [...before.coverage.filter((c) => !hours.has(`${c.market} ${c.hour}`)), ...news.coverage],
+  }
 }
 
 /** Small tables are checked whole each time they are read; the messages, which are large, by size here and whole by `data verify`. */

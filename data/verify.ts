@@ -64,8 +64,9 @@ async function verifyBy(dir: string, manifest: Manifest): Promise<Finding[]> {
   for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile()) continue
     const path = join(entry.parentPath, entry.name).slice(join(dir, '.').length + 1)
-    // The recorder's own, while it works.
-    if (growing !== undefined && /^log[\\/]|^messages[\\/]|\.tmp$|^(markets|coverage)\.\d+\.parquet$|^writer\.lock/.test(path)) continue
+    // The recorder's own, while it works, and what is left of it after a crash.
+    if (/^log[\\/]\d+\.log(\.cut)?$|^(markets|coverage)\.\d+\.parquet$|^writer\.lock/.test(path)) continue
+    if (growing !== undefined && /^messages[\\/]|\.tmp$|^(markets|coverage)\.parquet$/.test(path)) continue
     if (!known.has(path) && existsSync(join(dir, path))) findings.push({ path, problem: 'is not in the manifest' })
   }
   return findings

@@ -5,9 +5,9 @@ import { meanReversion } from './mean-reversion.ts'
 import { parity } from './parity.ts'
 import { spotLag } from './spot-lag.ts'
 
+/** The built-in strategies by the name a command line knows them by. Defaults of the factories are the types of `--param`. */
 type Factory = (parameters?: Record<string, never>) => Strategy
 
-/** The built-in strategies by the name a command line knows them by. Defaults of the factories are the types of `--param`. */
 export const strategies: Readonly<Record<string, Factory>> = {
   favorite: favorite as Factory,
   lean: lean as Factory,

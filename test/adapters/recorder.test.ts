@@ -155,12 +155,13 @@ describe('a recording', () => {
     const other = await openTape(join(dir, '..', 'whole'))
     expect(await finished.markets()).toEqual(await other.markets())
     expect(await finished.coverage()).toEqual(await other.coverage())
-    expect({ ...finished.manifest, files: [], rows: 0, byKind: {}, name: '' }).toEqual({
+    expect({ ...finished.manifest, files: [], rows: 0, byKind: {}, name: '', digest: '' }).toEqual({
       ...other.manifest,
       files: [],
       rows: 0,
       byKind: {},
       name: '',
+      digest: '',
     })
   })
 
@@ -204,6 +205,8 @@ describe('a recording', () => {
     expect(await verifyTape(dir)).toEqual([])
     // And once more, on a tape that was finished.
     const third = await Recorder.open(dir, OPTIONS)
+    // Whoever reads it now looks into the log again.
+    expect((await readNamed(dir)).length).toBe(rows.length + 3)
     await third.finish()
     expect((await readNamed(dir)).length).toBe(rows.length + 3)
     const markets = await (await openTape(dir)).markets()
