@@ -116,8 +116,6 @@ async function paper(argv: PaperArguments, ends: ReturnType<typeof signals>): Pr
   const dir = argv.resume ?? argv.out ?? (await defaultFolder(strategies, argv))
   if (argv.resume === undefined && existsSync(join(dir, 'tape')))
     throw new UsageError(`--out ${dir} is a session already: choose a new folder, or go on with it by --resume ${dir}`)
-  const { mkdir } = await import('node:fs/promises')
-  await mkdir(dir, { recursive: true })
   const world = await worldOf(argv, environment, new FileQuarantine(join(dir, 'quarantine.ndjson')))
   const kalshi = await connect(argv, environment, world)
   try {
@@ -238,9 +236,9 @@ async function worldOf(argv: PaperArguments, environment: string, quarantine: Wo
 }
 
 async function connect(argv: PaperArguments, environment: string, world: World): Promise<Kalshi> {
-  const keyId = argv.keyId ?? process.env['TAPELINE_KEY_ID']
-  const keyFile = argv.keyFile ?? process.env['TAPELINE_KEY_FILE']
-  if (keyId === undefined || keyFile === undefined)
+  const keyId = argv.keyId ?? process.env['TAPELINE_KEY_ID'] ?? ''
+  const keyFile = argv.keyFile ?? process.env['TAPELINE_KEY_FILE'] ?? ''
+  if (keyId === '' || keyFile === '')
     throw new UsageError(
       'the exchange shows its stream to known keys alone: give --key-id and --key-file (a key that may only read is enough)',
       EXIT.credentials,
