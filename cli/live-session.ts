@@ -30,7 +30,7 @@ type Own = {
   readonly kind: Kind
   readonly timeVenue: number
   readonly detail: string
-  readonly then: (() => void) | null
+  readonly done: (() => void) | null
 }
 
 const OWN_MAX = 10_000
