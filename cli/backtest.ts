@@ -1,13 +1,10 @@
 /** `tapeline backtest`: recorded books in, a report out. */
-import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { Argv, CommandModule } from 'yargs'
 import type { FillModelName } from '../engine/session.ts'
-import type { Strategy } from '../engine/strategy.ts'
-import { formatMoney } from '../engine/units.ts'
 import { configOptions } from './config-command.ts'
 import { EXIT, failureOf, UsageError } from './exit.ts'
 import { count, present, progress, type Outcome } from './output.ts'
+import { reported, type RunData } from './run-report.ts'
 
 export type BacktestArguments = {
   tape: string
@@ -29,28 +26,6 @@ export type BacktestArguments = {
   out: string | undefined
   json: boolean
   quiet?: boolean
-}
-
-/** What `--json` carries. Dollars are decimal strings. */
-export type BacktestData = {
-  readonly run: string
-  readonly digest: string
-  readonly strategies: readonly { readonly name: string; readonly file: string | null; readonly parameters: Strategy['parameters'] }[]
-  readonly rows: number
-  readonly markets: number
-  readonly orders: number
-  readonly fills: number
-  readonly refusals: Readonly<Record<string, number>>
-  readonly netDollars: string
-  readonly feesDollars: string
-  readonly winRate: number | null
-  readonly sharpe: number | null
-  readonly fillRate: number | null
-  readonly drawdownDollars: string
-  readonly complete: boolean
-  readonly practice: boolean
-  readonly report: string
-  readonly seconds: number
 }
 
 export const backtestCommand: CommandModule<object, BacktestArguments> = {
@@ -105,7 +80,7 @@ export function once(argv: Readonly<Record<string, unknown>>): true {
 export async function runBacktest(
   argv: BacktestArguments,
   env: Readonly<Record<string, string | undefined>> = process.env,
-): Promise<Outcome<BacktestData>> {
+): Promise<Outcome<RunData>> {
   // Before anything heavy is loaded: a Ctrl-C always leaves a result.
   let interrupted = false
   const stop = (): void => {
@@ -165,33 +140,8 @@ export async function runBacktest(
     process.off('SIGINT', stop)
   }
   const { record, folder, seconds, failure } = result
-  const { buildReport, metric } = await import('../reports/index.ts')
-  const report = buildReport(record)
-  const page = join(folder, 'report.html')
-  await writeFile(page, report.html)
-  await writeFile(join(folder, 'summary.json'), `${JSON.stringify(report.summary, null, 1)}\n`)
+  const { data, text, warnings } = await reported(record, folder, seconds, argv.json)
   const { end } = record
-  const value = (id: string): number | null => metric(report.summary.metrics, id).value
-  const data: BacktestData = {
-    run: folder,
-    digest: record.digest,
-    strategies: record.header.strategies.map(({ name, parameters, source }) => ({ name, file: source?.file ?? null, parameters })),
-    rows: end.rows,
-    markets: end.marketsSeen,
-    orders: end.orders,
-    fills: end.fills,
-    refusals: end.refusals,
-    netDollars: formatMoney(end.equity - record.header.cash),
-    feesDollars: formatMoney(end.fees),
-    winRate: value('winRate'),
-    sharpe: value('sharpe'),
-    fillRate: value('fillRate'),
-    drawdownDollars: formatMoney(end.drawdownMax),
-    complete: end.complete,
-    practice: record.header.tape.practice,
-    report: page,
-    seconds: Number(seconds.toFixed(3)),
-  }
   const exit = failure !== null ? EXIT.strategy : end.complete ? EXIT.ok : EXIT.interrupted
   const error =
     failure !== null
@@ -199,16 +149,5 @@ export async function runBacktest(
       : !end.complete
         ? { code: 'INTERRUPTED', message: `interrupted: the partial result is in ${folder}` }
         : undefined
-  const text = `${report.terminal(process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined)}
-Report   ${page}
-Run      ${folder} (${count(end.rows)} rows in ${seconds.toFixed(1)} s)
-Next     npx tapeline report open ${folder}
-`
-  return {
-    data,
-    warnings: argv.json ? report.summary.warnings : [],
-    text,
-    exit,
-    ...(error === undefined ? {} : { error: { code: error.code, message: error.message } }),
-  }
+  return { data, warnings, text, exit, ...(error === undefined ? {} : { error: { code: error.code, message: error.message } }) }
 }

@@ -15,6 +15,7 @@ const entries = {
   'watch-worker': 'cli/watch-worker.ts',
   bench: 'bench/bench.ts',
   'bench-feed': 'bench/feed.ts',
+  'bench-recorder': 'bench/recorder.ts',
 }
 // Declarations stay: the compiler renews what changed.
 if (existsSync(`${root}dist`))

@@ -55,14 +55,16 @@ type Place = { readonly tape: Tape | null; readonly note: string | null }
 /** The tape of the run, if it is where it was; one that was named must be the right one. */
 async function tapeOf(run: string, record: SessionRecord, named: string | undefined): Promise<Place> {
   const { readPlace } = await import('../data/run.ts')
-  const path = named ?? (await readPlace(run))?.tape ?? null
+  // A session has its tape with it, wherever it was moved to.
+  const own = join(run, 'tape')
+  const path = named ?? (existsSync(join(own, 'manifest.json')) ? own : ((await readPlace(run))?.tape ?? null))
   if (path === null) return { tape: null, note: 'the run does not say where its tape is: give --tape to see the book' }
   if (named === undefined && !existsSync(join(path, 'manifest.json')))
     return { tape: null, note: `the tape is not at ${path} any more: give --tape to see the book` }
   const { openTape } = await import('../data/tape-reader.ts')
   const { describeFile } = await import('../data/tape-writer.ts')
   const manifest = (await describeFile(path, 'manifest.json', 0).catch(() => null))?.sha256
-  if (manifest !== record.header.tape.manifest) {
+  if (path !== own && manifest !== record.header.tape.manifest) {
     if (named === undefined) return { tape: null, note: `the tape at ${path} has changed since the run: its book is not shown` }
     if (manifest !== undefined)
       throw new DataError(

@@ -1,21 +1,23 @@
 /**
  * Running a session. Owns the mode table: backtest, paper and live differ in (feed, venue, clock) and nowhere else.
  *
- * | mode     | feed                        | venue                             | clock        |
- * |----------|-----------------------------|-----------------------------------|--------------|
- * | backtest | adapters/history (a tape)   | adapters/simulated (matching)     | the rows' own |
+ * | mode     | feed                                                | venue                         | clock                                  |
+ * |----------|-----------------------------------------------------|-------------------------------|----------------------------------------|
+ * | backtest | adapters/history (a tape)                           | adapters/simulated (matching) | the rows' own                          |
+ * | paper    | adapters/kalshi through adapters/recorder (a tape)  | adapters/simulated (matching) | the rows' own, and the wall's as ticks |
  *
- * Paper and live add their lines when their adapters exist.
+ * The course of a paper session is in `paper-session.ts`. Live adds its line when its adapter exists.
  */
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, statSync } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { getHeapStatistics } from 'node:v8'
 import { HistoryFeed } from '../adapters/history/feed.ts'
 import { SimulatedVenue } from '../adapters/simulated/venue.ts'
 import { DataError } from '../data/errors.ts'
-import { Run, writePlace, writeRun } from '../data/run.ts'
+import { RunLog } from '../data/run-log.ts'
+import { writePlace } from '../data/run.ts'
 import { describeFile } from '../data/tape-writer.ts'
 import { openTape, type Tape } from '../data/tape-reader.ts'
 import { Engine } from '../engine/engine.ts'
@@ -80,11 +82,7 @@ export async function backtest(options: BacktestOptions): Promise<BacktestResult
     version: VERSION,
     node: process.version,
     tape: facts,
-    strategies: options.strategies.map(({ strategy: { name, parameters }, source }) => ({
-      name,
-      parameters,
-      ...(source === null ? {} : { source }),
-    })),
+    strategies: strategiesOf(options.strategies),
     cash: options.cash,
     limits: options.limits,
     fills,
@@ -101,7 +99,15 @@ export async function backtest(options: BacktestOptions): Promise<BacktestResult
     decode: options.decode ?? 'worker',
     ...(options.batchRows === undefined ? {} : { batchRows: options.batchRows }),
   })
-  const run = new Run()
+  const name = `${folderName(header.strategies.map((s) => s.name))}-${facts.name}`
+  // The log is where the run will be; a run that names itself by its outcome is beside it until then.
+  const place = options.out ?? join(options.runs ?? 'runs', `${name}-unfinished-${process.pid}`)
+  const run = await RunLog.open(place, header)
+  await writePlace(place, options.tape)
+  const discard = async (): Promise<void> => {
+    await run.abandon()
+    if (options.out === null) await rm(place, { recursive: true, force: true })
+  }
   const engine = new Engine({
     header,
     strategies: options.strategies.map((s) => s.strategy),
@@ -135,26 +141,37 @@ export async function backtest(options: BacktestOptions): Promise<BacktestResult
     }
     end = watch.turn(() => engine.finish(reason, reason === 'end of tape'))
   } catch (error) {
-    ;({ failure, reason } = failureIn(error, { time: engine.now, call: engine.calling }, watch))
+    try {
+      ;({ failure, reason } = failureIn(error, { time: engine.now, call: engine.calling }, watch))
+    } catch (fatal) {
+      await discard()
+      throw fatal
+    }
     engine.stop()
   } finally {
     Error.stackTraceLimit = limit
     await watch.end()
   }
-  let record: SessionRecord
   try {
     end ??= engine.finish(reason, false)
-    record = run.record(header, end)
+    run.end(end)
   } catch (error) {
+    await discard()
     // A handler was broken off in the middle of a call into the engine: its books do not add up, and what caused that is the better news.
     throw failure === null ? error : new StrategyError(failure.code, `${failure.message}; no partial result could be kept`, failure)
   }
   // Named by settings and outcome: two runs that differ in anything do not share a folder.
-  const id = createHash('sha256').update(JSON.stringify(header)).update(record.digest).digest('hex').slice(0, 8)
-  const folder = options.out ?? join(options.runs ?? 'runs', `${folderName(header.strategies.map((s) => s.name))}-${facts.name}-${id}`)
-  await writeRun(folder, record)
+  const id = createHash('sha256').update(JSON.stringify(header)).update(run.digest()).digest('hex').slice(0, 8)
+  const folder = options.out ?? join(options.runs ?? 'runs', `${name}-${id}`)
+  const record = await run.finish(folder)
   await writePlace(folder, options.tape)
+  if (folder !== place) await rm(place, { recursive: true, force: true })
   return { record, folder, seconds: (performance.now() - started) / 1000, failure }
+}
+
+/** As the header names them. */
+export function strategiesOf(chosen: readonly Chosen[]): SessionHeader['strategies'] {
+  return chosen.map(({ strategy: { name, parameters }, source }) => ({ name, parameters, ...(source === null ? {} : { source }) }))
 }
 
 const DEPTHS: Readonly<Record<Depth, string>> = {
@@ -185,7 +202,7 @@ function checkMemory(): void {
 }
 
 /** Names of strategies as a folder's: letters and digits, and not without end. */
-function folderName(names: readonly string[]): string {
+export function folderName(names: readonly string[]): string {
   return names
     .map((name) => name.replace(/[^\p{L}\p{N}_.-]+/gu, '-'))
     .join('+')
@@ -195,7 +212,9 @@ function folderName(names: readonly string[]): string {
 /** The folder of a run may be new, empty, or an older run; nothing else is written over. */
 async function claim(folder: string): Promise<void> {
   if (existsSync(folder)) {
-    const free = statSync(folder).isDirectory() && (readdirSync(folder).length === 0 || existsSync(join(folder, 'session.json')))
+    const free =
+      statSync(folder).isDirectory() &&
+      (readdirSync(folder).length === 0 || existsSync(join(folder, 'session.json')) || existsSync(join(folder, 'log')))
     if (!free) throw new UsageError(`--out ${folder} is there already and is no run: choose a new folder`)
   }
   await mkdir(folder, { recursive: true })

@@ -13,6 +13,9 @@ import { explainCommand } from './explain.ts'
 import { exchangeCommand } from './exchange.ts'
 import { EXIT, EXIT_TEXT } from './exit.ts'
 import { notebookCommand } from './notebook.ts'
+import { statusCommand, wordCommands } from './operate.ts'
+import { paperCommand } from './paper.ts'
+import { replayCommand } from './replay.ts'
 import { reportCommand } from './report.ts'
 import { strategyCommand } from './strategy.ts'
 import { VERSION } from './version.ts'
@@ -40,6 +43,10 @@ await yargs(hideBin(process.argv))
   .usage('$0 <command>\n\nBacktesting-first research engine for Kalshi')
   .command(demoCommand)
   .command(backtestCommand)
+  .command(paperCommand)
+  .command(statusCommand)
+  .command([...wordCommands])
+  .command(replayCommand)
   .command(dataCommand)
   .command(downloadCommand)
   .command(strategyCommand)

@@ -11,6 +11,8 @@ export type DataErrorCode =
   | 'INPUT_INVALID'
   | 'MARKET_UNKNOWN'
   | 'NOT_A_RUN'
+  | 'NOT_A_SESSION'
+  | 'SESSION_SILENT'
   | 'ORDER_UNKNOWN'
   | 'MOMENT_UNKNOWN'
   | 'TAPE_MISMATCH'
@@ -20,6 +22,9 @@ export type DataErrorCode =
   | 'DOWNLOAD_OTHER'
   | 'DOWNLOAD_BUSY'
   | 'DOWNLOAD_DAMAGED'
+  | 'LOG_DAMAGED'
+  | 'TAPE_BUSY'
+  | 'FEED_INVALID'
   | 'DISK'
 
 /** Bad or missing data. `code` is stable. */

@@ -1,104 +1,53 @@
 /**
- * What a session leaves behind. Owns the run folder and the digest; hides how blocks are gathered. Invariant: the digest is SHA-256 over every column and string of
- * journal and samples, so it does not depend on block borders, the header or the end mark.
+ * What a session leaves behind, as whoever asks for it sees it. Owns reading a run folder in whatever state it is; hides whether it is a log or files. Invariant: a session that
+ * was cut off is read as far as it is whole, and its end says that it is partial.
  *
- * `<run>/session.json` header · `end.json` end mark, digest · `journal.parquet` `touches.parquet` `equity.parquet` `markouts.parquet` · reports beside them
- * · `run.json` where the tape was, as it was given: a hint for later commands, part of no digest.
+ * `<run>/run.json`: where the tape was, as it was given: a hint for later commands, part of no digest.
  */
-import { createHash, type Hash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createJournalTable, JOURNAL_KIND_NAMES, type JournalSink, type JournalTable, type Strings } from '../engine/journal.ts'
-import {
-  createEquityTable,
-  createMarkoutTable,
-  createTouchTable,
-  type EquityTable,
-  type MarkoutTable,
-  type SampleSink,
-  type TouchTable,
-} from '../engine/samples.ts'
+import type { JournalSink, JournalTable, Strings } from '../engine/journal.ts'
+import type { EquityTable, MarkoutTable, SampleSink, TouchTable } from '../engine/samples.ts'
 import type { SessionEnd, SessionHeader, SessionRecord } from '../engine/session.ts'
 import { DataError } from './errors.ts'
-import { Database, quote, type ColumnType, type NumberColumn } from './parquet.ts'
+import { segmentsOf } from './log-reader.ts'
+import { RunDigest, TABLES, type Table, type TableName, type Tables } from './run-blocks.ts'
+import { readRunFiles, writeRunFiles } from './run-files.ts'
+import { readRunLog } from './run-log.ts'
+import type { NumberColumn } from './parquet.ts'
 
-type Table = { length: number } & Readonly<Record<string, number | NumberColumn>>
-
-/** Columns that grow by whole blocks. */
-class Gathered {
-  readonly #names: readonly string[]
-  readonly #hashes: Hash[]
-  readonly #blocks: NumberColumn[][]
-  readonly #keep: boolean
-  length = 0
-
-  constructor(sample: Table, keep: boolean) {
-    this.#names = Object.keys(sample).filter((k) => k !== 'length')
-    this.#hashes = this.#names.map(() => createHash('sha256'))
-    this.#blocks = this.#names.map(() => [])
-    this.#keep = keep
-  }
-  add(table: Table): void {
-    this.#names.forEach((name, c) => {
-      const column = (table[name] as NumberColumn).slice(0, table.length)
-      this.#hashes[c]?.update(new Uint8Array(column.buffer, column.byteOffset, column.byteLength))
-      if (this.#keep) this.#blocks[c]?.push(column)
-    })
-    this.length += table.length
-  }
-  digest(): string[] {
-    return this.#hashes.map((h) => h.copy().digest('hex'))
-  }
-  into<T extends Table>(table: T): T {
-    this.#names.forEach((name, c) => {
-      let at = 0
-      for (const block of this.#blocks[c] ?? []) {
-        ;(table[name] as NumberColumn).set(block, at)
-        at += block.length
-      }
-    })
-    table.length = this.length
-    return table
-  }
-}
-
-/** Gathers a session as it runs. `keep` false: the digest only. */
+/** Gathers a session in memory. `keep` false: the digest only. */
 export class Run implements JournalSink, SampleSink {
-  readonly #journal: Gathered
-  readonly #touches: Gathered
-  readonly #equity: Gathered
-  readonly #markouts: Gathered
+  readonly #digest = new RunDigest()
+  readonly #blocks: Record<TableName, Table[]> = { journal: [], touches: [], equity: [], markouts: [] }
+  readonly #keep: boolean
   #strings: Strings | null = null
+  #rows = 0
 
   constructor(keep = true) {
-    this.#journal = new Gathered(createJournalTable(0), keep)
-    this.#touches = new Gathered(createTouchTable(0), keep)
-    this.#equity = new Gathered(createEquityTable(0), keep)
-    this.#markouts = new Gathered(createMarkoutTable(0), keep)
+    this.#keep = keep
   }
   journal(block: JournalTable, strings: Strings): void {
     this.#strings = strings
-    this.#journal.add(block)
+    this.#rows += block.length
+    this.#add('journal', block)
   }
   touches(block: TouchTable, strings: Strings): void {
     this.#strings = strings
-    this.#touches.add(block)
+    this.#add('touches', block)
   }
   equity(block: EquityTable): void {
-    this.#equity.add(block)
+    this.#add('equity', block)
   }
   markouts(block: MarkoutTable): void {
-    this.#markouts.add(block)
+    this.#add('markouts', block)
   }
   get rows(): number {
-    return this.#journal.length
+    return this.#rows
   }
   digest(): string {
-    const hash = createHash('sha256')
-    for (const part of [this.#journal, this.#touches, this.#equity, this.#markouts]) for (const d of part.digest()) hash.update(d)
-    hash.update(JSON.stringify(this.#strings?.all ?? []))
-    return hash.digest('hex')
+    return this.#digest.digest(this.#strings?.all ?? [])
   }
   record(header: SessionHeader, end: SessionEnd): SessionRecord {
     return {
@@ -106,147 +55,50 @@ export class Run implements JournalSink, SampleSink {
       end,
       digest: this.digest(),
       strings: this.#strings?.all ?? [],
-      journal: this.#journal.into(createJournalTable(this.#journal.length)),
-      touches: this.#touches.into(createTouchTable(this.#touches.length)),
-      equity: this.#equity.into(createEquityTable(this.#equity.length)),
-      markouts: this.#markouts.into(createMarkoutTable(this.#markouts.length)),
+      journal: this.#table('journal'),
+      touches: this.#table('touches'),
+      equity: this.#table('equity'),
+      markouts: this.#table('markouts'),
     }
+  }
+
+  #add(name: TableName, block: Tables[TableName]): void {
+    const table = block as unknown as Table
+    this.#digest.add(name, table)
+    if (!this.#keep) return
+    const copy: Record<string, number | NumberColumn> & { length: number } = { length: block.length }
+    for (const [column, values] of Object.entries(table))
+      if (column !== 'length') copy[column] = (values as NumberColumn).slice(0, block.length)
+    this.#blocks[name].push(copy)
+  }
+  #table<N extends TableName>(name: N): Tables[N] {
+    const blocks = this.#blocks[name]
+    const table = TABLES[name].create(blocks.reduce((n, b) => n + b.length, 0))
+    const target = table as unknown as Table
+    for (const block of blocks) {
+      for (const [column, values] of Object.entries(block))
+        if (column !== 'length') (target[column] as NumberColumn).set(values as NumberColumn, target.length)
+      target.length += block.length
+    }
+    return table
   }
 }
 
-type Layout = Readonly<Record<string, { readonly type: ColumnType; readonly text?: boolean; readonly sql: string }>>
-const whole = { type: 'double', sql: 'BIGINT' } as const
-const real = { type: 'double', sql: 'DOUBLE' } as const
-const small = { type: 'utinyint', sql: 'UTINYINT' } as const
-const int = { type: 'integer', sql: 'INTEGER' } as const
-const word = { type: 'integer', text: true, sql: 'VARCHAR' } as const
-const JOURNAL: Layout = {
-  time: whole,
-  kind: small,
-  market: word,
-  owner: word,
-  order: whole,
-  side: small,
-  price: int,
-  quantity: whole,
-  what: word,
-  why: word,
-  value: real,
-  a: whole,
-  b: whole,
-}
-const TOUCHES: Layout = { time: whole, market: word, bid: int, bidQuantity: whole, ask: int, askQuantity: whole }
-const EQUITY: Layout = {
-  time: whole,
-  cash: whole,
-  locked: whole,
-  liquidation: whole,
-  mid: whole,
-  low: whole,
-  high: whole,
-  fees: whole,
-  drawdown: whole,
-  exposure: whole,
-}
-const MARKOUTS: Layout = { fill: whole, horizon: whole, mid2: int, settled: small }
-
-/** Writes a run folder. */
+/** Writes a run folder from a record in memory. */
 export async function writeRun(dir: string, record: SessionRecord): Promise<void> {
-  await mkdir(dir, { recursive: true })
-  await writeFile(join(dir, 'session.json'), `${JSON.stringify(record.header, null, 1)}\n`)
-  await writeFile(
-    join(dir, 'end.json'),
-    `${JSON.stringify({ digest: record.digest, end: record.end, strings: record.strings }, null, 1)}\n`,
-  )
-  const db = await Database.open({ threads: 1, memory: 1024 })
-  try {
-    const words = await db.table('words', { number: 'integer', word: 'varchar' })
-    await words.append([Int32Array.from(record.strings, (_, i) => i), record.strings], 0, record.strings.length)
-    await db.run('SET VARIABLE words = (SELECT list(word ORDER BY number) FROM words)')
-    await db.run(`SET VARIABLE kinds = [${JOURNAL_KIND_NAMES.map(quote).join(', ')}]`)
-    await table(db, dir, 'journal', JOURNAL, record.journal)
-    await table(db, dir, 'touches', TOUCHES, record.touches)
-    await table(db, dir, 'equity', EQUITY, record.equity)
-    await table(db, dir, 'markouts', MARKOUTS, record.markouts)
-  } finally {
-    db.close()
-  }
+  await writeRunFiles(dir, { ...record, blocks: (name) => [record[name] as unknown as Table] })
 }
 
-async function table(db: Database, dir: string, name: string, layout: Layout, rows: Table): Promise<void> {
-  const columns = Object.keys(layout)
-  const staging = await db.table(name, Object.fromEntries(columns.map((c) => [`"${c}"`, (layout[c] as Layout[string]).type])))
-  await staging.append(
-    columns.map((c) => rows[c] as NumberColumn),
-    0,
-    rows.length,
-  )
-  const select = columns.map((c) => {
-    const { text, sql } = layout[c] as Layout[string]
-    if (name === 'journal' && c === 'kind') return `getvariable('kinds')[kind + 1] AS kind`
-    return text === true ? `coalesce(getvariable('words')["${c}" + 1], '') AS "${c}"` : `"${c}"::${sql} AS "${c}"`
-  })
-  await db.copy(`SELECT ${select.join(', ')} FROM ${name}`, join(dir, `${name}.parquet`))
-  await db.run(`DROP TABLE ${name}`)
-}
-
-/** Reads a run folder back. Throws DataError when it is none. */
+/** Reads a run folder, also one whose session is still running or was cut off. Throws DataError when it is none. */
 export async function readRun(dir: string): Promise<SessionRecord> {
-  for (const file of ['session.json', 'end.json', 'journal.parquet', 'touches.parquet', 'equity.parquet', 'markouts.parquet']) {
-    if (!existsSync(join(dir, file)))
-      throw new DataError(
-        'NOT_A_RUN',
-        `${dir} is not a finished run (no ${file} in it): give the folder that \`tapeline backtest\` printed`,
-      )
-  }
-  const header = JSON.parse(await readFile(join(dir, 'session.json'), 'utf8')) as SessionHeader
-  const { digest, end, strings } = JSON.parse(await readFile(join(dir, 'end.json'), 'utf8')) as {
-    digest: string
-    end: SessionEnd
-    strings: string[]
-  }
-  const db = await Database.open({ threads: 1, memory: 1024 })
+  const log = join(dir, 'log')
+  // While there is a log it is the truth: files beside it are older, or not yet all there.
+  if (!existsSync(log)) return readRunFiles(dir)
   try {
-    await db.run(`CREATE TYPE word AS ENUM (${['', ...new Set(strings.filter((s) => s !== ''))].map(quote).join(', ')})`)
-    await db.run(`CREATE TYPE kind AS ENUM (${JOURNAL_KIND_NAMES.map(quote).join(', ')})`)
-    const numbers = new Map(strings.map((s, i) => [s, i]))
-    const words = ['', ...new Set(strings.filter((s) => s !== ''))].map((s) => (s === '' ? -1 : (numbers.get(s) as number)))
-    const read = async <T extends Table>(name: string, layout: Layout, create: (n: number) => T): Promise<T> => {
-      const file = quote(join(dir, `${name}.parquet`))
-      const [count] = await db.rows(`SELECT count(*) AS n FROM read_parquet(${file})`)
-      const target = create(Number(count?.['n']))
-      const columns = Object.keys(layout)
-      const select = columns.map((c) => {
-        if (name === 'journal' && c === 'kind') return 'kind::kind'
-        const { text, type } = layout[c] as Layout[string]
-        return text === true ? `"${c}"::word` : `"${c}"::${type.toUpperCase()}`
-      })
-      let at = 0
-      for await (const piece of db.pieces(`SELECT ${select.join(', ')} FROM read_parquet(${file})`)) {
-        columns.forEach((c, i) => {
-          const column = piece.column(i)
-          const out = target[c] as NumberColumn
-          if ((layout[c] as Layout[string]).text === true)
-            for (let k = 0; k < piece.rows; k++) out[at + k] = words[column[k] as number] as number
-          else out.set(column.subarray(0, piece.rows), at)
-        })
-        at += piece.rows
-      }
-      target.length = at
-      return target
-    }
-    return {
-      header,
-      end,
-      digest,
-      strings,
-      journal: await read('journal', JOURNAL, createJournalTable),
-      touches: await read('touches', TOUCHES, createTouchTable),
-      equity: await read('equity', EQUITY, createEquityTable),
-      markouts: await read('markouts', MARKOUTS, createMarkoutTable),
-    }
-  } finally {
-    db.close()
+    return readRunLog(log)
+  } catch (error) {
+    if (error instanceof DataError || segmentsOf(log).length > 0) throw error
+    throw new DataError('NOT_A_RUN', `${dir} is not a run (its log is empty): give the folder that \`tapeline backtest\` printed`, error)
   }
 }
 

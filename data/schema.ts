@@ -11,6 +11,9 @@
  *   quarantine.ndjson                          rejected input lines, with file, line and reason (only when there are any)
  * ```
  *
+ * A tape that is being recorded has `growing` in its manifest and, in the folder that it names, the append log (log.ts) with the rows that stand in no part yet; its
+ * `markets` and `coverage` files carry a number and are replaced, never changed: whoever read the manifest finds what it names.
+ *
  * A tape whose `depth` is not `book` has no checkpoints: a run over it starts at its first row. The date of its files is that of their first row; a file may hold several days.
  *
  * Columns of `messages`, sorted by (file, row): `time` BIGINT µs when we learned it · `time_venue` BIGINT µs · `market` VARCHAR
@@ -39,6 +42,18 @@ export type LabelShare = {
   readonly inferred: boolean
   readonly count: number
   readonly quantity: number
+}
+
+/** Where the rows are that a growing tape holds in no part yet. */
+export type Growing = {
+  /** Folder of the append log, seen from the tape: `log`, or `../log` where a session shares it. */
+  readonly log: 'log' | '../log'
+  /** Rows in the parts, checkpoints not counted: the log's rows from there on follow. */
+  readonly rows: number
+  /** Frames of the log up to this one are in the parts. */
+  readonly sequence: number
+  /** Number of the `markets` and `coverage` files. */
+  readonly generation: number
 }
 
 export type Manifest = {
@@ -72,6 +87,8 @@ export type Manifest = {
   readonly origin: Readonly<Record<string, unknown>>
   /** Free remarks that a reader must know, one sentence each (grid inferred, fee assumed …). */
   readonly remarks: readonly string[]
+  /** Only while somebody records it. */
+  readonly growing?: Growing
   /** SHA-256 of this manifest with an empty digest: a manifest that was changed says so. '' on tapes of before. */
   readonly digest: string
 }

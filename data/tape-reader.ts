@@ -3,15 +3,20 @@
  * Invariants: rows come in file order whatever the batch size, and `time` never decreases.
  */
 import { existsSync } from 'node:fs'
-import { readFile, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import type { Batch } from '../engine/message.ts'
+import type { Batch, KindName } from '../engine/message.ts'
 import { decode, type Columns, type DecodeRequest } from './decode.ts'
 import { DataError } from './errors.ts'
-import { describeFile } from './tape-writer.ts'
+import { follow } from './growing-tape.ts'
 import { Database, quote } from './parquet.ts'
-import { TAPE_SCHEMA, type CoverageRow, type Manifest, type MarketRow } from './schema.ts'
+import type { CoverageRow, Manifest, MarketRow } from './schema.ts'
+import { tailFacts, type Tail, type TailFacts } from './tail.ts'
+import { batchOf, readManifest } from './tape-files.ts'
+import { describeFile } from './tape-writer.ts'
+
+export { readManifest } from './tape-files.ts'
 
 export type ReadOptions = {
   /** µs: rows from the last full checkpoint at or before it on, and every rare row before that. */
@@ -38,70 +43,131 @@ export type Tape = {
   read(options?: ReadOptions): Promise<TapeStream>
 }
 
-/** The manifest of a tape folder. Throws DataError when it is none, or of another schema. */
-export async function readManifest(dir: string): Promise<Manifest> {
-  const path = join(dir, 'manifest.json')
-  if (!existsSync(path)) {
-    throw new DataError(
-      'NOT_A_TAPE',
-      `${dir} is not a tape (no manifest.json in it): make one with \`tapeline data import\` or \`tapeline data practice\``,
-    )
-  }
-  let manifest: Manifest
-  try {
-    manifest = JSON.parse(await readFile(path, 'utf8')) as Manifest
-  } catch (error) {
-    throw new DataError('TAPE_DAMAGED', `${path} is not readable JSON: the tape is damaged, import it again`, error)
-  }
-  const schema: string = manifest.schema
-  if (schema !== TAPE_SCHEMA) {
-    throw new DataError(
-      'TAPE_SCHEMA',
-      `${path} has schema ${schema}, this program reads ${TAPE_SCHEMA}: import the tape again with this version`,
-    )
-  }
-  if (!Array.isArray(manifest.files)) throw new DataError('TAPE_DAMAGED', `${path} names no files: the tape is damaged, import it again`)
-  // Tapes made before there were others hold whole books.
-  const { depth = 'book', digest = '' } = manifest as Partial<Manifest>
-  return { ...manifest, depth, digest }
-}
-
-/** Opens a tape folder. Throws DataError when it is none, of another schema, or a file is missing. */
+/** Opens a tape folder. Throws DataError when it is none, of another schema, or a file is missing. Of a tape that grows it shows what there is at this moment. */
 export async function openTape(dir: string): Promise<Tape> {
-  const manifest = await readManifest(dir)
-  for (const file of manifest.files) {
-    if (!existsSync(join(dir, file.path)))
-      throw new DataError(
-        'FILE_MISSING',
-        `${join(dir, file.path)} is named in the manifest and is not there: the tape is damaged, import it again`,
-      )
-  }
-  for (const file of manifest.files) {
-    const { size } = await stat(join(dir, file.path))
-    if (size !== file.bytes) throw damaged(dir, file.path)
-  }
-  const table = async (file: string): Promise<Record<string, unknown>[]> => {
-    const known = manifest.files.find((f) => f.path === file)
-    if (known === undefined || (await describeFile(dir, file, 0)).sha256 !== known.sha256) throw damaged(dir, file)
-    const db = await Database.open()
-    try {
-      return await db.rows(`SELECT * FROM read_parquet(${quote(join(dir, file))})`)
-    } catch (error) {
-      throw new DataError(
-        'TAPE_DAMAGED',
-        `${join(dir, file)} cannot be read: \`tapeline data verify ${dir}\` says which file is damaged`,
-        error,
-      )
-    } finally {
-      db.close()
+  const { stored, tail, before } = await snapshot(dir)
+  const growing = stored.growing
+  if (growing === undefined || before === null) {
+    const markets = async (): Promise<MarketRow[]> => (await table(dir, stored, 'markets')) as unknown as MarketRow[]
+    return {
+      dir,
+      manifest: stored,
+      markets,
+      coverage: async () => (await table(dir, stored, 'coverage')) as unknown as CoverageRow[],
+      read: (options = {}) => read(dir, stored, null, options, markets),
     }
   }
+  const known = new Set(before.markets.map((m) => m.ticker))
+  const fresh = tail === null ? [] : tail.tickers.filter((ticker) => !known.has(ticker))
+  const request: Tail | null =
+    tail === null || tail.rows === 0
+      ? null
+      : {
+          dir,
+          log: join(dir, growing.log),
+          from: growing.rows,
+          to: tail.end,
+          files: stored.files.filter((f) => f.path.startsWith('messages/')).map((f) => f.path),
+        }
+  // Asked for by few: what the tail changes is worked out then, and once.
+  let loaded: Promise<Tables> | null = null
+  const tables = (): Promise<Tables> => (loaded ??= request === null ? Promise.resolve(before) : withNews(stored, request, before, fresh))
+  const markets = async (): Promise<MarketRow[]> => (await tables()).markets
   return {
     dir,
-    manifest,
-    markets: async () => (await table('markets.parquet')) as unknown as MarketRow[],
-    coverage: async () => (await table('coverage.parquet')) as unknown as CoverageRow[],
-    read: (options = {}) => read(dir, manifest, options, async () => (await table('markets.parquet')) as unknown as MarketRow[]),
+    manifest: tail === null || tail.rows === 0 ? stored : withTail(stored, tail, fresh.length),
+    markets,
+    coverage: async () => (await tables()).coverage,
+    read: (options = {}) => read(dir, stored, request, options, markets),
+  }
+}
+
+type Tables = { readonly markets: MarketRow[]; readonly coverage: CoverageRow[] }
+
+/** The manifest with everything that it names found. Of a tape that grows its small tables and the log's tail at one moment: the recorder may replace them between two looks, then it is looked again. */
+async function snapshot(dir: string): Promise<{ stored: Manifest; tail: TailFacts | null; before: Tables | null }> {
+  for (let attempt = 0; ; attempt++) {
+    const stored = await readManifest(dir)
+    const { growing } = stored
+    const changed = async (): Promise<boolean> =>
+      growing !== undefined && attempt < 20 && (await readManifest(dir)).digest !== stored.digest
+    try {
+      for (const file of stored.files) {
+        const path = join(dir, file.path)
+        if (!existsSync(path))
+          throw new DataError('FILE_MISSING', `${path} is named in the manifest and is not there: the tape is damaged, import it again`)
+      }
+      for (const file of stored.files) if ((await stat(join(dir, file.path))).size !== file.bytes) throw damaged(dir, file.path)
+      if (growing === undefined) return { stored, tail: null, before: null }
+      const before = {
+        markets: (await table(dir, stored, 'markets')) as unknown as MarketRow[],
+        coverage: (await table(dir, stored, 'coverage')) as unknown as CoverageRow[],
+      }
+      const tail = tailFacts(dir, growing)
+      if (!(await changed())) return { stored, tail, before }
+    } catch (error) {
+      if (!(await changed())) throw error
+    }
+  }
+}
+
+/** A small table, whole. */
+async function table(dir: string, manifest: Manifest, name: 'markets' | 'coverage'): Promise<Record<string, unknown>[]> {
+  const known = manifest.files.find((f) => f.path.startsWith(`${name}.`))
+  if (known === undefined || (await describeFile(dir, known.path, 0)).sha256 !== known.sha256)
+    throw damaged(dir, known?.path ?? `${name}.parquet`)
+  const db = await Database.open()
+  try {
+    return await db.rows(`SELECT * FROM read_parquet(${quote(join(dir, known.path))})`)
+  } catch (error) {
+    throw new DataError(
+      'TAPE_DAMAGED',
+      `${join(dir, known.path)} cannot be read: \`tapeline data verify ${dir}\` says which file is damaged`,
+      error,
+    )
+  } finally {
+    db.close()
+  }
+}
+
+/** `fresh`: markets of which no part knows. */
+function withTail(manifest: Manifest, tail: TailFacts, fresh: number): Manifest {
+  const paired = tail.paired || manifest.labelBasis === 'paired with prints' || manifest.labelBasis === 'mixed'
+  const inferred = tail.inferred || manifest.labelBasis === 'inferred' || manifest.labelBasis === 'mixed'
+  const byKind: Partial<Record<KindName, number>> = { ...manifest.byKind }
+  for (const [kind, n] of Object.entries(tail.byKind)) byKind[kind as KindName] = (byKind[kind as KindName] ?? 0) + n
+  return {
+    ...manifest,
+    rows: manifest.rows + tail.rows,
+    markets: manifest.markets + fresh,
+    labelBasis: paired && inferred ? 'mixed' : paired ? 'paired with prints' : inferred ? 'inferred' : manifest.labelBasis,
+    byKind,
+    from: manifest.rows === 0 ? tail.from : manifest.from,
+    to: tail.to,
+    lagMax: Math.max(manifest.lagMax, tail.lagMax),
+  }
+}
+
+/** The tables with what the tail adds to them. */
+async function withNews(manifest: Manifest, tail: Tail, before: Tables, fresh: readonly string[]): Promise<Tables> {
+  const tickers = [...before.markets.map((m) => m.ticker), ...fresh]
+  const { parts, ledger } = await follow(tail.dir, manifest, undefined, {}, before)
+  parts.close()
+  const request: DecodeRequest = { files: [], tickers, chosen: null, from: null, to: null, batchRows: 65_536, tail }
+  for await (const columns of decode(request, () => null)) {
+    const batch = batchOf(columns)
+    for (let i = 0; i < batch.length; i++) {
+      const m = batch.market[i] as number
+      ledger.row(batch, i, m < 0 ? '' : (tickers[m] as string))
+    }
+  }
+  const news = ledger.take()
+  const replaced = new Map(news.markets.map((m) => [m.ticker, m]))
+  const hours = new Set(news.coverage.map((c) => `${c.market} ${c.hour}`))
+  const known = new Set(before.markets.map((m) => m.ticker))
+  return {
+    markets: [...before.markets.map((m) => replaced.get(m.ticker) ?? m), ...news.markets.filter((m) => !known.has(m.ticker))],
+    coverage: [...before.coverage.filter((c) => !hours.has(`${c.market} ${c.hour}`)), ...news.coverage],
   }
 }
 
@@ -113,7 +179,13 @@ function damaged(dir: string, file: string): DataError {
   )
 }
 
-async function read(dir: string, manifest: Manifest, options: ReadOptions, markets: () => Promise<MarketRow[]>): Promise<TapeStream> {
+async function read(
+  dir: string,
+  manifest: Manifest,
+  tail: Tail | null,
+  options: ReadOptions,
+  markets: () => Promise<MarketRow[]>,
+): Promise<TapeStream> {
   const rows = await markets()
   const all = rows.map((r) => r.ticker)
   const { tickers = null, series = null } = options
@@ -137,6 +209,7 @@ async function read(dir: string, manifest: Manifest, options: ReadOptions, marke
     from: manifest.depth === 'book' ? (options.from ?? null) : null,
     to: options.to ?? null,
     batchRows: options.batchRows ?? 65_536,
+    tail,
   }
   const source = options.decode === 'worker' ? () => fromWorker(request) : () => fromThread(request)
   return { tickers: all, [Symbol.asyncIterator]: source }
@@ -151,22 +224,6 @@ function nearest(name: string, known: readonly string[]): string {
 
 async function* fromThread(request: DecodeRequest): AsyncIterator<Batch> & AsyncIterable<Batch> {
   for await (const columns of decode(request, () => null)) yield batchOf(columns)
-}
-
-function batchOf(c: Columns): Batch {
-  return {
-    length: c.length,
-    time: new Float64Array(c.time),
-    timeVenue: new Float64Array(c.timeVenue),
-    market: new Int32Array(c.market),
-    kind: new Uint8Array(c.kind),
-    flags: new Uint8Array(c.flags),
-    side: new Uint8Array(c.side),
-    price: new Int32Array(c.price),
-    quantity: new Float64Array(c.quantity),
-    detail: new Int32Array(c.detail),
-    details: c.details,
-  }
 }
 
 /** How many batches may be on their way at once. */

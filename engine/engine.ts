@@ -41,6 +41,7 @@ import { Samples, type SampleSink } from './samples.ts'
 import { Sampler, type Markout } from './sampler.ts'
 import { marketEnd, ownerEnds, summed } from './settlement.ts'
 import type { MarketEnd, SessionEnd, SessionHeader } from './session.ts'
+import { SessionState } from './session-state.ts'
 import type { Strategy } from './strategy.ts'
 import { StrategyError, type Call } from './strategy-error.ts'
 import { MarketBook } from './view.ts'
@@ -63,6 +64,7 @@ type Due =
   | { readonly type: 'basket'; readonly basket: BasketRun }
   | { readonly type: 'flux'; readonly market: Market; readonly since: number }
   | { readonly type: 'sample'; readonly markout: Markout }
+  | { readonly type: 'lost'; readonly since: number }
 
 export type EngineOptions = {
   readonly header: SessionHeader
@@ -83,6 +85,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   readonly #venue: Venue
   readonly #samples: Samples
   readonly #sampler: Sampler
+  /** What permits orders. */
+  readonly session: SessionState
   readonly #state: RiskState
   readonly #queue = new EventQueue<Due>()
   /** Markets with a complete exchange message in this instant, in order. */
@@ -94,6 +98,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   /** Raw time of the latest row, and the engine's clock (never behind it). */
   #rowTime = -Infinity
   #now = 0
+  /** Time that has passed without a row, as we were told. */
+  #ticked = -Infinity
   #rows = 0
   /** Rows of the batch at hand that are done: what counts when a strategy throws in the middle. */
   #rowsInBatch = 0
@@ -110,7 +116,9 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   #inFlux = 0
   /** Wakes asked for, less what rows forgave. */
   #wakes = 0
-  #operatorMode: 'running' | 'paused' | 'reduce' | 'halted' = 'running'
+  /** Paper and live: open markets with a whole book, and since when there is none (−1: there is one). Null in a backtest, whose tape is its own feed. */
+  readonly #whole: Set<Market> | null
+  #noneSince = -1
 
   constructor({ header, strategies, venue, sink }: EngineOptions) {
     this.#header = header
@@ -122,7 +130,11 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     this.words = new Words(this.journal, distinct(strategies.map((s) => s.name)))
     this.#samples = new Samples(strings, sink)
     this.portfolio = new Portfolio(header.cash as Money, strategies.length)
-    this.#state = { now: 0, lastRow: -Infinity, mode: 'warmup', ordersOpen: 0 }
+    this.session = new SessionState((name, cause) =>
+      this.journal.state(this.#now, -1, this.words.of(`session:${name}`), this.words.of(cause)),
+    )
+    this.#whole = header.mode === 'backtest' ? null : new Set()
+    this.#state = { now: 0, lastRow: -Infinity, session: this.session, ordersOpen: 0 }
     const risk = new Risk(header.limits, this.portfolio, this.#state)
     const bucket = new TokenBucket(header.rate.perSecond, header.rate.capacity)
     this.manager = new OrderManager(venue, risk, this.portfolio, this.#state, this.journal, bucket, this, this.words, strategies.length)
@@ -139,13 +151,35 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   get now(): number {
     return this.#now
   }
+  /** Raw time of the latest row. */
+  get rowTime(): number {
+    return this.#rowTime
+  }
+  get ordersOpen(): number {
+    return this.#state.ordersOpen
+  }
   /** The handler that is running, for whoever had to break it off. */
   get calling(): Call | null {
     return this.#dispatch.calling
   }
-  /** Strategies are not called any more; what is on its way can still be finished. */
+  /** A strategy failed: none is called any more; what is on its way can still be finished. */
   stop(): void {
     this.#dispatch.stop()
+    this.session.move('strategy-error', this.#now)
+  }
+  /**
+   * Time passes without rows (paper and live): everything due before `time` happens at its own time, as it would have when the next row came. Later rows are later than `time`. Ticks
+   * change no byte of the record, so that nobody needs to know of them afterwards.
+   */
+  tick(time: number): void {
+    if (time <= this.#rowTime || time <= this.#ticked) return
+    this.#ticked = time
+    this.#elapse(time)
+  }
+  /** What was written so far goes to the sink, full block or not. */
+  flush(): void {
+    this.journal.flush()
+    this.#samples.flush()
   }
 
   /** Takes the next rows, in order. */
@@ -232,7 +266,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   /** The tape is over: what is on its way still happens, strategies only hear of it. */
   finish(reason: string, complete: boolean): SessionEnd {
     this.#drain()
-    this.#state.mode = 'ending'
+    this.session.move('end', this.#now)
     // Long enough for every command and answer: each is due within a lag and its delays.
     const { delays, tape } = this.#header
     const horizon = this.#now + 2 * (tape.lagMax + delays.answer + Math.max(delays.place, delays.cancel, delays.amend)) + FLUX_MAX
@@ -243,8 +277,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     for (const market of this.markets.alive) if (market.holding !== null) this.portfolio.mark(market)
     this.#sampler.finish(this.#now, this.markets.alive)
     this.journal.state(this.#now, -1, this.words.of(`session:${complete ? 'complete' : 'partial'}`), this.words.of(reason))
-    this.journal.flush()
-    this.#samples.flush()
+    this.session.move('over', this.#now)
+    this.flush()
     const open: Market[] = []
     for (const market of this.markets.alive) {
       if (market.holding === null) continue
@@ -295,26 +329,35 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
 
   /** A row at a later time: finish this instant, then everything due before it. */
   #advance(time: number): void {
-    assert(time > this.#rowTime, 'rows come in the order of their time')
-    if (this.#dirtyCount > 0 || this.#notices.length > 0 || this.#queue.time <= this.#now) this.#drain()
-    while (this.#queue.time < time) {
-      this.#setNow(this.#queue.time)
-      this.#drain()
-    }
+    assert(time > this.#rowTime && time > this.#ticked, 'rows come in the order of their time, and after the time that has passed')
+    this.#elapse(time)
     this.#rowTime = time
     this.#wakes = this.#wakes > WAKES_FORGIVEN ? this.#wakes - WAKES_FORGIVEN : 0
     this.#setNow(time)
     if (this.#heardFrom === null && time >= this.#quietUntil) this.#heardFrom = time
     if (this.#firstTime === null) this.#begin(time)
-    else if (this.#state.mode === 'warmup' && time >= this.#warmupUntil) this.#setMode(this.#operatorMode)
+    else if (time >= this.#warmupUntil) this.#warmed()
+  }
+  #elapse(time: number): void {
+    if (this.#dirtyCount > 0 || this.#notices.length > 0 || this.#queue.time <= this.#now) this.#drain()
+    while (this.#queue.time < time) {
+      this.#setNow(this.#queue.time)
+      this.#drain()
+    }
   }
 
   #begin(time: number): void {
     this.#firstTime = time
     const { from, warmup } = this.#header.selection
     this.#warmupUntil = (from !== null && from > time ? from : time) + warmup
-    if (time >= this.#warmupUntil) this.#state.mode = 'running'
+    this.session.move('first-row', this.#now)
+    if (this.#whole === null) this.session.move('feed-synced', this.#now)
+    if (time >= this.#warmupUntil) this.#warmed()
     this.#dispatch.start()
+  }
+  #warmed(): void {
+    this.#warmupUntil = Infinity
+    this.session.move('warmup-over', this.#now)
   }
 
   /** Messages never tie: the clock is at least one step past the last message. */
@@ -359,7 +402,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
         this.#maybeRetire(due.answer.order.market)
         break
       case 'wake':
-        if (this.#state.mode !== 'ending') this.#dispatch.wake(due.owner)
+        if (!this.session.ending) this.#dispatch.wake(due.owner)
         break
       case 'retry':
         this.manager.retry(due.wish)
@@ -372,6 +415,9 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
         break
       case 'sample':
         this.#sampler.due(due.markout)
+        break
+      case 'lost':
+        if (this.#noneSince === due.since && this.session.fed) this.session.move('feed-lost', this.#now)
         break
       default:
         unreachable(due)
@@ -485,6 +531,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
         }
         market.status = detail.status
         this.#mention(market, `status:${detail.status}`)
+        this.#watch(market)
         this.#venue.onTape?.lifecycle(market, before, timeVenue)
         this.#notices.push({ type: 'status', market })
         return
@@ -527,6 +574,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     market.settlementValue = detail.value
     market.result = detail.result
     market.status = 'determined'
+    this.#watch(market)
     this.#venue.onTape?.lifecycle(market, before, timeVenue)
     const h = market.holding
     if (h !== null) {
@@ -596,14 +644,10 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   }
 
   #operate(detail: OperatorDetail): void {
-    this.journal.state(this.#now, -1, this.words.of(`session:${detail.command}`), this.words.of(detail.reason))
-    this.#operatorMode =
-      detail.command === 'resume' ? 'running' : detail.command === 'pause' ? 'paused' : detail.command === 'halt' ? 'halted' : 'reduce'
-    if (this.#state.mode !== 'warmup') this.#setMode(this.#operatorMode)
+    this.journal.state(this.#now, -1, this.words.of(`operator:${detail.command}`), this.words.of(detail.reason))
+    if (detail.command === 'stop') return
+    this.session.move(detail.command, this.#now)
     if (detail.command === 'halt') this.manager.pullAll(this.markets.alive)
-  }
-  #setMode(mode: RiskState['mode']): void {
-    this.#state.mode = mode
   }
 
   #sync(market: Market): void {
@@ -615,6 +659,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       this.#synced++
     }
     if (market.everUnsynced) this.#mention(market, 'synced')
+    this.#watch(market)
   }
   #unsync(market: Market, reason: string): void {
     market.fluxSince = -1
@@ -626,6 +671,21 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       this.#unsynced++
     }
     this.#mention(market, `unsynced:${reason}`)
+    this.#watch(market)
+  }
+  /** Sync or status of a market changed: does the feed still know any book that can be traded? */
+  #watch(market: Market): void {
+    const whole = this.#whole
+    if (whole === null) return
+    if (market.synced && (market.status === 'active' || market.status === 'inactive')) whole.add(market)
+    else whole.delete(market)
+    if (whole.size > 0) {
+      this.#noneSince = -1
+      if (!this.session.fed) this.session.move('feed-synced', this.#now)
+    } else if (this.#noneSince < 0) {
+      this.#noneSince = this.#now
+      this.#queue.push(this.#now + this.#header.limits.silenceMax, Phase.TIMER, { type: 'lost', since: this.#now })
+    }
   }
 
   /** A checkpoint repeats the book: a synced book must already be it. */

@@ -17,7 +17,7 @@ import { assert } from './assert.ts'
  * | ANSWER     | `accepted` `rejected:<reason>` `canceled:<reason>` `amended` `decreased` `cancel-rejected` | market owner order side price quantity (remaining); a = venue time |
  * | FILL       | `maker` `taker`                              | market owner order side price quantity why value; a = fee (Money), b = venue time |
  * | SETTLEMENT | `yes` `no` `scalar` `void` at determination; `paid` when cash moves | market owner price (value of YES) quantity (signed position); a = money paid, b = realised P&L of the market in the session, fees included (Money) |
- * | STATE      | `synced` `unsynced:<reason>` `status:<status>` `session:<state>` | market or none |
+ * | STATE      | `synced` `unsynced:<reason>` `status:<status>` `session:<state>` (why: the cause; at the end `session:complete` `session:partial`), `operator:<command>` (why: the reason) | market or none |
  * |            | `basket:completing` `basket:unwinding`, at its end `basket:complete` `basket:none` `basket:even` `basket:uneven` | owner why value; quantity = contracts filled in every leg, a = number of the basket |
  * | FORECAST   | `forecast`                                   | market owner; value = probability of YES |
  */

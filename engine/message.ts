@@ -131,7 +131,8 @@ export type StatusDetail = { readonly status: MarketStatus; readonly closeTime?:
 export type DeterminedDetail = { readonly result: 'yes' | 'no' | 'scalar' | 'void'; readonly value: number }
 export type SyncDetail = { readonly state: 'synced' | 'unsynced'; readonly reason: string }
 export type ExternalDetail = { readonly series: string; readonly value: number; readonly revision: number }
-export type OperatorDetail = { readonly command: 'pause' | 'reduce' | 'halt' | 'resume'; readonly reason: string }
+/** `stop`: the session was ended here by hand, by its time or by a failure; it changes nothing but the time that has passed. */
+export type OperatorDetail = { readonly command: 'pause' | 'reduce' | 'halt' | 'resume' | 'stop'; readonly reason: string }
 
 /**
  * Columns of rows. `market` is the feed's own number for a market (dense from 0, given meaning by a `catalog` row);

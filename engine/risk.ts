@@ -8,6 +8,7 @@ import type { Market } from './market.ts'
 import type { Order } from './order.ts'
 import { cashNeeded, Holding, worseFee, type Portfolio } from './portfolio.ts'
 import type { Limits } from './session.ts'
+import type { SessionState } from './session-state.ts'
 import { MINUTE, SECOND } from './units.ts'
 
 /** cash is the session's; order 100 contracts; position 1,000; worst loss $500 a market, $1,000 an exclusive event, $2,000 a session; … */
@@ -27,6 +28,7 @@ export const LIMITS_DEFAULT: Limits = {
 /** By precedence. */
 export const REFUSALS = [
   'session-ending',
+  'syncing',
   'warmup',
   'halted',
   'paused',
@@ -73,7 +75,8 @@ export type RiskState = {
   now: number
   /** Time of the last row. */
   lastRow: number
-  mode: 'running' | 'warmup' | 'paused' | 'reduce' | 'halted' | 'ending'
+  /** What permits an order at all. */
+  readonly session: SessionState
   ordersOpen: number
 }
 
@@ -129,21 +132,9 @@ export class Risk {
     const { market, side, price, quantity, replaces } = intent
     const { limits } = this
     const state = this.#state
-    switch (state.mode) {
-      case 'ending':
-        return 'session-ending'
-      case 'warmup':
-        return 'warmup'
-      case 'halted':
-        return 'halted'
-      case 'paused':
-        return 'paused'
-      case 'reduce':
-      case 'running':
-        break
-    }
+    if (state.session.hold !== null) return state.session.hold
     const h = market.holding ?? FLAT
-    if (state.mode === 'reduce') {
+    if (state.session.reducing) {
       const closing = side === BID ? -h.position - h.bidQuantity : h.position - h.askQuantity
       if (quantity > closing) return 'reduce-only'
     }

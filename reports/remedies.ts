@@ -24,6 +24,7 @@ const say =
 
 const REMEDIES: Readonly<Record<Refusal, Sentence>> = {
   'session-ending': say('the session was over', 'nothing: the tape had ended'),
+  syncing: say('no open market had a whole book: the feed was lost, or not there yet', 'wait until the feed is synced'),
   warmup: say('the warm-up was not over: the strategy sees and may not trade', 'a shorter --warmup', (h) => duration(h.selection.warmup)),
   halted: say('the session was halted by an operator', 'resume it'),
   paused: say('the session was paused by an operator', 'resume it'),

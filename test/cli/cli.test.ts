@@ -171,4 +171,30 @@ describe('the command line', () => {
     expect((await run(['--version'])).stdout.trim()).toBe(VERSION)
     expect((await run(['help', 'exit-codes'])).stdout).toMatch(/130 {2}interrupted/)
   })
+
+  it('keeps what a killed run had written, and makes a partial report of it', async () => {
+    expect((await json(['data', 'practice', '--seed', '5', '--markets', '8', '--rate', '80', '--tape', 'busy'])).ok).toBe(true)
+    const place = join(dir, 'killed')
+    const child = spawn(process.execPath, [program, 'backtest', '--tape', 'busy', '--strategy', 'lean', '--out', place, '--quiet'], {
+      cwd: dir,
+      stdio: 'ignore',
+    })
+    const ended = new Promise<NodeJS.Signals | null>((done) => child.once('exit', (_, signal) => done(signal)))
+    const log = join(place, 'log', '000000.log')
+    const watch = setInterval(() => {
+      if (existsSync(log) && readFileSync(log).length > 200_000) child.kill('SIGKILL')
+    }, 5)
+    const signal = await ended
+    clearInterval(watch)
+    expect(signal).toBe('SIGKILL')
+    const built = await json(['report', 'build', place])
+    expect(built.ok).toBe(true)
+    expect(readFileSync(join(place, 'report.html'), 'utf8')).toContain('PARTIAL: cut off')
+    // The same folder again, to the end.
+    const whole = await json(['backtest', '--tape', 'busy', '--strategy', 'lean', '--out', place])
+    expect(whole.ok).toBe(true)
+    expect(whole.data?.['complete']).toBe(true)
+    expect(existsSync(join(place, 'log'))).toBe(false)
+    expect((await json(['report', 'build', place])).data?.['digest']).toBe(whole.data?.['digest'])
+  })
 })

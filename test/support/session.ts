@@ -65,8 +65,9 @@ export function header(more: Partial<SessionHeader> = {}): SessionHeader {
   }
 }
 
+/** A number among the batches is time that passes without a row. */
 export function runSession(
-  batches: Iterable<Batch>,
+  batches: Iterable<Batch | number>,
   strategies: readonly Strategy[],
   more: Partial<SessionHeader> = {},
   fills: FillModelName = 'queue',
@@ -111,7 +112,10 @@ export function runSession(
       },
     },
   })
-  for (const batch of batches) engine.run(batch)
+  for (const batch of batches) {
+    if (typeof batch === 'number') engine.tick(batch)
+    else engine.run(batch)
+  }
   const end = engine.finish('end of tape', true)
   return {
     lines,

@@ -34,7 +34,7 @@ module.exports = {
     door('typebox-door', '@sinclair', '^adapters/kalshi/wire/'),
     door('ws-door', 'ws/', '^(adapters/exchange/(server|connection)|adapters/kalshi/socket|test/)'),
     door('yargs-door', '(yargs|cli-progress)', '^cli/'),
-    door('esbuild-door', 'esbuild', '^cli/(strategy/bundle|notebook|build)'),
+    door('esbuild-door', 'esbuild', '^(cli/(strategy/bundle|notebook|build)|test/support/bundle)'),
     door('typescript-door', 'typescript/', '^cli/(strategy/types|notebook-cells)'),
     door('yaml-door', 'yaml/', '^(cli/config/yaml|test/)'),
   ],

@@ -1,0 +1,407 @@
+/**
+ * A paper session: the exchange's feed, the simulated venue, the wall clock. Owns its course from the first connection to the written report's record, and how it goes on after a crash; hides the
+ * parts from each other. Invariants: nothing here can send an order (there is no code for it behind these imports); whatever ends the session, what ran is kept; the session's own tape and
+ * header lead to the same journal again.
+ *
+ * `<session>/tape/` every row that entered · `session.json` header · `paper.json` how it was started, for this machine · `status.json` · `commands/` · `log/` journal and samples while it runs
+ * · at the end the files of a run
+ */
+import { existsSync } from 'node:fs'
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import type { Kalshi, FeedOptions } from '../adapters/kalshi/index.ts'
+import type { World } from '../adapters/kalshi/ports.ts'
+import { Recorder } from '../adapters/recorder/recorder.ts'
+import { SimulatedVenue } from '../adapters/simulated/venue.ts'
+import { ExternalFile, ExternalStream } from '../adapters/external/ndjson.ts'
+import { readRun, writePlace } from '../data/run.ts'
+import { RunLog } from '../data/run-log.ts'
+import { describeFile } from '../data/tape-writer.ts'
+import { openTape } from '../data/tape-reader.ts'
+import { Engine } from '../engine/engine.ts'
+import { Kind } from '../engine/message.ts'
+import type { SessionEnd, SessionHeader, SessionRecord } from '../engine/session.ts'
+import { StrategyError } from '../engine/strategy-error.ts'
+import { LiveSession } from './live-session.ts'
+import { firstDifference, rowsBeforeEnd } from './journal-compare.ts'
+import { EXIT, UsageError } from './exit.ts'
+import { Snapshots } from './session-snapshot.ts'
+import { clearCommands, readSnapshot, takeCommands, writeSnapshot } from './session-status.ts'
+import { failureIn } from './strategy/failure.ts'
+import type { Chosen } from './strategy/choose.ts'
+import { Watch } from './watch.ts'
+
+/** How a session was started, as far as it matters to go on with it or to replay it. Part of no digest; no key. */
+export type PaperPlan = {
+  readonly schema: 'tapeline.paper/1'
+  /** As given: names, or absolute paths. */
+  readonly strategies: readonly string[]
+  readonly parameters: readonly string[]
+  /** `demo`, `production`, or the address of an exchange on this machine. */
+  readonly environment: string
+  readonly series: readonly string[] | null
+  readonly markets: readonly string[] | null
+  readonly external: string | null
+  /** µs that a row may wait for its label. */
+  readonly labelWait: number
+  /** Round trips as measured, µs. */
+  readonly measured: readonly number[]
+}
+
+export type PaperOptions = {
+  readonly dir: string
+  readonly header: SessionHeader
+  readonly plan: PaperPlan
+  readonly strategies: readonly Chosen[]
+  readonly kalshi: Kalshi
+  readonly world: World
+  readonly resume: boolean
+  /** Real milliseconds after which it ends by itself; null: never. */
+  readonly duration: number | null
+  /** Tells how to end it, before it runs. */
+  readonly onReady: (end: (ending: Ending) => void) => void
+  readonly say: (text: string) => void
+}
+/** `complete`: it ran as long as it was meant to. */
+export type Ending = { readonly reason: string; readonly exit: number; readonly complete: boolean; readonly error?: unknown }
+export type PaperResult = {
+  readonly record: SessionRecord
+  readonly ending: Ending
+  readonly failure: StrategyError | null
+  readonly seconds: number
+}
+
+const STATUS_MS = 1_000
+const COMMANDS_MS = 50
+/** µs of the session's clock. */
+const TICK = 50_000
+/** Beyond the wait for a label: the feed looks every 50 ms. */
+const SLACK = 60_000
+/** Batches of a burst between two turns of the event loop. */
+const BURST = 16
+
+/** µs by which the engine's clock runs behind. */
+export function lagOf(labelWait: number): number {
+  return labelWait === 0 ? SLACK : labelWait + SLACK
+}
+
+export async function runPaper(options: PaperOptions): Promise<PaperResult> {
+  const { dir, header, plan, strategies, kalshi, world, resume, say } = options
+  const started = performance.now()
+  await mkdir(dir, { recursive: true })
+  const troubles: string[] = []
+  const before = resume ? await pastOf(dir) : null
+  const recorder = await Recorder.open(join(dir, 'tape'), {
+    name: basename(dir),
+    source: header.tape.source,
+    practice: header.tape.practice,
+    depth: 'book',
+    origin: { environment: plan.environment, series: plan.series, markets: plan.markets },
+    clock: world.clock,
+    onRemark: (text) => void troubles.push(text),
+    ...(before === null ? {} : { ranUntil: before.ranUntil }),
+  })
+  const watch = new Watch()
+  const limit = Error.stackTraceLimit
+  Error.stackTraceLimit = 50
+  let run: RunLog | null = null
+  let closed = false
+  try {
+    if (!resume) {
+      await writeWhole(join(dir, 'session.json'), header)
+      await writeWhole(join(dir, 'paper.json'), plan)
+      await writePlace(dir, join(dir, 'tape'))
+    }
+    clearCommands(dir)
+    // The old journal stays until the new one has repeated it.
+    if (existsSync(join(dir, 'log'))) await rename(join(dir, 'log'), join(dir, LOG_BEFORE))
+    run = await RunLog.open(dir, header)
+    const engine = new Engine({
+      header,
+      strategies: strategies.map((s) => s.strategy),
+      venue: new SimulatedVenue(header.fills, header.delays, header.tape.lagMax),
+      sink: run,
+    })
+    const turn = <T>(body: () => T): T => watch.turn(body)
+    const past = before === null ? null : await relive(dir, engine, turn, say)
+    if (before !== null) await compared(dir, before)
+    const live = new LiveSession({
+      engine,
+      recorder,
+      clock: world.clock,
+      lag: lagOf(plan.labelWait),
+      turn,
+      numbersFrom: past?.markets ?? 0,
+      from: Math.max(past?.to ?? 0, before?.ranUntil ?? 0),
+    })
+    const feed = kalshi.feed(feedOptions(plan))
+    const snapshots = new Snapshots({
+      dir,
+      header,
+      environment: kalshi.environment.name,
+      engine,
+      live,
+      recorder,
+      feed: () => feed.status(),
+      measured: plan.measured,
+      started: Date.now(),
+    })
+    for (const text of troubles) snapshots.error(text)
+
+    // ------------------------------------------------------------------------------------------ the course
+    let ending: Ending | null = null
+    let failure: StrategyError | null = null
+    let reason = ''
+    const end = (e: Ending): void => {
+      if (ending !== null) return
+      ending = e
+      reason = e.reason
+      feed.stop()
+    }
+    /** What breaks inside a call into the engine ends the session, whoever called. */
+    const guarded = (body: () => void): void => {
+      if (failure !== null) return
+      try {
+        body()
+      } catch (error) {
+        try {
+          const failed = failureIn(error, { time: engine.now, call: engine.calling }, watch)
+          failure = failed.failure
+          end({ reason: failed.reason, exit: 10, complete: false, error: failed.failure })
+          reason = failed.reason
+        } catch (fatal) {
+          end({ reason: 'failed', exit: 1, complete: false, error: fatal })
+          closed = true
+        }
+      }
+    }
+    const external = externalOf(plan, past?.externals ?? 0, live, (text) => snapshots.error(text))
+    const status = (ended: string | null): void => {
+      try {
+        writeSnapshot(dir, snapshots.take(ended))
+      } catch (error) {
+        snapshots.error(`the snapshot could not be written (${error instanceof Error ? error.message : String(error)})`)
+      }
+    }
+    const ticker = ticking(world, TICK, () =>
+      guarded(() => {
+        external?.advance()
+        live.tick()
+      }),
+    )
+    const seconds = setInterval(() => {
+      guarded(() => engine.flush())
+      snapshots.second()
+      for (const text of troubles.splice(0)) snapshots.error(text)
+      status(null)
+    }, STATUS_MS)
+    const commands = setInterval(() => {
+      for (const { id, command, reason: why } of takeCommands(dir, (text) => snapshots.error(text)))
+        guarded(() =>
+          live.operator({ command, reason: why }, () => {
+            snapshots.acknowledge({ id, command, reason: why, time: engine.now, state: engine.session.name })
+            // On the tape and obeyed: whoever waits for it is told at once.
+            queueMicrotask(() => status(null))
+          }),
+        )
+    }, COMMANDS_MS)
+    const timer =
+      options.duration === null
+        ? null
+        : setTimeout(() => end({ reason: 'its time is over', exit: 0, complete: true }), Math.min(options.duration, 2 ** 31 - 1))
+    options.onReady(end)
+    status(null)
+    try {
+      let batches = 0
+      for await (const batch of feed.batches()) {
+        guarded(() => live.take(batch))
+        if (failure !== null) break
+        if (++batches % BURST === 0) await new Promise(setImmediate)
+      }
+      if (ending === null) end({ reason: 'the feed ended', exit: 7, complete: false })
+    } catch (error) {
+      const text = error instanceof Error ? error.message : String(error)
+      snapshots.error(text)
+      if (ending === null) end({ reason: `the feed failed: ${text}`, exit: 7, complete: false, error })
+    }
+
+    // ------------------------------------------------------------------------------------------ the end
+    ticker.cancel()
+    clearInterval(seconds)
+    clearInterval(commands)
+    if (timer !== null) clearTimeout(timer)
+    external?.close()
+    const over = ending as unknown as Ending
+    if (closed) throw over.error
+    guarded(() => live.close(over.reason))
+    let sessionEnd: SessionEnd | null = null
+    if (failure === null) guarded(() => (sessionEnd = turn(() => engine.finish(over.reason, over.complete))))
+    if (closed) throw (ending as unknown as Ending).error
+    if (failure !== null) {
+      // For the tape alone: a replay comes as far as this session did.
+      live.mark('strategy error')
+      engine.stop()
+      try {
+        sessionEnd = engine.finish(reason, false)
+      } catch (error) {
+        throw new StrategyError(
+          (failure as StrategyError).code,
+          `${(failure as StrategyError).message}; no partial result could be kept`,
+          error,
+        )
+      }
+    }
+    status(reason)
+    snapshots.close()
+    closed = true
+    await recorder.finish()
+    run.end(sessionEnd as unknown as SessionEnd)
+    const record = await run.finish(dir)
+    const facts = await tapeFacts(dir, header)
+    await writeWhole(join(dir, 'session.json'), facts)
+    return {
+      record: { ...record, header: facts },
+      ending: ending as unknown as Ending,
+      failure,
+      seconds: (performance.now() - started) / 1000,
+    }
+  } finally {
+    Error.stackTraceLimit = limit
+    await watch.end()
+    if (recorder.status.state !== 'finished') await recorder.leave().catch(() => {})
+  }
+}
+
+function feedOptions(plan: PaperPlan): FeedOptions {
+  return {
+    rule: {
+      ...(plan.markets === null ? {} : { tickers: plan.markets }),
+      ...(plan.series === null ? {} : { series: plan.series }),
+    },
+    labelWait: plan.labelWait,
+    refreshEvery: 15_000_000,
+  }
+}
+
+function externalOf(
+  plan: PaperPlan,
+  skip: number,
+  live: LiveSession,
+  trouble: (text: string) => void,
+): ExternalFile | ExternalStream | null {
+  if (plan.external === null) return null
+  const events = {
+    value: ({ series, value, published, known, revision }: Parameters<ConstructorParameters<typeof ExternalFile>[1]['value']>[0]) =>
+      live.external({ series, value, revision }, published, known),
+    trouble,
+    room: () => live.room,
+  }
+  return plan.external === '-' ? new ExternalStream(process.stdin, events) : new ExternalFile(plan.external, events, skip)
+}
+
+/** Calls again and again, `every` µs of the world's clock apart. */
+function ticking({ timers }: World, every: number, call: () => void): { cancel(): void } {
+  let timer = timers.after(every, again)
+  function again(): void {
+    timer = timers.after(every, again)
+    call()
+  }
+  return { cancel: () => timer.cancel() }
+}
+
+async function writeWhole(path: string, value: unknown): Promise<void> {
+  await writeFile(`${path}.tmp`, `${JSON.stringify(value, null, 1)}\n`)
+  await rename(`${path}.tmp`, path)
+}
+
+/** The header with what is known of the tape by now. What decides the journal (depth and `lagMax`) stays. */
+async function tapeFacts(dir: string, header: SessionHeader): Promise<SessionHeader> {
+  const tape = await openTape(join(dir, 'tape'))
+  const { manifest } = tape
+  const coverage = await tape.coverage()
+  const recorded = coverage.reduce((a, c) => a + c.recorded, 0)
+  return {
+    ...header,
+    tape: {
+      ...header.tape,
+      manifest: (await describeFile(tape.dir, 'manifest.json', 0)).sha256,
+      rows: manifest.rows,
+      markets: manifest.markets,
+      from: manifest.from,
+      to: manifest.to,
+      gaps: coverage.reduce((a, c) => a + c.gaps, 0),
+      inFlux: coverage.reduce((a, c) => a + c.inFlux, 0),
+      coverage: recorded === 0 ? null : coverage.reduce((a, c) => a + c.synced, 0) / recorded,
+      labels: manifest.labelBasis,
+      remarks: [...header.tape.remarks, ...manifest.remarks],
+    },
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------- going on
+
+const LOG_BEFORE = 'log.before'
+
+type Past = { readonly record: SessionRecord | null; readonly ranUntil: number }
+
+/** What the session left: its journal, as far as it was whole, and until when it is known to have run. */
+async function pastOf(dir: string): Promise<Past> {
+  // A journal that was set aside was being repeated when the process ended: what replaced it is worth nothing.
+  if (existsSync(join(dir, LOG_BEFORE))) {
+    await rm(join(dir, 'log'), { recursive: true, force: true })
+    await rename(join(dir, LOG_BEFORE), join(dir, 'log'))
+  }
+  const record = existsSync(join(dir, 'log')) || existsSync(join(dir, 'end.json')) ? await readRun(dir) : null
+  const journal = record?.journal
+  const last = journal === undefined || journal.length === 0 ? 0 : (journal.time[journal.length - 1] as number)
+  let ran = 0
+  try {
+    ran = readSnapshot(dir).ran
+  } catch {}
+  return { record, ranUntil: Math.max(last, ran) + 1 }
+}
+
+/** The session up to now, lived again: its own tape through a new engine, which then stands where the old one stood, with its orders, positions and strategies as they were. */
+async function relive(
+  dir: string,
+  engine: Engine,
+  turn: <T>(body: () => T) => T,
+  say: (text: string) => void,
+): Promise<{ readonly markets: number; readonly externals: number; readonly to: number }> {
+  const stream = await (await openTape(join(dir, 'tape'))).read({ decode: 'thread', batchRows: 4096 })
+  let [externals, rows, to] = [0, 0, 0]
+  for await (const batch of stream) {
+    for (let i = 0; i < batch.length; i++) if (batch.kind[i] === Kind.EXTERNAL) externals++
+    if (batch.length > 0) to = batch.time[batch.length - 1] as number
+    turn(() => engine.run(batch))
+    rows += batch.length
+    await new Promise(setImmediate)
+  }
+  engine.flush()
+  say(`going on: ${rows} rows of its own tape were run again`)
+  return { markets: stream.tickers.length, externals, to }
+}
+
+/** What the old journal says has come out again; else nothing is changed, and the session does not go on. */
+async function compared(dir: string, { record }: Past): Promise<void> {
+  if (record !== null) {
+    const difference = firstDifference(record, await readRun(dir), rowsBeforeEnd(record))
+    if (difference !== null) {
+      await rm(join(dir, 'log'), { recursive: true, force: true })
+      if (existsSync(join(dir, LOG_BEFORE))) await rename(join(dir, LOG_BEFORE), join(dir, 'log'))
+      throw new UsageError(
+        `${dir} cannot go on: its tape does not lead to its journal any more (row ${difference.row} was "${difference.was ?? 'the end'}" and is now "${difference.is ?? 'the end'}"): was a strategy or the program changed? Start a new session`,
+        EXIT.mismatch,
+        'DIVERGED',
+      )
+    }
+  }
+  await rm(join(dir, LOG_BEFORE), { recursive: true, force: true })
+  // The files of an end that was none.
+  await rm(join(dir, 'end.json'), { force: true })
+}
+
+/** The header of a session, as it was begun. */
+export async function readHeader(dir: string): Promise<SessionHeader> {
+  return JSON.parse(await readFile(join(dir, 'session.json'), 'utf8')) as SessionHeader
+}

@@ -1,0 +1,155 @@
+/** The snapshot of a running session, made from what it holds. Owns the reading; hides nothing. Invariant: it only reads. */
+import { monitorEventLoopDelay, type IntervalHistogram } from 'node:perf_hooks'
+import type { FeedStatus } from '../adapters/kalshi/index.ts'
+import type { Recorder } from '../adapters/recorder/recorder.ts'
+import type { Engine } from '../engine/engine.ts'
+import type { SessionHeader } from '../engine/session.ts'
+import type { LiveSession } from './live-session.ts'
+import { ERRORS_MAX, LIST_MAX, TEXT_MAX, type Acknowledged, type SessionSnapshot } from './session-status.ts'
+
+export type SnapshotParts = {
+  readonly dir: string
+  readonly header: SessionHeader
+  readonly environment: string
+  readonly engine: Engine
+  readonly live: LiveSession
+  readonly recorder: Pick<Recorder, 'status'>
+  readonly feed: () => FeedStatus
+  readonly measured: readonly number[]
+  readonly started: number
+}
+
+/** The loop is looked at this often; what it measures holds this wait. */
+const LOOP_MS = 10
+/** Seconds of which the share of uptime is told. */
+const UPTIME_SECONDS = 600
+
+export class Snapshots {
+  readonly #parts: SnapshotParts
+  readonly #loop: IntervalHistogram
+  readonly #errors: { time: number; text: string }[] = []
+  readonly #commands: Acknowledged[] = []
+  readonly #synced: boolean[] = []
+  #rows = 0
+  #at = performance.now()
+  #perSecond = 0
+
+  constructor(parts: SnapshotParts) {
+    this.#parts = parts
+    this.#loop = monitorEventLoopDelay({ resolution: LOOP_MS })
+    this.#loop.enable()
+  }
+  close(): void {
+    this.#loop.disable()
+  }
+
+  error(text: string): void {
+    this.#errors.push({ time: this.#parts.engine.now, text: text.slice(0, TEXT_MAX) })
+    if (this.#errors.length > ERRORS_MAX) this.#errors.shift()
+  }
+  acknowledge(command: Acknowledged): void {
+    this.#commands.push(command)
+    if (this.#commands.length > ERRORS_MAX) this.#commands.shift()
+  }
+
+  /** Called once a second: rates and uptime are counted by calls. */
+  second(): void {
+    const now = performance.now()
+    this.#perSecond = ((this.#parts.live.rows - this.#rows) / Math.max(1, now - this.#at)) * 1000
+    this.#rows = this.#parts.live.rows
+    this.#at = now
+    this.#synced.push(this.#parts.engine.session.fed)
+    if (this.#synced.length > UPTIME_SECONDS) this.#synced.shift()
+  }
+
+  take(ended: string | null): SessionSnapshot {
+    const { dir, header, environment, engine, live, recorder, measured, started } = this.#parts
+    const feed = this.#parts.feed()
+    const { portfolio, session } = engine
+    const { limits } = header
+    const orders: SessionSnapshot['orders']['list'][number][] = []
+    const positions: SessionSnapshot['positions'][number][] = []
+    let [position, marketLoss] = [0, 0]
+    for (const market of engine.markets.alive) {
+      const { holding } = market
+      if (holding === null) continue
+      position = Math.max(position, Math.abs(holding.position))
+      marketLoss = Math.max(marketLoss, portfolio.marketLoss(market))
+      if (holding.position !== 0 && positions.length < LIST_MAX)
+        positions.push({ market: market.ticker, position: holding.position / 100, pnl: portfolio.profit(market) / 1e6 })
+      for (const wish of market.wishes) {
+        const order = wish?.order ?? null
+        if (order === null || order.over || orders.length >= LIST_MAX) continue
+        orders.push({
+          market: market.ticker,
+          owner: header.strategies[order.owner]?.name ?? '',
+          side: order.side === 0 ? 'bid' : 'ask',
+          price: order.price / 10_000,
+          remaining: order.remaining / 100,
+          state: order.state,
+        })
+      }
+    }
+    const open = feed.markets.filter((m) => m.status === 'active' || m.status === 'inactive')
+    const unsynced = open.filter((m) => !m.synced)
+    const microseconds = (ns: number): number => (Number.isFinite(ns) ? Math.max(0, Math.round(ns / 1e3) - LOOP_MS * 1000) : 0)
+    const { state: tapeState, rows: tapeRows, failure } = recorder.status
+    const memory = process.memoryUsage()
+    return {
+      schema: 'tapeline.status/1',
+      session: dir,
+      mode: header.mode,
+      pid: process.pid,
+      written: Date.now(),
+      started,
+      ended,
+      state: { name: session.name, since: session.since, cause: session.cause },
+      time: engine.now,
+      ran: Math.max(engine.now, live.ran),
+      strategies: header.strategies.map((s) => s.name),
+      feed: {
+        environment,
+        connections: feed.links.slice(0, LIST_MAX).map(({ name, state, connects, stale }) => ({ name, state, connects, stale })),
+        uptime: this.#synced.length === 0 ? null : this.#synced.filter(Boolean).length / this.#synced.length,
+        lag: live.feedLag.quantiles,
+        marketsSynced: open.length - unsynced.length,
+        marketsUnsynced: unsynced.length,
+        unsynced: unsynced.slice(0, LIST_MAX).map((m) => m.ticker),
+        troubles: Object.fromEntries(
+          Object.entries(feed.troubles)
+            .slice(0, ERRORS_MAX)
+            .map(([ticker, why]) => [ticker, why.slice(0, TEXT_MAX)]),
+        ),
+        rowsWaiting: feed.rowsWaiting,
+        rowsDropped: feed.rowsDropped,
+      },
+      orders: { working: engine.ordersOpen, sent: engine.manager.orders, fills: engine.manager.fills, list: orders },
+      positions,
+      money: {
+        equity: portfolio.equity / 1e6,
+        pnl: (portfolio.equity - portfolio.start) / 1e6,
+        cash: portfolio.cash / 1e6,
+        fees: portfolio.fees / 1e6,
+        drawdown: portfolio.drawdownMax / 1e6,
+      },
+      limits: {
+        orders: engine.ordersOpen / limits.ordersOpenMax,
+        position: position / limits.positionMax,
+        marketLoss: Math.max(0, marketLoss) / limits.marketLossMax,
+        sessionLoss: Math.max(0, portfolio.loss) / limits.sessionLossMax,
+      },
+      delays: { place: header.delays.place, answer: header.delays.answer, measured },
+      decision: live.decision.quantiles,
+      rows: { total: live.rows, perSecond: Math.round(this.#perSecond), externals: live.externals, moved: live.moved },
+      tape: { state: tapeState, rows: tapeRows, failure },
+      loop: {
+        p50: microseconds(this.#loop.percentile(50)),
+        p99: microseconds(this.#loop.percentile(99)),
+        max: microseconds(this.#loop.max),
+      },
+      memory: { resident: memory.rss, heap: memory.heapUsed },
+      commands: this.#commands.slice(),
+      errors: this.#errors.slice(),
+    }
+  }
+}

@@ -1,0 +1,212 @@
+import { describe, expect, it } from 'vitest'
+import { Kind } from '../../engine/message.ts'
+import { SESSION_CAUSES, SESSION_STATES, SessionState, type SessionCause, type SessionStateName } from '../../engine/session-state.ts'
+import { ASK, BID, SECOND } from '../../engine/units.ts'
+import type { Strategy } from '../../engine/strategy.ts'
+import { batchesOf, catalog, START, type Row } from '../support/rows.ts'
+import { runSession } from '../support/session.ts'
+
+/** What a session does, as an operator would be told it. `→` is onward: lost feed, then warm-up, then the operator's last word. */
+const TOLD = `
+              first-row  feed-synced  feed-lost  warmup-over  pause    reduce    halt    resume   strategy-error  end       over
+   starting   syncing    ·            ·          ·            ·        ·         ·       ·        stopping        stopping  ·
+   syncing    ·          →            ·          syncing      syncing  syncing   halted  syncing  stopping        stopping  ·
+   ready      ·          ·            syncing    →            ready    →         halted  →        stopping        stopping  ·
+   trading    ·          ·            syncing    ·            ready    reducing  halted  trading  stopping        stopping  ·
+   reducing   ·          ·            syncing    ·            ready    reducing  halted  trading  stopping        stopping  ·
+   halted     ·          halted       halted     halted       halted   →         halted  →        stopping        stopping  ·
+   stopping   ·          stopping     stopping   ·            ·        ·         ·       ·        stopping        stopping  stopped
+   stopped    ·          ·            ·          ·            ·        ·         ·       ·        stopped         stopped   ·`
+const cells = new Map<string, string>()
+const [head = [], ...rows] = TOLD.trim()
+  .split('\n')
+  .map((line) => line.trim().split(/\s+/))
+for (const [state, ...row] of rows) row.forEach((cell, c) => cells.set(`${state} ${head[c]}`, cell))
+
+type Config = { state: string; fed: boolean; warm: boolean; word: string; path: SessionCause[] }
+function after({ state, fed, warm, word, path }: Config, cause: SessionCause): Config | null {
+  const cell = cells.get(`${state} ${cause}`)
+  if (cell === '·') return null
+  const next: Config = {
+    state: cell as string,
+    fed: cause === 'feed-synced' || (fed && cause !== 'feed-lost'),
+    warm: warm || cause === 'warmup-over',
+    word: cause === 'resume' ? 'trading' : cause === 'reduce' ? 'reducing' : cause === 'pause' && state !== 'halted' ? 'ready' : word,
+    path: [...path, cause],
+  }
+  if (cell === '→') next.state = !next.fed ? 'syncing' : !next.warm ? 'ready' : next.word
+  return next
+}
+/** Every way a session can stand. */
+function reachable(): Config[] {
+  const seen = new Map<string, Config>()
+  const open: Config[] = [{ state: 'starting', fed: false, warm: false, word: 'trading', path: [] }]
+  for (let config = open.shift(); config !== undefined; config = open.shift()) {
+    const key = `${config.state} ${config.fed} ${config.warm} ${config.word}`
+    if (seen.has(key)) continue
+    seen.set(key, config)
+    for (const cause of SESSION_CAUSES) {
+      const next = after(config, cause)
+      if (next !== null) open.push(next)
+    }
+  }
+  return [...seen.values()]
+}
+function stand(path: readonly SessionCause[]) {
+  const entered: string[] = []
+  const session = new SessionState((name, cause) => entered.push(`${name} ${cause}`))
+  path.forEach((cause, i) => session.move(cause, i + 1))
+  return { session, entered }
+}
+
+describe('the state of a session', () => {
+  it('follows its table in every cell, from every way in which it can stand, and nothing else can happen', () => {
+    const visited = new Set<string>()
+    for (const config of reachable()) {
+      for (const cause of SESSION_CAUSES) {
+        visited.add(`${config.state} ${cause}`)
+        const { session, entered } = stand(config.path)
+        expect([session.name, session.fed, session.warm]).toEqual([config.state, config.fed, config.warm])
+        const told = entered.length
+        const next = after(config, cause)
+        if (next === null) {
+          expect(() => session.move(cause, 100)).toThrow(/Invariant: a session changes its state along its table/)
+          expect(session.name).toBe(config.state)
+          continue
+        }
+        session.move(cause, 100)
+        expect([config.path, cause, session.name]).toEqual([config.path, cause, next.state])
+        // Told once, with its cause, and only when it changed.
+        expect(entered.slice(told)).toEqual(next.state === config.state ? [] : [`${next.state} ${cause}`])
+        if (next.state !== config.state) expect([session.since, session.cause]).toEqual([100, cause])
+      }
+    }
+    expect(visited.size).toBe(SESSION_STATES.length * SESSION_CAUSES.length)
+  })
+
+  it('permits orders while it trades, what lowers a position while it reduces, and nothing otherwise', () => {
+    const words: Record<SessionStateName, (string | null)[]> = {
+      starting: ['warmup'],
+      syncing: ['syncing'],
+      ready: ['warmup', 'paused'],
+      trading: [null],
+      reducing: [null],
+      halted: ['halted'],
+      stopping: ['session-ending'],
+      stopped: ['session-ending'],
+    }
+    for (const { path, warm } of reachable()) {
+      const { session } = stand(path)
+      expect(words[session.name]).toContain(session.hold)
+      if (session.name === 'ready') expect(session.hold).toBe(warm ? 'paused' : 'warmup')
+      expect(session.reducing).toBe(session.name === 'reducing')
+    }
+  })
+})
+
+/** A paper session over rows at given seconds. */
+function paper(script: readonly (readonly [seconds: number, what: string])[], ticks: readonly number[] = []) {
+  const T = 'KXSTATE-E-A'
+  const rows: Row[] = []
+  const row = (time: number, kind: Kind, market: number, side: number, price: number, quantity: number, detail: unknown = null) =>
+    rows.push({
+      time,
+      timeVenue: time,
+      market,
+      kind,
+      flags: kind === Kind.CLEAR || (kind === Kind.LEVEL && side === BID) ? 0 : 1,
+      side,
+      price,
+      quantity,
+      detail: detail === null ? null : JSON.stringify(detail),
+    })
+  for (const [seconds, what] of script) {
+    const time = START + seconds * SECOND
+    if (what === 'catalog') row(time, Kind.CATALOG, 0, 0, 0, 0, catalog(T))
+    else if (what === 'book') {
+      row(time, Kind.CLEAR, 0, 0, 0, 0)
+      row(time, Kind.LEVEL, 0, BID, 4000, 10_000)
+      row(time, Kind.LEVEL, 0, ASK, 5000, 10_000)
+    } else if (what === 'delta') row(time, Kind.DELTA, 0, BID, 3900, 100)
+    else if (what === 'gap') row(time, Kind.SYNC, 0, 0, 0, 0, { state: 'unsynced', reason: 'gap' })
+    else row(time, Kind.OPERATOR, -1, 0, 0, 0, { command: what, reason: 'by hand' })
+  }
+  const taker: Strategy = {
+    name: 'taker',
+    parameters: {},
+    onBook(book, desk) {
+      desk.quote(book.market, { side: 'bid', price: book.bid, size: 1, why: 'here' })
+    },
+    onWake() {},
+  }
+  const batches = batchesOf(rows, 1)
+  const all = [...batches, ...ticks.map((t) => START + t * SECOND)].sort(
+    (a, b) => (typeof a === 'number' ? a : (a.time[0] as number)) - (typeof b === 'number' ? b : (b.time[0] as number)),
+  )
+  const run = runSession(all, [taker], { mode: 'paper' })
+  const states = run.lines
+    .filter((l) => /^(session|operator):/.test(l.what))
+    .map((l) => `${((l.time - START) / SECOND).toFixed(0)} ${l.what} ${l.why}`)
+  return { run, states }
+}
+
+describe('a paper session', () => {
+  it('waits for a whole book, loses the feed after ten seconds without one, and refuses new risk until it is back', () => {
+    const { run, states } = paper([
+      [0, 'catalog'],
+      [1, 'book'],
+      [5, 'gap'],
+      [9, 'book'],
+      [20, 'gap'],
+      [40, 'book'],
+      [41, 'delta'],
+    ])
+    expect(states).toEqual([
+      '0 session:syncing first-row',
+      '1 session:trading feed-synced',
+      '30 session:syncing feed-lost',
+      '40 session:trading feed-synced',
+      '41 session:stopping end',
+      '41 session:complete end of tape',
+      '41 session:stopped over',
+    ])
+    expect(run.end.orders).toBeGreaterThan(0)
+  })
+
+  it('obeys its operator: pause, reduce, halt and resume are rows, and each is journaled with its reason', () => {
+    const { run, states } = paper([
+      [0, 'catalog'],
+      [1, 'book'],
+      [2, 'pause'],
+      [3, 'delta'],
+      [4, 'resume'],
+      [5, 'halt'],
+      [6, 'delta'],
+      [7, 'pause'],
+      [8, 'reduce'],
+      [9, 'resume'],
+      [10, 'delta'],
+    ])
+    expect(states).toEqual([
+      '0 session:syncing first-row',
+      '1 session:trading feed-synced',
+      '2 operator:pause by hand',
+      '2 session:ready pause',
+      '4 operator:resume by hand',
+      '4 session:trading resume',
+      '5 operator:halt by hand',
+      '5 session:halted halt',
+      '7 operator:pause by hand',
+      '8 operator:reduce by hand',
+      '8 session:reducing reduce',
+      '9 operator:resume by hand',
+      '9 session:trading resume',
+      '10 session:stopping end',
+      '10 session:complete end of tape',
+      '10 session:stopped over',
+    ])
+    // The halt took the resting quote back.
+    expect(run.lines.some((l) => l.kind === 'command' && l.what === 'cancel')).toBe(true)
+    expect(run.lines.filter((l) => l.kind === 'refusal').map((l) => l.what)).toEqual(['halted'])
+  })
+})
