@@ -1,6 +1,7 @@
 /** `tapeline record`: live markets onto a tape that grows, nothing else. Owns the command line, the progress line and the summary; hides the course (`record-session.ts`). */
 import type { Argv, CommandModule } from 'yargs'
 import type { SelectionRule } from '../adapters/kalshi/index.ts'
+import type { Duration } from '../engine/units.ts'
 import { once } from './backtest.ts'
 import { EXIT, failureOf, UsageError } from './exit.ts'
 import {
@@ -144,7 +145,7 @@ function selection(argv: RecordArguments, parseDuration: (text: string, option: 
     throw new UsageError(`--markets-max ${marketsMax}: a whole number of 1 or more`)
   return {
     ...ruleOf({ series: argv.series ?? null, markets: argv.market ?? null }),
-    ...(closeWithin === undefined ? {} : { closeWithin: parseDuration(closeWithin, '--close-within') }),
+    ...(closeWithin === undefined ? {} : { closeWithin: parseDuration(closeWithin, '--close-within') as Duration }),
     ...(spreadMax === undefined ? {} : { spreadMax: Math.round(spreadMax * 100) }),
     ...(volumeMin === undefined ? {} : { volumeMin: Math.round(volumeMin * 100) }),
     ...(marketsMax === undefined ? {} : { marketsMax }),
