@@ -16,6 +16,8 @@ const entries = {
   bench: 'bench/bench.ts',
   'bench-feed': 'bench/feed.ts',
   'bench-recorder': 'bench/recorder.ts',
+  'bench-soak': 'bench/soak.ts',
+  'bench-soak-probe': 'bench/soak-probe.ts',
 }
 // Declarations stay: the compiler renews what changed.
 if (existsSync(`${root}dist`))

@@ -11,7 +11,8 @@ import { createBatch, Flag, Kind, pushRow, type Batch, type ExternalDetail, type
 import { Spread } from './spread.ts'
 
 export type LiveParts = {
-  readonly engine: Engine
+  /** Whoever acts on the rows; null: they are recorded alone. */
+  readonly engine: Pick<Engine, 'run' | 'tick'> | null
   readonly recorder: Pick<Recorder, 'write'>
   /** µs. */
   readonly clock: { now(): number }
@@ -110,9 +111,14 @@ export class LiveSession {
     this.#release(horizon)
     if (horizon <= this.#last) return
     this.#floor = Math.max(this.#floor, horizon + 1)
-    this.#parts.turn(() => this.#parts.engine.tick(horizon))
+    const { engine, turn } = this.#parts
+    if (engine !== null) turn(() => engine.tick(horizon))
   }
 
+  /** What came by now, on the tape at once. */
+  drain(): void {
+    this.#release(this.#parts.clock.now())
+  }
   /** The last row: whoever reads the tape knows how far time had come. */
   close(reason: string): void {
     this.#release(Infinity, true)
@@ -149,6 +155,6 @@ export class LiveSession {
     recorder.write(batch)
     this.#last = batch.time[batch.length - 1] as number
     this.rows += batch.length
-    turn(() => engine.run(batch))
+    if (engine !== null) turn(() => engine.run(batch))
   }
 }

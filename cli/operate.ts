@@ -22,6 +22,7 @@ type StatusArguments = { session: string | undefined; json: boolean }
 type WordArguments = StatusArguments & { reason: string }
 
 const WAIT_MS = 5_000
+const RECORD = 'record'
 
 export const statusCommand: CommandModule<object, StatusArguments> = {
   command: 'status [session]',
@@ -64,6 +65,8 @@ export const wordCommands: readonly CommandModule<object, WordArguments>[] = (Ob
 
 async function say(dir: string, command: OperatorCommand, reason: string): Promise<Outcome<Acknowledged>> {
   const before = readSnapshot(dir)
+  if (before.mode === RECORD)
+    throw new UsageError(`${dir} is a recording: nothing trades in it; end it with Ctrl-C or SIGTERM (process ${before.pid})`)
   const life = lifeOf(before, Date.now())
   if (life !== 'running')
     throw new UsageError(
@@ -88,8 +91,9 @@ async function say(dir: string, command: OperatorCommand, reason: string): Promi
   )
 }
 
-function goneText({ session, pid, written, state }: SessionSnapshot): string {
-  return `${session} was last heard of ${iso(written * 1000)} in state ${state.name}, and its process (${pid}) is gone or silent: this is what it said then; \`tapeline paper --resume ${session}\` goes on with it`
+function goneText({ session, pid, written, state, mode }: SessionSnapshot): string {
+  const again = mode === RECORD ? 'the same `tapeline record` as before' : `\`tapeline paper --resume ${session}\``
+  return `${session} was last heard of ${iso(written * 1000)} in state ${state.name}, and its process (${pid}) is gone or silent: this is what it said then; ${again} goes on with it`
 }
 function iso(microseconds: number): string {
   return new Date(microseconds / 1000).toISOString()
@@ -104,17 +108,19 @@ function statusText(s: SessionSnapshot, life: Life): string {
   const lines: [string, string][] = [
     [
       'Session',
-      `${s.session} (${s.mode}, ${s.strategies.join(', ')})${life === 'running' ? '' : life === 'ended' ? ` ENDED: ${s.ended}` : ' GONE'}`,
+      `${s.session} (${[s.mode, ...s.strategies].join(', ')})${life === 'running' ? '' : life === 'ended' ? ` ENDED: ${s.ended}` : ' GONE'}`,
     ],
     ['State', `${s.state.name} since ${iso(s.state.since)}${s.state.cause === null ? '' : ` (${s.state.cause})`}`],
     [
       'Feed',
-      `${feed.environment}, ${feed.connections.map((c) => `${c.state}${c.stale ? ' STALE' : ''}`).join(', ')}; lag ${quantiles(feed.lag)}; up ${feed.uptime === null ? 'n/a' : share(feed.uptime)}`,
+      `${feed.environment}, ${feed.connections.map((c) => `${c.state}${c.stale ? ' STALE' : ''}`).join(', ')}; lag ${quantiles(feed.lag)}; up ${feed.uptime === null ? 'n/a' : share(feed.uptime)}; ${count(feed.gaps)} gaps, ${feed.auditsEqual} of ${feed.audits} audits equal`,
     ],
     [
       'Markets',
       `${feed.marketsSynced} synced, ${feed.marketsUnsynced} not${feed.unsynced.length === 0 ? '' : `: ${feed.unsynced.slice(0, 5).join(', ')}`}`,
     ],
+  ]
+  const trading: [string, string][] = [
     [
       'Money',
       `P&L ${money(s.money.pnl)}, equity ${money(s.money.equity)}, fees ${money(s.money.fees)}, drawdown ${money(s.money.drawdown)}`,
@@ -127,12 +133,15 @@ function statusText(s: SessionSnapshot, life: Life): string {
         .join(', '),
     ],
     ['Delays', `place ${ms(s.delays.place)}, answer ${ms(s.delays.answer)}; decision ${quantiles(s.decision)}`],
+  ]
+  if (s.mode !== RECORD) lines.push(...trading)
+  lines.push(
     [
       'Rows',
       `${count(s.rows.total)}, ${count(s.rows.perSecond)}/s; tape ${s.tape.state}${s.tape.failure === null ? '' : `: ${s.tape.failure}`}`,
     ],
     ['Process', `loop late p99 ${ms(s.loop.p99)}, max ${ms(s.loop.max)}; ${Math.round(s.memory.resident / 2 ** 20)} MB`],
-  ]
+  )
   const parts = [lines.map(([name, text]) => `${name.padEnd(8)} ${text}`).join('\n')]
   if (s.positions.length > 0)
     parts.push(

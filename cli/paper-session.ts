@@ -13,7 +13,6 @@ import type { Kalshi, FeedOptions } from '../adapters/kalshi/index.ts'
 import type { World } from '../adapters/kalshi/ports.ts'
 import { Recorder } from '../adapters/recorder/recorder.ts'
 import { SimulatedVenue } from '../adapters/simulated/venue.ts'
-import { ExternalFile, ExternalStream } from '../adapters/external/ndjson.ts'
 import { readRun, writePlace } from '../data/run.ts'
 import { RunLog } from '../data/run-log.ts'
 import { describeFile } from '../data/tape-writer.ts'
@@ -22,6 +21,7 @@ import { Engine } from '../engine/engine.ts'
 import { Kind } from '../engine/message.ts'
 import type { SessionEnd, SessionHeader, SessionRecord } from '../engine/session.ts'
 import { StrategyError } from '../engine/strategy-error.ts'
+import { BURST, externalOf, lagOf, REFRESH_EVERY, ruleOf, TICK, ticking, type Ending } from './live-connection.ts'
 import { LiveSession } from './live-session.ts'
 import { firstDifference, rowsBeforeEnd } from './journal-compare.ts'
 import { EXIT, UsageError } from './exit.ts'
@@ -62,8 +62,6 @@ export type PaperOptions = {
   readonly onReady: (end: (ending: Ending) => void) => void
   readonly say: (text: string) => void
 }
-/** `complete`: it ran as long as it was meant to. */
-export type Ending = { readonly reason: string; readonly exit: number; readonly complete: boolean; readonly error?: unknown }
 export type PaperResult = {
   readonly record: SessionRecord
   readonly ending: Ending
@@ -73,18 +71,6 @@ export type PaperResult = {
 
 const STATUS_MS = 1_000
 const COMMANDS_MS = 50
-/** µs of the session's clock. */
-const TICK = 50_000
-/** Beyond the wait for a label: the feed looks every 50 ms. */
-const SLACK = 60_000
-/** Batches of a burst between two turns of the event loop. */
-const BURST = 16
-
-/** µs by which the engine's clock runs behind. */
-export function lagOf(labelWait: number): number {
-  return labelWait === 0 ? SLACK : labelWait + SLACK
-}
-
 export async function runPaper(options: PaperOptions): Promise<PaperResult> {
   const { dir, header, plan, strategies, kalshi, world, resume, say } = options
   const started = performance.now()
@@ -137,13 +123,12 @@ export async function runPaper(options: PaperOptions): Promise<PaperResult> {
     const feed = kalshi.feed(feedOptions(plan))
     const snapshots = new Snapshots({
       dir,
-      header,
+      mode: header.mode,
+      trading: { engine, header, measured: plan.measured },
       environment: kalshi.environment.name,
-      engine,
       live,
       recorder,
       feed: () => feed.status(),
-      measured: plan.measured,
       started: Date.now(),
     })
     for (const text of troubles) snapshots.error(text)
@@ -175,7 +160,7 @@ export async function runPaper(options: PaperOptions): Promise<PaperResult> {
         }
       }
     }
-    const external = externalOf(plan, past?.externals ?? 0, live, (text) => snapshots.error(text))
+    const external = externalOf(plan.external, past?.externals ?? 0, live, (text) => snapshots.error(text))
     const status = (ended: string | null): void => {
       try {
         writeSnapshot(dir, snapshots.take(ended))
@@ -273,40 +258,7 @@ export async function runPaper(options: PaperOptions): Promise<PaperResult> {
 }
 
 function feedOptions(plan: PaperPlan): FeedOptions {
-  return {
-    rule: {
-      ...(plan.markets === null ? {} : { tickers: plan.markets }),
-      ...(plan.series === null ? {} : { series: plan.series }),
-    },
-    labelWait: plan.labelWait,
-    refreshEvery: 15_000_000,
-  }
-}
-
-function externalOf(
-  plan: PaperPlan,
-  skip: number,
-  live: LiveSession,
-  trouble: (text: string) => void,
-): ExternalFile | ExternalStream | null {
-  if (plan.external === null) return null
-  const events = {
-    value: ({ series, value, published, known, revision }: Parameters<ConstructorParameters<typeof ExternalFile>[1]['value']>[0]) =>
-      live.external({ series, value, revision }, published, known),
-    trouble,
-    room: () => live.room,
-  }
-  return plan.external === '-' ? new ExternalStream(process.stdin, events) : new ExternalFile(plan.external, events, skip)
-}
-
-/** Calls again and again, `every` µs of the world's clock apart. */
-function ticking({ timers }: World, every: number, call: () => void): { cancel(): void } {
-  let timer = timers.after(every, again)
-  function again(): void {
-    timer = timers.after(every, again)
-    call()
-  }
-  return { cancel: () => timer.cancel() }
+  return { rule: ruleOf(plan), labelWait: plan.labelWait, refreshEvery: REFRESH_EVERY }
 }
 
 async function writeWhole(path: string, value: unknown): Promise<void> {

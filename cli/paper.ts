@@ -13,22 +13,26 @@ import { dollars } from '../engine/units.ts'
 import { once } from './backtest.ts'
 import { EXIT, failureOf, UsageError } from './exit.ts'
 import { present, type Outcome } from './output.ts'
-import type { Ending, PaperPlan } from './paper-session.ts'
+import {
+  connect,
+  endingCode,
+  environmentOf,
+  externalPath,
+  isLocal,
+  liveOptions,
+  signals,
+  worldOf,
+  type Ending,
+  type LiveArguments,
+  type Signals,
+} from './live-connection.ts'
+import type { PaperPlan } from './paper-session.ts'
 import type { RunData } from './run-report.ts'
 import type { Chosen } from './strategy/choose.ts'
 
-export type PaperArguments = {
+export type PaperArguments = LiveArguments & {
   strategy: string[] | undefined
   param: string[] | undefined
-  series: string[] | undefined
-  market: string[] | undefined
-  environment: 'demo' | 'production' | 'local'
-  url: string | undefined
-  clock: string | undefined
-  keyId: string | undefined
-  keyFile: string | undefined
-  external: string | undefined
-  duration: string | undefined
   warmup: string | undefined
   fills: FillModelName | undefined
   delay: string | undefined
@@ -50,7 +54,7 @@ export const paperCommand: CommandModule<object, PaperArguments> = {
   command: 'paper',
   describe: 'Run strategies on live markets with a simulated venue: nothing is ever sent to the exchange but reads',
   builder: (y) =>
-    y
+    liveOptions(y)
       .option('strategy', {
         type: 'string',
         array: true,
@@ -58,19 +62,6 @@ export const paperCommand: CommandModule<object, PaperArguments> = {
         describe: 'Name of a strategy, or the path of its file (repeat for more in one session)',
       })
       .option('param', { type: 'string', array: true, requiresArg: true, describe: 'Parameter, k=v; with several strategies <name>.k=v' })
-      .option('series', { type: 'string', array: true, requiresArg: true, describe: 'Markets of these series, new ones included' })
-      .option('market', { type: 'string', array: true, requiresArg: true, describe: 'These markets, by ticker' })
-      .option('environment', {
-        choices: ['demo', 'production', 'local'] as const,
-        default: 'demo' as const,
-        describe: 'Where the markets are; local: an exchange on this machine, with --url',
-      })
-      .option('url', { type: 'string', requiresArg: true, describe: 'Address of the local exchange, as in http://127.0.0.1:4010' })
-      .option('clock', { type: 'string', requiresArg: true, describe: 'Clock of a local exchange with --scale: the JSON that it prints' })
-      .option('key-id', { type: 'string', requiresArg: true, describe: 'Id of the API key (default: $TAPELINE_KEY_ID)' })
-      .option('key-file', { type: 'string', requiresArg: true, describe: 'Its PEM file, mode 0600 (default: $TAPELINE_KEY_FILE)' })
-      .option('external', { type: 'string', requiresArg: true, describe: 'Outside series as NDJSON: a file that grows, or - for stdin' })
-      .option('duration', { type: 'string', requiresArg: true, describe: 'Stop by itself after this long (default: at Ctrl-C)' })
       .option('warmup', { type: 'string', requiresArg: true, describe: 'See and do not trade for this long (30s, 5m)' })
       .option('fills', { choices: FILL_MODELS_OF.book, describe: 'Fill model (default: queue)' })
       .option('delay', { type: 'string', requiresArg: true, describe: 'place=100ms,… instead of what is measured' })
@@ -101,7 +92,7 @@ async function runPaperCommand(argv: PaperArguments): Promise<Outcome<RunData>> 
   }
 }
 
-async function paper(argv: PaperArguments, ends: ReturnType<typeof signals>): Promise<Outcome<RunData>> {
+async function paper(argv: PaperArguments, ends: Signals): Promise<Outcome<RunData>> {
   const { parseDuration } = await import('./options.ts')
   const { readHeader, runPaper } = await import('./paper-session.ts')
   const duration = argv.duration === undefined ? null : parseDuration(argv.duration, '--duration') / 1000
@@ -127,7 +118,7 @@ async function paper(argv: PaperArguments, ends: ReturnType<typeof signals>): Pr
       environment,
       series: argv.series ?? null,
       markets: argv.market ?? null,
-      external: argv.external === undefined || argv.external === '-' ? (argv.external ?? null) : resolve(argv.external),
+      external: externalPath(argv.external),
       labelWait: parseDuration(argv.labelWait, '--label-wait'),
       measured,
     }
@@ -167,87 +158,10 @@ async function paper(argv: PaperArguments, ends: ReturnType<typeof signals>): Pr
 
 function endingError(ending: Ending, dir: string): { code: string; message: string } {
   if (ending.error !== undefined) return failureOf(ending.error)
-  const code = ending.exit === EXIT.terminated ? 'TERMINATED' : ending.exit === EXIT.interrupted ? 'INTERRUPTED' : 'FEED_ENDED'
-  return { code, message: `${ending.reason}: what ran is in ${dir}; \`tapeline paper --resume ${dir}\` goes on with it` }
-}
-
-/** Ctrl-C and SIGTERM end a session, a second one at once. */
-function signals(): { to(end: (ending: Ending) => void): void; close(): void } {
-  let asked: Ending | null = null
-  let end: ((ending: Ending) => void) | null = null
-  const others = process.listeners('SIGTERM')
-  process.removeAllListeners('SIGTERM')
-  const on = (exit: number, reason: string) => (): void => {
-    if (asked !== null) process.exit(exit)
-    asked = { reason, exit, complete: false }
-    process.stderr.write('\nstopping: what ran so far is kept (again to quit at once)\n')
-    end?.(asked)
-  }
-  const interrupted = on(EXIT.interrupted, 'interrupted')
-  const terminated = on(EXIT.terminated, 'terminated')
-  process.on('SIGINT', interrupted)
-  process.on('SIGTERM', terminated)
   return {
-    to(call) {
-      end = call
-      if (asked !== null) call(asked)
-    },
-    close() {
-      process.off('SIGINT', interrupted)
-      process.off('SIGTERM', terminated)
-      for (const other of others) process.on('SIGTERM', other)
-    },
+    code: endingCode(ending),
+    message: `${ending.reason}: what ran is in ${dir}; \`tapeline paper --resume ${dir}\` goes on with it`,
   }
-}
-
-function environmentOf({ environment, url }: PaperArguments): string {
-  if (environment !== 'local') {
-    if (url !== undefined) throw new UsageError('--url goes with --environment local: the others have their own addresses')
-    return environment
-  }
-  if (url === undefined) throw new UsageError('--environment local needs --url, as `tapeline exchange` printed it (http://127.0.0.1:4010)')
-  // As it is printed, with the path of the interface.
-  return url.replace(/\/trade-api\/v2\/?$/, '').replace(/\/$/, '')
-}
-
-type ClosingWorld = World & { close(): Promise<void> }
-async function worldOf(argv: PaperArguments, environment: string, quarantine: World['quarantine']): Promise<ClosingWorld> {
-  const { systemWorld } = await import('../adapters/kalshi/index.ts')
-  const world = systemWorld(quarantine)
-  if (argv.clock === undefined) return world
-  if (environment === 'demo' || environment === 'production') throw new UsageError('--clock goes with --environment local')
-  const { VirtualClock } = await import('../adapters/exchange/clock.ts')
-  let plan: { virtualStart: number; realStart: number; scale: number }
-  try {
-    plan = JSON.parse(argv.clock) as typeof plan
-  } catch {
-    throw new UsageError('--clock is the clock that `tapeline exchange --json` printed: {"virtualStart":…,"realStart":…,"scale":…}')
-  }
-  const { virtualStart, realStart, scale } = plan
-  if (![virtualStart, realStart, scale].every(Number.isFinite) || !(scale > 0))
-    throw new UsageError('--clock is the clock that `tapeline exchange --json` printed: {"virtualStart":…,"realStart":…,"scale":…}')
-  const clock = new VirtualClock({ virtualStart, realStart, scale })
-  return {
-    ...world,
-    clock: { now: () => clock.now(), wall: () => Math.floor(clock.now() / 1000) },
-    timers: { after: (delay, call) => world.timers.after(delay / scale, call) },
-    close: () => world.close(),
-  }
-}
-
-async function connect(argv: PaperArguments, environment: string, world: World): Promise<Kalshi> {
-  const keyId = argv.keyId ?? process.env['TAPELINE_KEY_ID'] ?? ''
-  const keyFile = argv.keyFile ?? process.env['TAPELINE_KEY_FILE'] ?? ''
-  if (keyId === '' || keyFile === '')
-    throw new UsageError(
-      'the exchange shows its stream to known keys alone: give --key-id and --key-file (a key that may only read is enough)',
-      EXIT.credentials,
-      'CREDENTIALS',
-    )
-  const { Kalshi } = await import('../adapters/kalshi/index.ts')
-  const kalshi = new Kalshi({ environment, keyId, keyFile }, world, process.env)
-  await kalshi.learn()
-  return kalshi
 }
 
 /** Round trips of a small read, µs, sorted. The first one opens the connection and does not count; between two the budget recovers, or its wait would be measured. */
@@ -275,7 +189,7 @@ async function headerOf(argv: PaperArguments, strategies: readonly Chosen[], pla
   const cash = Number(argv.cash)
   if (!(cash > 0)) throw new UsageError(`--cash ${argv.cash}: starting cash is a number of dollars above zero`)
   if (!Number.isSafeInteger(argv.seed)) throw new UsageError('--seed: the seed is a whole number')
-  const local = plan.environment !== 'demo' && plan.environment !== 'production'
+  const local = isLocal(plan.environment)
   const trips = plan.measured.map((t) => (t / 1000).toFixed(1))
   return {
     schema: 'tapeline.session/1',

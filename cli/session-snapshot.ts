@@ -9,14 +9,19 @@ import { ERRORS_MAX, LIST_MAX, TEXT_MAX, type Acknowledged, type SessionSnapshot
 
 export type SnapshotParts = {
   readonly dir: string
-  readonly header: SessionHeader
+  readonly mode: string
+  /** Null: nothing acts on the rows, they are recorded. */
+  readonly trading: Trading | null
   readonly environment: string
-  readonly engine: Engine
   readonly live: LiveSession
   readonly recorder: Pick<Recorder, 'status'>
   readonly feed: () => FeedStatus
-  readonly measured: readonly number[]
   readonly started: number
+}
+export type Trading = {
+  readonly engine: Engine
+  readonly header: SessionHeader
+  readonly measured: readonly number[]
 }
 
 /** The loop is looked at this often; what it measures holds this wait. */
@@ -44,7 +49,7 @@ export class Snapshots {
   }
 
   error(text: string): void {
-    this.#errors.push({ time: this.#parts.engine.now, text: text.slice(0, TEXT_MAX) })
+    this.#errors.push({ time: this.#parts.trading?.engine.now ?? this.#parts.live.ran, text: text.slice(0, TEXT_MAX) })
     if (this.#errors.length > ERRORS_MAX) this.#errors.shift()
   }
   acknowledge(command: Acknowledged): void {
@@ -58,38 +63,14 @@ export class Snapshots {
     this.#perSecond = ((this.#parts.live.rows - this.#rows) / Math.max(1, now - this.#at)) * 1000
     this.#rows = this.#parts.live.rows
     this.#at = now
-    this.#synced.push(this.#parts.engine.session.fed)
+    const { trading, feed } = this.#parts
+    this.#synced.push(trading === null ? feed().markets.some((m) => m.synced) : trading.engine.session.fed)
     if (this.#synced.length > UPTIME_SECONDS) this.#synced.shift()
   }
 
   take(ended: string | null): SessionSnapshot {
-    const { dir, header, environment, engine, live, recorder, measured, started } = this.#parts
+    const { dir, mode, trading, environment, live, recorder, started } = this.#parts
     const feed = this.#parts.feed()
-    const { portfolio, session } = engine
-    const { limits } = header
-    const orders: SessionSnapshot['orders']['list'][number][] = []
-    const positions: SessionSnapshot['positions'][number][] = []
-    let [position, marketLoss] = [0, 0]
-    for (const market of engine.markets.alive) {
-      const { holding } = market
-      if (holding === null) continue
-      position = Math.max(position, Math.abs(holding.position))
-      marketLoss = Math.max(marketLoss, portfolio.marketLoss(market))
-      if (holding.position !== 0 && positions.length < LIST_MAX)
-        positions.push({ market: market.ticker, position: holding.position / 100, pnl: portfolio.profit(market) / 1e6 })
-      for (const wish of market.wishes) {
-        const order = wish?.order ?? null
-        if (order === null || order.over || orders.length >= LIST_MAX) continue
-        orders.push({
-          market: market.ticker,
-          owner: header.strategies[order.owner]?.name ?? '',
-          side: order.side === 0 ? 'bid' : 'ask',
-          price: order.price / 10_000,
-          remaining: order.remaining / 100,
-          state: order.state,
-        })
-      }
-    }
     const open = feed.markets.filter((m) => m.status === 'active' || m.status === 'inactive')
     const unsynced = open.filter((m) => !m.synced)
     const microseconds = (ns: number): number => (Number.isFinite(ns) ? Math.max(0, Math.round(ns / 1e3) - LOOP_MS * 1000) : 0)
@@ -98,15 +79,12 @@ export class Snapshots {
     return {
       schema: 'tapeline.status/1',
       session: dir,
-      mode: header.mode,
+      mode,
       pid: process.pid,
       written: Date.now(),
       started,
       ended,
-      state: { name: session.name, since: session.since, cause: session.cause },
-      time: engine.now,
-      ran: Math.max(engine.now, live.ran),
-      strategies: header.strategies.map((s) => s.name),
+      ...(trading === null ? recordingOf(live, tapeState, started) : tradingOf(trading, live)),
       feed: {
         environment,
         connections: feed.links.slice(0, LIST_MAX).map(({ name, state, connects, stale }) => ({ name, state, connects, stale })),
@@ -122,24 +100,10 @@ export class Snapshots {
         ),
         rowsWaiting: feed.rowsWaiting,
         rowsDropped: feed.rowsDropped,
+        gaps: feed.links.reduce((a, l) => a + l.gaps, 0),
+        audits: feed.counts['audits'] ?? 0,
+        auditsEqual: feed.counts['auditsEqual'] ?? 0,
       },
-      orders: { working: engine.ordersOpen, sent: engine.manager.orders, fills: engine.manager.fills, list: orders },
-      positions,
-      money: {
-        equity: portfolio.equity / 1e6,
-        pnl: (portfolio.equity - portfolio.start) / 1e6,
-        cash: portfolio.cash / 1e6,
-        fees: portfolio.fees / 1e6,
-        drawdown: portfolio.drawdownMax / 1e6,
-      },
-      limits: {
-        orders: engine.ordersOpen / limits.ordersOpenMax,
-        position: position / limits.positionMax,
-        marketLoss: Math.max(0, marketLoss) / limits.marketLossMax,
-        sessionLoss: Math.max(0, portfolio.loss) / limits.sessionLossMax,
-      },
-      delays: { place: header.delays.place, answer: header.delays.answer, measured },
-      decision: live.decision.quantiles,
       rows: { total: live.rows, perSecond: Math.round(this.#perSecond), externals: live.externals, moved: live.moved },
       tape: { state: tapeState, rows: tapeRows, failure },
       loop: {
@@ -151,5 +115,77 @@ export class Snapshots {
       commands: this.#commands.slice(),
       errors: this.#errors.slice(),
     }
+  }
+}
+
+type TradingPart = Pick<
+  SessionSnapshot,
+  'state' | 'time' | 'ran' | 'strategies' | 'orders' | 'positions' | 'money' | 'limits' | 'delays' | 'decision'
+>
+
+function tradingOf({ engine, header, measured }: Trading, live: LiveSession): TradingPart {
+  const { portfolio, session } = engine
+  const { limits } = header
+  const orders: SessionSnapshot['orders']['list'][number][] = []
+  const positions: SessionSnapshot['positions'][number][] = []
+  let [position, marketLoss] = [0, 0]
+  for (const market of engine.markets.alive) {
+    const { holding } = market
+    if (holding === null) continue
+    position = Math.max(position, Math.abs(holding.position))
+    marketLoss = Math.max(marketLoss, portfolio.marketLoss(market))
+    if (holding.position !== 0 && positions.length < LIST_MAX)
+      positions.push({ market: market.ticker, position: holding.position / 100, pnl: portfolio.profit(market) / 1e6 })
+    for (const wish of market.wishes) {
+      const order = wish?.order ?? null
+      if (order === null || order.over || orders.length >= LIST_MAX) continue
+      orders.push({
+        market: market.ticker,
+        owner: header.strategies[order.owner]?.name ?? '',
+        side: order.side === 0 ? 'bid' : 'ask',
+        price: order.price / 10_000,
+        remaining: order.remaining / 100,
+        state: order.state,
+      })
+    }
+  }
+  return {
+    state: { name: session.name, since: session.since, cause: session.cause },
+    time: engine.now,
+    ran: Math.max(engine.now, live.ran),
+    strategies: header.strategies.map((s) => s.name),
+    orders: { working: engine.ordersOpen, sent: engine.manager.orders, fills: engine.manager.fills, list: orders },
+    positions,
+    money: {
+      equity: portfolio.equity / 1e6,
+      pnl: (portfolio.equity - portfolio.start) / 1e6,
+      cash: portfolio.cash / 1e6,
+      fees: portfolio.fees / 1e6,
+      drawdown: portfolio.drawdownMax / 1e6,
+    },
+    limits: {
+      orders: engine.ordersOpen / limits.ordersOpenMax,
+      position: position / limits.positionMax,
+      marketLoss: Math.max(0, marketLoss) / limits.marketLossMax,
+      sessionLoss: Math.max(0, portfolio.loss) / limits.sessionLossMax,
+    },
+    delays: { place: header.delays.place, answer: header.delays.answer, measured },
+    decision: live.decision.quantiles,
+  }
+}
+
+/** Nothing trades: the same shape, empty. */
+function recordingOf(live: LiveSession, tapeState: string, started: number): TradingPart {
+  return {
+    state: { name: tapeState === 'full' || tapeState === 'failed' ? 'full' : 'recording', since: started * 1000, cause: null },
+    time: live.ran,
+    ran: live.ran,
+    strategies: [],
+    orders: { working: 0, sent: 0, fills: 0, list: [] },
+    positions: [],
+    money: { equity: 0, pnl: 0, cash: 0, fees: 0, drawdown: 0 },
+    limits: { orders: 0, position: 0, marketLoss: 0, sessionLoss: 0 },
+    delays: { place: 0, answer: 0, measured: [] },
+    decision: null,
   }
 }

@@ -32,7 +32,8 @@ export type SessionSnapshot = {
   readonly started: number
   /** Set once it has ended, with why. */
   readonly ended: string | null
-  readonly state: { readonly name: SessionStateName; readonly since: number; readonly cause: string | null }
+  /** Of a recording: whether it records. */
+  readonly state: { readonly name: SessionStateName | 'recording' | 'full'; readonly since: number; readonly cause: string | null }
   readonly time: number
   /** Up to here the engine was told that time has passed. */
   readonly ran: number
@@ -49,6 +50,10 @@ export type SessionSnapshot = {
     readonly troubles: Readonly<Record<string, string>>
     readonly rowsWaiting: number
     readonly rowsDropped: number
+    /** Breaks in the sequence of a stream, and books compared with the exchange's own, since the start. */
+    readonly gaps: number
+    readonly audits: number
+    readonly auditsEqual: number
   }
   readonly orders: {
     readonly working: number
@@ -99,7 +104,10 @@ export function readSnapshot(dir: string): SessionSnapshot {
   try {
     text = readFileSync(path, 'utf8')
   } catch {
-    throw new DataError('NOT_A_SESSION', `${dir} is no session (no ${FILE} in it): give the folder that \`tapeline paper\` printed`)
+    throw new DataError(
+      'NOT_A_SESSION',
+      `${dir} is no session (no ${FILE} in it): give the folder that \`tapeline paper\` printed, or the tape of \`tapeline record\``,
+    )
   }
   try {
     const snapshot = JSON.parse(text) as Partial<SessionSnapshot>

@@ -16,6 +16,7 @@ import { notebookCommand } from './notebook.ts'
 import { statusCommand, wordCommands } from './operate.ts'
 import { paperCommand } from './paper.ts'
 import { replayCommand } from './replay.ts'
+import { recordCommand } from './record.ts'
 import { reportCommand } from './report.ts'
 import { strategyCommand } from './strategy.ts'
 import { VERSION } from './version.ts'
@@ -44,6 +45,7 @@ await yargs(hideBin(process.argv))
   .command(demoCommand)
   .command(backtestCommand)
   .command(paperCommand)
+  .command(recordCommand)
   .command(statusCommand)
   .command([...wordCommands])
   .command(replayCommand)

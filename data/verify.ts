@@ -65,7 +65,10 @@ async function verifyBy(dir: string, manifest: Manifest): Promise<Finding[]> {
     if (!entry.isFile()) continue
     const path = join(entry.parentPath, entry.name).slice(join(dir, '.').length + 1)
     // The recorder's own, while it works, and what is left of it after a crash.
-    if (/^log[\\/]\d+\.log(\.cut)?$|^(markets|coverage)\.\d+\.parquet$|^writer\.lock/.test(path)) continue
+    if (
+      /^log[\\/]\d+\.log(\.cut)?$|^(markets|coverage)\.\d+\.parquet$|^writer\.lock|^status\.json(\.tmp)?$|^quarantine\.ndjson$/.test(path)
+    )
+      continue
     if (growing !== undefined && /^messages[\\/]|\.tmp$|^(markets|coverage)\.parquet$/.test(path)) continue
     if (!known.has(path) && existsSync(join(dir, path))) findings.push({ path, problem: 'is not in the manifest' })
   }

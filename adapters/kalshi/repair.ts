@@ -89,6 +89,7 @@ export class Repair {
         this.#shared.counts.auditsEqual++
         t.state.count('auditsEqual', this.#shared.translator.time)
       }
+      this.#shared.options.onAudit?.(v.ticker, v.equal, this.#shared.translator.time)
       if (!v.broken) continue
       this.#shared.counts.auditsBroken++
       unsync(this.#shared, [v.ticker], 'audit')

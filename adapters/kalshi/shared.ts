@@ -25,6 +25,8 @@ export type FeedOptions = {
   /** Rows that nobody has read before market data is thrown away and the books start anew. */
   readonly rowsMax?: number
   readonly audit?: Partial<AuditOptions>
+  /** Told what a comparison of a book with the exchange's own came to; `time` as of the rows. */
+  readonly onAudit?: (ticker: string, equal: boolean, time: number) => void
   /** µs between readings of the catalog. */
   readonly refreshEvery?: number
   /** µs a connection may be down before its books are polled, and µs between polls. */

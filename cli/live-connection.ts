@@ -1,0 +1,186 @@
+/**
+ * What every command on live markets needs, `paper` and `record`: which markets, which exchange, whose key, whose clock, and how it ends. Owns those options and what they mean; hides the adapter
+ * until it is needed. Invariant: a key reaches the signer alone.
+ */
+import { resolve } from 'node:path'
+import type { Argv } from 'yargs'
+import { ExternalFile, ExternalStream } from '../adapters/external/ndjson.ts'
+import type { Kalshi, SelectionRule } from '../adapters/kalshi/index.ts'
+import type { World } from '../adapters/kalshi/ports.ts'
+import { EXIT, UsageError } from './exit.ts'
+import type { LiveSession } from './live-session.ts'
+
+export type LiveArguments = {
+  series: string[] | undefined
+  market: string[] | undefined
+  environment: 'demo' | 'production' | 'local'
+  url: string | undefined
+  clock: string | undefined
+  keyId: string | undefined
+  keyFile: string | undefined
+  external: string | undefined
+  duration: string | undefined
+}
+
+export function liveOptions(y: Argv): Argv {
+  return y
+    .option('series', { type: 'string', array: true, requiresArg: true, describe: 'Markets of these series, new ones included' })
+    .option('market', { type: 'string', array: true, requiresArg: true, describe: 'These markets, by ticker' })
+    .option('environment', {
+      choices: ['demo', 'production', 'local'] as const,
+      default: 'demo' as const,
+      describe: 'Where the markets are; local: an exchange on this machine, with --url',
+    })
+    .option('url', { type: 'string', requiresArg: true, describe: 'Address of the local exchange, as in http://127.0.0.1:4010' })
+    .option('clock', { type: 'string', requiresArg: true, describe: 'Clock of a local exchange with --scale: the JSON that it prints' })
+    .option('key-id', { type: 'string', requiresArg: true, describe: 'Id of the API key (default: $TAPELINE_KEY_ID)' })
+    .option('key-file', { type: 'string', requiresArg: true, describe: 'Its PEM file, mode 0600 (default: $TAPELINE_KEY_FILE)' })
+    .option('external', { type: 'string', requiresArg: true, describe: 'Outside series as NDJSON: a file that grows, or - for stdin' })
+    .option('duration', { type: 'string', requiresArg: true, describe: 'Stop by itself after this long (default: at Ctrl-C)' })
+}
+
+/** `complete`: it ran as long as it was meant to. */
+export type Ending = { readonly reason: string; readonly exit: number; readonly complete: boolean; readonly error?: unknown }
+export type Signals = { to(end: (ending: Ending) => void): void; close(): void }
+
+/** Ctrl-C and SIGTERM end a session, a second one at once. */
+export function signals(): Signals {
+  let asked: Ending | null = null
+  let end: ((ending: Ending) => void) | null = null
+  const others = process.listeners('SIGTERM')
+  process.removeAllListeners('SIGTERM')
+  const on = (exit: number, reason: string) => (): void => {
+    if (asked !== null) process.exit(exit)
+    asked = { reason, exit, complete: false }
+    process.stderr.write('\nstopping: what ran so far is kept (again to quit at once)\n')
+    end?.(asked)
+  }
+  const interrupted = on(EXIT.interrupted, 'interrupted')
+  const terminated = on(EXIT.terminated, 'terminated')
+  process.on('SIGINT', interrupted)
+  process.on('SIGTERM', terminated)
+  return {
+    to(call) {
+      end = call
+      if (asked !== null) call(asked)
+    },
+    close() {
+      process.off('SIGINT', interrupted)
+      process.off('SIGTERM', terminated)
+      for (const other of others) process.on('SIGTERM', other)
+    },
+  }
+}
+export function endingCode({ exit }: Ending): string {
+  return exit === EXIT.terminated ? 'TERMINATED' : exit === EXIT.interrupted ? 'INTERRUPTED' : 'FEED_ENDED'
+}
+
+export function environmentOf({ environment, url }: LiveArguments): string {
+  if (environment !== 'local') {
+    if (url !== undefined) throw new UsageError('--url goes with --environment local: the others have their own addresses')
+    return environment
+  }
+  if (url === undefined) throw new UsageError('--environment local needs --url, as `tapeline exchange` printed it (http://127.0.0.1:4010)')
+  // As it is printed, with the path of the interface.
+  return url.replace(/\/trade-api\/v2\/?$/, '').replace(/\/$/, '')
+}
+/** An exchange on this machine has practice markets, whatever its address. */
+export function isLocal(environment: string): boolean {
+  return environment !== 'demo' && environment !== 'production'
+}
+
+export async function worldOf(
+  argv: LiveArguments,
+  environment: string,
+  quarantine: World['quarantine'],
+): Promise<World & { close(): Promise<void> }> {
+  const { systemWorld } = await import('../adapters/kalshi/index.ts')
+  const world = systemWorld(quarantine)
+  if (argv.clock === undefined) return world
+  if (!isLocal(environment)) throw new UsageError('--clock goes with --environment local')
+  const { VirtualClock } = await import('../adapters/exchange/clock.ts')
+  let plan: { virtualStart: number; realStart: number; scale: number }
+  try {
+    plan = JSON.parse(argv.clock) as typeof plan
+  } catch {
+    throw new UsageError('--clock is the clock that `tapeline exchange --json` printed: {"virtualStart":…,"realStart":…,"scale":…}')
+  }
+  const { virtualStart, realStart, scale } = plan
+  if (![virtualStart, realStart, scale].every(Number.isFinite) || !(scale > 0))
+    throw new UsageError('--clock is the clock that `tapeline exchange --json` printed: {"virtualStart":…,"realStart":…,"scale":…}')
+  const clock = new VirtualClock({ virtualStart, realStart, scale })
+  return {
+    ...world,
+    clock: { now: () => clock.now(), wall: () => Math.floor(clock.now() / 1000) },
+    timers: { after: (delay, call) => world.timers.after(delay / scale, call) },
+    close: () => world.close(),
+  }
+}
+
+export async function connect(argv: LiveArguments, environment: string, world: World): Promise<Kalshi> {
+  const keyId = argv.keyId ?? process.env['TAPELINE_KEY_ID']
+  const keyFile = argv.keyFile ?? process.env['TAPELINE_KEY_FILE']
+  if (keyId === undefined || keyFile === undefined)
+    throw new UsageError(
+      'the exchange shows its stream to known keys alone: give --key-id and --key-file (a key that may only read is enough)',
+      EXIT.credentials,
+      'CREDENTIALS',
+    )
+  const { Kalshi } = await import('../adapters/kalshi/index.ts')
+  const kalshi = new Kalshi({ environment, keyId, keyFile }, world, process.env)
+  await kalshi.learn()
+  return kalshi
+}
+
+/** Where outside values come from, as it is kept: an absolute path, `-` for stdin. */
+export function externalPath(given: string | undefined): string | null {
+  return given === undefined || given === '-' ? (given ?? null) : resolve(given)
+}
+export function externalOf(
+  external: string | null,
+  skip: number,
+  live: LiveSession,
+  trouble: (text: string) => void,
+): ExternalFile | ExternalStream | null {
+  if (external === null) return null
+  const events = {
+    value: ({ series, value, published, known, revision }: Parameters<ConstructorParameters<typeof ExternalFile>[1]['value']>[0]) =>
+      live.external({ series, value, revision }, published, known),
+    trouble,
+    room: () => live.room,
+  }
+  return external === '-' ? new ExternalStream(process.stdin, events) : new ExternalFile(external, events, skip)
+}
+
+export function ruleOf({
+  series,
+  markets,
+}: {
+  readonly series: readonly string[] | null
+  readonly markets: readonly string[] | null
+}): SelectionRule {
+  return { ...(markets === null ? {} : { tickers: markets }), ...(series === null ? {} : { series }) }
+}
+/** µs between readings of the catalog: new markets of a series are seen by then. */
+export const REFRESH_EVERY = 15_000_000
+
+/** Beyond the wait for a label: the feed looks every 50 ms. */
+const SLACK = 60_000
+/** µs by which a session's clock runs behind. */
+export function lagOf(labelWait: number): number {
+  return labelWait === 0 ? SLACK : labelWait + SLACK
+}
+/** Batches of a burst between two turns of the event loop. */
+export const BURST = 16
+/** µs of the session's clock. */
+export const TICK = 50_000
+
+/** Calls again and again, `every` µs of the world's clock apart. */
+export function ticking({ timers }: World, every: number, call: () => void): { cancel(): void } {
+  let timer = timers.after(every, again)
+  function again(): void {
+    timer = timers.after(every, again)
+    call()
+  }
+  return { cancel: () => timer.cancel() }
+}

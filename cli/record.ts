@@ -1,0 +1,231 @@
+/** `tapeline record`: live markets onto a tape that grows, nothing else. Owns the command line, the progress line and the summary; hides the course (`record-session.ts`). */
+import type { Argv, CommandModule } from 'yargs'
+import type { SelectionRule } from '../adapters/kalshi/index.ts'
+import type { Duration } from '../engine/units.ts'
+import { once } from './backtest.ts'
+import { EXIT, failureOf, UsageError } from './exit.ts'
+import {
+  connect,
+  endingCode,
+  environmentOf,
+  externalPath,
+  liveOptions,
+  ruleOf,
+  signals,
+  worldOf,
+  type LiveArguments,
+  type Signals,
+} from './live-connection.ts'
+import { count, present, type Outcome } from './output.ts'
+import type { RecordFacts, RecordRequest } from './record-session.ts'
+import type { SessionSnapshot } from './session-status.ts'
+
+type RecordArguments = LiveArguments & {
+  tape: string
+  rotate: string
+  labelWait: string
+  spaceMin: number
+  closeWithin: string | undefined
+  spreadMax: number | undefined
+  volumeMin: number | undefined
+  marketsMax: number | undefined
+  json: boolean
+}
+type RecordData = {
+  readonly tape: string
+  readonly finished: boolean
+  readonly rows: number
+  readonly rowsHere: number
+  readonly markets: number
+  readonly from: string | null
+  readonly to: string | null
+  readonly coverage: number | null
+  readonly gaps: number
+  readonly audits: number
+  readonly auditsEqual: number
+  readonly files: number
+  readonly bytes: number
+  readonly seconds: number
+  readonly ended: string
+}
+
+export const recordCommand: CommandModule<object, RecordArguments> = {
+  command: 'record',
+  describe: 'Record live markets onto a tape that grows; the same command goes on with it',
+  builder: (y) =>
+    liveOptions(y)
+      .option('tape', { type: 'string', demandOption: true, requiresArg: true, describe: 'Folder of the tape' })
+      .option('close-within', { type: 'string', requiresArg: true, describe: 'Of the series: markets that close within this (1h)' })
+      .option('spread-max', { type: 'number', requiresArg: true, describe: 'Of the series: at most so many cents between bid and ask' })
+      .option('volume-min', { type: 'number', requiresArg: true, describe: 'Of the series: at least so many contracts in 24 hours' })
+      .option('markets-max', {
+        type: 'number',
+        requiresArg: true,
+        describe: 'At most so many markets, those that close first (default: 500)',
+      })
+      .option('rotate', { type: 'string', default: '1h', requiresArg: true, describe: 'A part of the tape is closed this often' })
+      .option('label-wait', {
+        type: 'string',
+        default: '500ms',
+        requiresArg: true,
+        describe: 'How long a row may wait for its label; a crash loses that much more',
+      })
+      .option('space-min', { type: 'number', default: 256, requiresArg: true, describe: 'MB that stay free on the disk' })
+      .option('json', { type: 'boolean', default: false, describe: 'One JSON envelope on stdout at the end, and nothing else' })
+      .check((argv) => once(argv))
+      .example('$0 record --series KXBTC15M --tape tapes/btc', '')
+      .example('$0 record --series KXHIGHNY --close-within 6h --spread-max 5 --tape tapes/ny --duration 8h', '')
+      .example('$0 status tapes/btc', '') as unknown as Argv<RecordArguments>,
+  handler: (argv) =>
+    present('record', argv.json, async () => {
+      const ends = signals()
+      try {
+        return await record(argv, ends)
+      } finally {
+        ends.close()
+      }
+    }),
+}
+
+async function record(argv: RecordArguments, ends: Signals): Promise<Outcome<RecordData>> {
+  const { parseDuration } = await import('./options.ts')
+  if ((argv.series ?? argv.market) === undefined) throw new UsageError('a recording needs markets: give --series or --market')
+  const duration = argv.duration === undefined ? null : parseDuration(argv.duration, '--duration') / 1000
+  const rotate = parseDuration(argv.rotate, '--rotate')
+  if (rotate < 1_000_000) throw new UsageError(`--rotate ${argv.rotate}: a part is at least a second (1h is usual)`)
+  const labelWait = parseDuration(argv.labelWait, '--label-wait')
+  const request: RecordRequest = {
+    environment: environmentOf(argv),
+    rule: selection(argv, parseDuration),
+    external: externalPath(argv.external),
+  }
+  const { mkdir } = await import('node:fs/promises')
+  const { join } = await import('node:path')
+  const { FileQuarantine } = await import('../adapters/kalshi/index.ts')
+  const { runRecord } = await import('./record-session.ts')
+  await mkdir(argv.tape, { recursive: true })
+  const quarantine = new FileQuarantine(join(argv.tape, 'quarantine.ndjson'))
+  const world = { ...(await worldOf(argv, request.environment, quarantine)), quarantine }
+  const kalshi = await connect(argv, request.environment, world)
+  const line = new ProgressLine(argv.json)
+  try {
+    line.say(
+      `record: ${[...(argv.series ?? []), ...(argv.market ?? [])].join(', ')} of ${kalshi.environment.name} onto ${argv.tape}; backtest --tape ${argv.tape} can read it at any time`,
+    )
+    const facts = await runRecord({
+      dir: argv.tape,
+      request,
+      kalshi,
+      world,
+      labelWait,
+      rotate,
+      spaceMin: megabytes(argv.spaceMin),
+      duration,
+      onReady: (end) => ends.to(end),
+      onSecond: (snapshot) => line.show(snapshot),
+      say: (text) => line.say(text),
+    })
+    line.end()
+    return outcome(argv.tape, facts)
+  } finally {
+    line.end()
+    kalshi.close()
+    await world.close()
+  }
+}
+
+function selection(argv: RecordArguments, parseDuration: (text: string, option: string) => number): SelectionRule {
+  const { closeWithin, spreadMax, volumeMin, marketsMax } = argv
+  if (argv.series === undefined && [closeWithin, spreadMax, volumeMin].some((x) => x !== undefined))
+    throw new UsageError('--close-within, --spread-max and --volume-min choose among the markets of a series: give --series')
+  if (spreadMax !== undefined && !(spreadMax > 0 && spreadMax <= 100))
+    throw new UsageError(`--spread-max ${spreadMax}: cents above 0, at most 100`)
+  if (volumeMin !== undefined && !(volumeMin >= 0)) throw new UsageError(`--volume-min ${volumeMin}: a number of contracts, 0 or more`)
+  if (marketsMax !== undefined && !(Number.isSafeInteger(marketsMax) && marketsMax >= 1))
+    throw new UsageError(`--markets-max ${marketsMax}: a whole number of 1 or more`)
+  return {
+    ...ruleOf({ series: argv.series ?? null, markets: argv.market ?? null }),
+    ...(closeWithin === undefined ? {} : { closeWithin: parseDuration(closeWithin, '--close-within') as Duration }),
+    ...(spreadMax === undefined ? {} : { spreadMax: Math.round(spreadMax * 100) }),
+    ...(volumeMin === undefined ? {} : { volumeMin: Math.round(volumeMin * 100) }),
+    ...(marketsMax === undefined ? {} : { marketsMax }),
+  }
+}
+function megabytes(given: number): number {
+  if (!(given >= 0)) throw new UsageError(`--space-min ${given}: a number of MB, 0 or more`)
+  return given * 2 ** 20
+}
+
+function outcome(tape: string, facts: RecordFacts): Outcome<RecordData> {
+  const { manifest: m, coverage, ending, finished } = facts
+  const sum = (of: 'recorded' | 'synced' | 'audits' | 'auditsEqual' | 'gaps'): number => coverage.reduce((a, c) => a + c[of], 0)
+  const recorded = sum('recorded')
+  const iso = (us: number): string | null => (us > 0 ? new Date(us / 1000).toISOString() : null)
+  const data: RecordData = {
+    tape,
+    finished,
+    rows: m.rows,
+    rowsHere: facts.rows,
+    markets: m.markets,
+    from: iso(m.from),
+    to: iso(m.to),
+    coverage: recorded === 0 ? null : sum('synced') / recorded,
+    gaps: sum('gaps'),
+    audits: sum('audits'),
+    auditsEqual: sum('auditsEqual'),
+    files: m.files.length,
+    bytes: m.files.reduce((a, f) => a + f.bytes, 0),
+    seconds: Number(facts.seconds.toFixed(3)),
+    ended: ending.reason,
+  }
+  const share = data.coverage === null ? 'n/a' : `${(data.coverage * 100).toFixed(2)}%`
+  const text = `${count(data.rows)} rows of ${count(data.markets)} markets → ${tape} (${count(data.rowsHere)} in this run, ${data.seconds.toFixed(0)} s)
+Synced   ${share} of the recorded time; ${count(data.gaps)} gaps; ${count(data.auditsEqual)} of ${count(data.audits)} audits equal
+Next     npx tapeline backtest --tape ${tape} --strategy lean
+`
+  if (ending.exit === EXIT.ok && finished) return { data, text, warnings: warningsOf(data) }
+  const cause = ending.error === undefined ? null : failureOf(ending.error)
+  return {
+    data,
+    text,
+    warnings: warningsOf(data),
+    exit: cause?.exit ?? ending.exit,
+    error: {
+      code: cause?.code ?? endingCode(ending),
+      message: `${ending.reason}${/[.!]$/.test(ending.reason) ? '' : ':'} ${count(data.rows)} rows are whole in ${tape}; the same command goes on with it`,
+    },
+  }
+}
+function warningsOf({ audits, auditsEqual, rows }: RecordData): string[] {
+  return [
+    ...(rows === 0 ? ['nothing came: no market of this choice was open'] : []),
+    ...(audits > auditsEqual ? [`${audits - auditsEqual} of ${audits} audits found a book that differed from the exchange's own`] : []),
+  ]
+}
+
+/** A line on a terminal that is written over; elsewhere only what is said stands there. */
+class ProgressLine {
+  readonly #terminal: boolean
+  #shown = false
+
+  constructor(quiet: boolean) {
+    this.#terminal = !quiet && process.stderr.isTTY
+  }
+  show({ rows, feed, tape }: SessionSnapshot): void {
+    if (!this.#terminal) return
+    const lag = feed.lag === null ? 'n/a' : `${(feed.lag.p50 / 1000).toFixed(1)} ms`
+    const lost = feed.connections.filter((c) => c.state !== 'open').length
+    process.stderr.write(
+      `\r\x1b[2K${count(rows.total)} rows, ${count(rows.perSecond)}/s · ${feed.marketsSynced} of ${feed.marketsSynced + feed.marketsUnsynced} markets synced · ${count(feed.gaps)} gaps · lag ${lag}${lost > 0 ? ` · ${lost} connections down` : ''}${tape.state === 'recording' ? '' : ` · ${tape.state.toUpperCase()}`}`,
+    )
+    this.#shown = true
+  }
+  say(text: string): void {
+    this.end()
+    process.stderr.write(`${text}\n`)
+  }
+  end(): void {
+    if (this.#shown) process.stderr.write('\n')
+    this.#shown = false
+  }
+}
