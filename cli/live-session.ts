@@ -31,7 +31,7 @@ type Own = {
   readonly kind: Kind
   readonly timeVenue: number
   readonly detail: string
-  readonly then: (() => void) | null
+  readonly done: (() => void) | null
 }
 
 const OWN_MAX = 10_000
@@ -89,13 +89,13 @@ export class LiveSession {
   /** A command of the operator. `then`: it is on the tape, and the engine has obeyed. */
   operator(detail: OperatorDetail, then: (() => void) | null = null): void {
     const now = this.#parts.clock.now()
-    this.#queue({ due: now, kind: Kind.OPERATOR, timeVenue: now, detail: JSON.stringify(detail), then })
+    this.#queue({ due: now, kind: Kind.OPERATOR, timeVenue: now, detail: JSON.stringify(detail), done: then })
   }
   /** An outside value; known now, or later where it says so. */
   external(detail: ExternalDetail, published: number | null, known: number | null): void {
     const now = this.#parts.clock.now()
     const due = Math.max(now, known ?? now)
-    this.#queue({ due, kind: Kind.EXTERNAL, timeVenue: Math.min(published ?? due, due), detail: JSON.stringify(detail), then: null })
+    this.#queue({ due, kind: Kind.EXTERNAL, timeVenue: Math.min(published ?? due, due), detail: JSON.stringify(detail), done: null })
   }
   /** In the order in which they were given. */
   #queue(own: Own): void {
@@ -123,12 +123,12 @@ export class LiveSession {
   close(reason: string): void {
     this.#release(Infinity, true)
     const now = Math.max(this.#parts.clock.now() - this.#parts.lag, this.#floor)
-    this.#row({ due: now, kind: Kind.OPERATOR, timeVenue: now, detail: JSON.stringify({ command: 'stop', reason }), then: null }, true)
+    this.#row({ due: now, kind: Kind.OPERATOR, timeVenue: now, detail: JSON.stringify({ command: 'stop', reason }), done: null }, true)
   }
   /** The same when the engine can take no more rows: for the tape alone. */
   mark(reason: string): void {
     const now = Math.max(this.#parts.clock.now() - this.#parts.lag, this.#floor)
-    this.#row({ due: now, kind: Kind.OPERATOR, timeVenue: now, detail: JSON.stringify({ command: 'stop', reason }), then: null }, false)
+    this.#row({ due: now, kind: Kind.OPERATOR, timeVenue: now, detail: JSON.stringify({ command: 'stop', reason }), done: null }, false)
   }
 
   /** Rows of our own that came by then. `commands`: only those, what is known later is not known. */
@@ -148,7 +148,7 @@ export class LiveSession {
     if (own.kind === Kind.EXTERNAL) this.externals++
     if (run) this.#pass(b)
     else this.#parts.recorder.write(b)
-    own.then?.()
+    own.done?.()
   }
   #pass(batch: Batch): void {
     const { engine, recorder, turn } = this.#parts

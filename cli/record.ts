@@ -1,4 +1,6 @@
 /** `tapeline record`: live markets onto a tape that grows, nothing else. Owns the command line, the progress line and the summary; hides the course (`record-session.ts`). */
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { Argv, CommandModule } from 'yargs'
 import type { SelectionRule } from '../adapters/kalshi/index.ts'
 import type { Duration } from '../engine/units.ts'
@@ -99,8 +101,6 @@ async function record(argv: RecordArguments, ends: Signals): Promise<Outcome<Rec
     rule: selection(argv, parseDuration),
     external: externalPath(argv.external),
   }
-  const { mkdir } = await import('node:fs/promises')
-  const { join } = await import('node:path')
   const { FileQuarantine } = await import('../adapters/kalshi/index.ts')
   const { runRecord } = await import('./record-session.ts')
   await mkdir(argv.tape, { recursive: true })
