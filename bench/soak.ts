@@ -53,8 +53,8 @@ async function firstLine(child: ChildProcess): Promise<string> {
 }
 
 const exchange = start('exchange', [
-  ...['exchange', '--practice', '--json', '--admin-port', '0', '--key-type', 'ed25519', '--tier', 'premier'],
-  ...['--markets', String(markets), '--rate', String(rate), '--duration', `${minutes + 5}m`],
+  ...'exchange --practice --json --admin-port 0 --key-type ed25519 --tier premier'.split(' '),
+  ...`--markets ${markets} --rate ${rate} --duration ${minutes + 5}m`.split(' '),
 ])
 const { data } = JSON.parse(await firstLine(exchange)) as {
   data: { rest: string; admin: string; accounts: { keyId: string; keyFile: string }[]; markets: string[] }
@@ -63,10 +63,10 @@ const account = data.accounts[0] ?? { keyId: '', keyFile: '' }
 const series = [...new Set(data.markets.map((ticker) => ticker.split('-')[0] ?? ''))]
 const session = paper ? 'session' : 'tape'
 const feed = start('feed', [
-  ...(paper ? ['paper', '--strategy', 'lean', '--out', session] : ['record', '--tape', session]),
-  ...['--environment', 'local', '--url', data.rest, '--key-id', account.keyId, '--key-file', account.keyFile],
+  ...(paper ? `paper --strategy lean --out ${session}` : `record --tape ${session}`).split(' '),
+  ...`--environment local --url ${data.rest} --key-id ${account.keyId} --key-file ${account.keyFile}`.split(' '),
   ...series.flatMap((name) => ['--series', name]),
-  ...['--duration', `${minutes}m`, '--json'],
+  ...`--duration ${minutes}m --json`.split(' '),
 ])
 feed.stdout?.on('data', (text: Buffer) => appendFileSync(join(dir, 'feed.out'), text))
 const over = new Promise<number | null>((done) => feed.once('close', done))

@@ -7,13 +7,17 @@ import type { Argv } from 'yargs'
 import { ExternalFile, ExternalStream } from '../adapters/external/ndjson.ts'
 import type { Kalshi, SelectionRule } from '../adapters/kalshi/index.ts'
 import type { World } from '../adapters/kalshi/ports.ts'
+import { configOptions } from './config-command.ts'
+import type { Settings } from './config.ts'
 import { EXIT, UsageError } from './exit.ts'
 import type { LiveSession } from './live-session.ts'
 
 export type LiveArguments = {
   series: string[] | undefined
   market: string[] | undefined
-  environment: 'demo' | 'production' | 'local'
+  config?: string | undefined
+  profile?: string | undefined
+  environment: 'demo' | 'production' | 'local' | undefined
   url: string | undefined
   clock: string | undefined
   keyId: string | undefined
@@ -23,18 +27,18 @@ export type LiveArguments = {
 }
 
 export function liveOptions(y: Argv): Argv {
-  return y
+  return configOptions(y)
     .option('series', { type: 'string', array: true, requiresArg: true, describe: 'Markets of these series, new ones included' })
     .option('market', { type: 'string', array: true, requiresArg: true, describe: 'These markets, by ticker' })
     .option('environment', {
       choices: ['demo', 'production', 'local'] as const,
-      default: 'demo' as const,
-      describe: 'Where the markets are; local: an exchange on this machine, with --url',
+      describe:
+        'Where the markets are (default: as in tapeline.yaml, else demo); local: an exchange on this machine; production also needs a profile that names it',
     })
     .option('url', { type: 'string', requiresArg: true, describe: 'Address of the local exchange, as in http://127.0.0.1:4010' })
     .option('clock', { type: 'string', requiresArg: true, describe: 'Clock of a local exchange with --scale: the JSON that it prints' })
-    .option('key-id', { type: 'string', requiresArg: true, describe: 'Id of the API key (default: $TAPELINE_KEY_ID)' })
-    .option('key-file', { type: 'string', requiresArg: true, describe: 'Its PEM file, mode 0600 (default: $TAPELINE_KEY_FILE)' })
+    .option('key-id', { type: 'string', requiresArg: true, describe: 'Id of the API key (default: as in tapeline.yaml)' })
+    .option('key-file', { type: 'string', requiresArg: true, describe: 'Its PEM file, mode 0600' })
     .option('external', { type: 'string', requiresArg: true, describe: 'Outside series as NDJSON: a file that grows, or - for stdin' })
     .option('duration', { type: 'string', requiresArg: true, describe: 'Stop by itself after this long (default: at Ctrl-C)' })
 }
@@ -75,15 +79,45 @@ export function endingCode({ exit }: Ending): string {
   return exit === EXIT.terminated ? 'TERMINATED' : exit === EXIT.interrupted ? 'INTERRUPTED' : 'FEED_ENDED'
 }
 
-export function environmentOf({ environment, url }: LiveArguments): string {
-  if (environment !== 'local') {
-    if (url !== undefined) throw new UsageError('--url goes with --environment local: the others have their own addresses')
-    return environment
-  }
-  if (url === undefined) throw new UsageError('--environment local needs --url, as `tapeline exchange` printed it (http://127.0.0.1:4010)')
-  // As it is printed, with the path of the interface.
-  return url.replace(/\/trade-api\/v2\/?$/, '').replace(/\/$/, '')
+/** What the command line and tapeline.yaml say of the exchange: where it is, and whose key. */
+export type Access = {
+  readonly environment: string
+  readonly keyId: string | null
+  readonly keyFile: string | null
+  readonly settings: Settings
 }
+
+export async function accessOf(argv: LiveArguments & { limits?: string | undefined }): Promise<Access> {
+  const { exchangeOf, settingsOf } = await import('./config.ts')
+  const { config, profile, environment, url, limits } = argv
+  if (url !== undefined && environment !== 'local')
+    throw new UsageError('--url goes with --environment local: the others have their own addresses')
+  const settings = settingsOf({ config, profile, environment, limits })
+  // A key of the file belongs to the environment beside it: settings leave it out elsewhere.
+  const { keyId, keyFile } = settings.kalshi
+  const key = { keyId: argv.keyId ?? keyId, keyFile: argv.keyFile ?? keyFile, settings }
+  // As it is printed, with the path of the interface.
+  if (url !== undefined) return { environment: url.replace(/(\/trade-api\/v2)?\/?$/, ''), ...key }
+  if (environment === 'local' && settings.kalshi.localUrl === null)
+    throw new UsageError('--environment local needs --url, as `tapeline exchange` printed it (http://127.0.0.1:4010)')
+  return { environment: exchangeOf(settings), ...key }
+}
+/** The key for an exchange that is known already. */
+export async function keyOf(argv: LiveArguments): Promise<Pick<Access, 'keyId' | 'keyFile'>> {
+  const { settingsOf } = await import('./config.ts')
+  const { keyId, keyFile } = settingsOf({ config: argv.config, profile: argv.profile }).kalshi
+  return { keyId: argv.keyId ?? keyId, keyFile: argv.keyFile ?? keyFile }
+}
+
+/** Markets of the command line, else those of the settings' section. */
+export function followed<A extends LiveArguments>(
+  argv: A,
+  { series, markets }: { readonly series: readonly string[]; readonly markets: readonly string[] },
+): A {
+  if (argv.series !== undefined || argv.market !== undefined) return argv
+  return { ...argv, series: series.length > 0 ? [...series] : undefined, market: markets.length > 0 ? [...markets] : undefined }
+}
+
 /** An exchange on this machine has practice markets, whatever its address. */
 export function isLocal(environment: string): boolean {
   return environment !== 'demo' && environment !== 'production'
@@ -117,12 +151,10 @@ export async function worldOf(
   }
 }
 
-export async function connect(argv: LiveArguments, environment: string, world: World): Promise<Kalshi> {
-  const keyId = argv.keyId ?? process.env['TAPELINE_KEY_ID']
-  const keyFile = argv.keyFile ?? process.env['TAPELINE_KEY_FILE']
-  if (keyId === undefined || keyFile === undefined)
+export async function connect({ environment, keyId, keyFile }: Omit<Access, 'settings'>, world: World): Promise<Kalshi> {
+  if (keyId === null || keyFile === null)
     throw new UsageError(
-      'the exchange shows its stream to known keys alone: give --key-id and --key-file (a key that may only read is enough)',
+      'the exchange shows its stream to known keys alone: give --key-id and --key-file, or name them in tapeline.yaml (a key that may only read is enough)',
       EXIT.credentials,
       'CREDENTIALS',
     )

@@ -11,12 +11,16 @@ import { DataError } from '../data/errors.ts'
 import { FILL_MODELS_OF, type Delays, type FillModelName, type SessionHeader } from '../engine/session.ts'
 import { dollars } from '../engine/units.ts'
 import { once } from './backtest.ts'
+import type { Settings } from './config.ts'
 import { EXIT, failureOf, UsageError } from './exit.ts'
 import { present, type Outcome } from './output.ts'
 import {
   connect,
   endingCode,
-  environmentOf,
+  accessOf,
+  followed,
+  keyOf,
+  type Access,
   externalPath,
   isLocal,
   liveOptions,
@@ -92,9 +96,11 @@ async function runPaperCommand(argv: PaperArguments): Promise<Outcome<RunData>> 
   }
 }
 
-async function paper(argv: PaperArguments, ends: Signals): Promise<Outcome<RunData>> {
+async function paper(said: PaperArguments, ends: Signals): Promise<Outcome<RunData>> {
   const { parseDuration } = await import('./options.ts')
   const { readHeader, runPaper } = await import('./paper-session.ts')
+  const access = said.resume === undefined ? await accessOf(said) : null
+  const argv = access === null ? said : followed(said, access.settings.paper)
   const duration = argv.duration === undefined ? null : parseDuration(argv.duration, '--duration') / 1000
   const resumed = argv.resume === undefined ? null : resumedPlan(argv.resume, argv)
   const given = resumed?.strategies ?? (argv.strategy ?? []).map((s) => (/[/\\]|\.[cm]?[jt]s$/.test(s) ? resolve(s) : s))
@@ -102,13 +108,13 @@ async function paper(argv: PaperArguments, ends: Signals): Promise<Outcome<RunDa
   const strategies = await chooseStrategies(given, resumed?.parameters ?? argv.param ?? [])
   if (resumed === null && (argv.series ?? argv.market) === undefined)
     throw new UsageError('a paper session needs markets: give --series or --market')
-  const environment = resumed?.environment ?? environmentOf(argv)
+  const environment = resumed?.environment ?? (access as Access).environment
   const { FileQuarantine } = await import('../adapters/kalshi/index.ts')
-  const dir = argv.resume ?? argv.out ?? (await defaultFolder(strategies, argv))
+  const dir = argv.resume ?? argv.out ?? (await defaultFolder(strategies, argv, access?.settings.sessions ?? 'sessions'))
   if (argv.resume === undefined && existsSync(join(dir, 'tape')))
     throw new UsageError(`--out ${dir} is a session already: choose a new folder, or go on with it by --resume ${dir}`)
   const world = await worldOf(argv, environment, new FileQuarantine(join(dir, 'quarantine.ndjson')))
-  const kalshi = await connect(argv, environment, world)
+  const kalshi = await connect({ ...(access ?? (await keyOf(argv))), environment }, world)
   try {
     const measured = resumed?.measured ?? (await roundTrips(kalshi, world))
     const plan: PaperPlan = resumed ?? {
@@ -122,7 +128,8 @@ async function paper(argv: PaperArguments, ends: Signals): Promise<Outcome<RunDa
       labelWait: parseDuration(argv.labelWait, '--label-wait'),
       measured,
     }
-    const header = resumed === null ? await headerOf(argv, strategies, plan, world.clock.now()) : await readHeader(dir)
+    const header =
+      resumed === null ? await headerOf(argv, strategies, plan, world.clock.now(), (access as Access).settings) : await readHeader(dir)
     if (resumed !== null) await sameStrategies(dir, header, strategies)
     const say = (text: string): void => void process.stderr.write(`${text}\n`)
     say(
@@ -181,9 +188,14 @@ function measuredDelays(measured: readonly number[]): Delays {
   return { place: half, cancel: half, amend: half, answer: half }
 }
 
-async function headerOf(argv: PaperArguments, strategies: readonly Chosen[], plan: PaperPlan, now: number): Promise<SessionHeader> {
+async function headerOf(
+  argv: PaperArguments,
+  strategies: readonly Chosen[],
+  plan: PaperPlan,
+  now: number,
+  settings: Settings,
+): Promise<SessionHeader> {
   const { parseDelays, parseDuration } = await import('./options.ts')
-  const { readLimits } = await import('./config.ts')
   const { strategiesOf } = await import('./session.ts')
   const { VERSION } = await import('./version.ts')
   const cash = Number(argv.cash)
@@ -217,7 +229,7 @@ async function headerOf(argv: PaperArguments, strategies: readonly Chosen[], pla
     },
     strategies: strategiesOf(strategies),
     cash: dollars(cash),
-    limits: readLimits(argv.limits),
+    limits: settings.limits,
     fills: argv.fills ?? 'queue',
     delays: argv.delay === undefined ? measuredDelays(plan.measured) : parseDelays(argv.delay),
     rate: { perSecond: 100, capacity: 100 },
@@ -232,11 +244,11 @@ async function headerOf(argv: PaperArguments, strategies: readonly Chosen[], pla
   }
 }
 
-async function defaultFolder(strategies: readonly Chosen[], argv: PaperArguments): Promise<string> {
+async function defaultFolder(strategies: readonly Chosen[], argv: PaperArguments, sessions: string): Promise<string> {
   const { folderName } = await import('./session.ts')
   const names = folderName(strategies.map((s) => s.strategy.name))
   const time = new Date().toISOString().replace(/[-:]|\.\d+/g, '')
-  return join('sessions', `${names}-${(argv.series ?? argv.market ?? ['']).join('+').slice(0, 60)}-${time}`)
+  return join(sessions, `${names}-${(argv.series ?? argv.market ?? ['']).join('+').slice(0, 60)}-${time}`)
 }
 
 /** How the session was started; nothing of it can be changed on the way. */

@@ -1,4 +1,6 @@
 /** `tapeline record`: live markets onto a tape that grows, nothing else. Owns the command line, the progress line and the summary; hides the course (`record-session.ts`). */
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { Argv, CommandModule } from 'yargs'
 import type { SelectionRule } from '../adapters/kalshi/index.ts'
 import type { Duration } from '../engine/units.ts'
@@ -7,7 +9,8 @@ import { EXIT, failureOf, UsageError } from './exit.ts'
 import {
   connect,
   endingCode,
-  environmentOf,
+  accessOf,
+  followed,
   externalPath,
   liveOptions,
   ruleOf,
@@ -87,26 +90,26 @@ export const recordCommand: CommandModule<object, RecordArguments> = {
     }),
 }
 
-async function record(argv: RecordArguments, ends: Signals): Promise<Outcome<RecordData>> {
+async function record(said: RecordArguments, ends: Signals): Promise<Outcome<RecordData>> {
   const { parseDuration } = await import('./options.ts')
+  const access = await accessOf(said)
+  const argv = followed(said, access.settings.record)
   if ((argv.series ?? argv.market) === undefined) throw new UsageError('a recording needs markets: give --series or --market')
   const duration = argv.duration === undefined ? null : parseDuration(argv.duration, '--duration') / 1000
   const rotate = parseDuration(argv.rotate, '--rotate')
   if (rotate < 1_000_000) throw new UsageError(`--rotate ${argv.rotate}: a part is at least a second (1h is usual)`)
   const labelWait = parseDuration(argv.labelWait, '--label-wait')
   const request: RecordRequest = {
-    environment: environmentOf(argv),
+    environment: access.environment,
     rule: selection(argv, parseDuration),
     external: externalPath(argv.external),
   }
-  const { mkdir } = await import('node:fs/promises')
-  const { join } = await import('node:path')
   const { FileQuarantine } = await import('../adapters/kalshi/index.ts')
   const { runRecord } = await import('./record-session.ts')
   await mkdir(argv.tape, { recursive: true })
   const quarantine = new FileQuarantine(join(argv.tape, 'quarantine.ndjson'))
   const world = { ...(await worldOf(argv, request.environment, quarantine)), quarantine }
-  const kalshi = await connect(argv, request.environment, world)
+  const kalshi = await connect(access, world)
   const line = new ProgressLine(argv.json)
   try {
     line.say(

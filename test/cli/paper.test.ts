@@ -309,7 +309,7 @@ describe.skipIf(!built)(`tapeline paper${built ? '' : ' (skipped: dist/ is not b
       [['--resume', 'nowhere'], 4, /nowhere is no paper session/],
       [['--resume', 'nowhere', '--series', 'X'], 2, /--series is the session's own/],
     ] as const) {
-      const { code: exit, stderr } = await runProgram(dir, ['paper', ...args], { TAPELINE_KEY_ID: '', TAPELINE_KEY_FILE: '' })
+      const { code: exit, stderr } = await runProgram(dir, ['paper', ...args])
       expect([args, exit, stderr]).toEqual([args, code, expect.stringMatching(said)])
       expect(stderr.trim().split('\n')).toHaveLength(1)
     }

@@ -35,8 +35,8 @@ function start(args: readonly string[]): { child: ChildProcess; ended: Promise<{
   return { child, ended: new Promise((done) => child.once('close', (code) => done({ code, out, err }))) }
 }
 const recordArguments = (tape: string, ...more: string[]): string[] => [
-  ...['record', '--tape', tape, '--environment', 'local', '--url', server.rest, '--clock', JSON.stringify(server.clock)],
-  ...['--key-id', server.accounts[0]?.keyId ?? '', '--key-file', server.accounts[0]?.keyFile ?? ''],
+  ...`record --tape ${tape} --environment local --url ${server.rest} --clock ${JSON.stringify(server.clock)}`.split(' '),
+  ...`--key-id ${server.accounts[0]?.keyId} --key-file ${server.accounts[0]?.keyFile}`.split(' '),
   ...(more.includes('--market') ? [] : ['--series', 'KXPRACTICE15M']),
   ...more,
 ]
@@ -138,8 +138,8 @@ function compare(rows: readonly Told[]): { deltas: number; stretches: number; ho
 beforeAll(async () => {
   if (!there) return
   const { child, ended } = start([
-    ...['exchange', '--practice', '--json', '--markets', '2', '--rate', '30', '--scale', '3', '--key-type', 'ed25519'],
-    ...['--life', '2h', '--duration', '5m', '--tier', 'premier', '--skew', '60s'],
+    ...'exchange --practice --json --markets 2 --rate 30 --scale 3 --key-type ed25519'.split(' '),
+    ...'--life 2h --duration 5m --tier premier --skew 60s'.split(' '),
   ])
   server = await new Promise<Server>((resolve, reject) => {
     child.stdout?.once('data', (d: Buffer) => resolve((JSON.parse(d.toString()) as { data: Server }).data))
