@@ -105,7 +105,7 @@ export class Snapshots {
       ended,
       state: { name: session.name, since: session.since, cause: session.cause },
       time: engine.now,
-      ran: Math.max(engine.now, live.ran),
+      ran: live.ran,
       strategies: header.strategies.map((s) => s.name),
       feed: {
         environment,

@@ -34,7 +34,7 @@ export type SessionSnapshot = {
   readonly ended: string | null
   readonly state: { readonly name: SessionStateName; readonly since: number; readonly cause: string | null }
   readonly time: number
-  /** Up to here the engine was told that time has passed. */
+  /** No later row is earlier than this, and everything due before it has happened. */
   readonly ran: number
   readonly strategies: readonly string[]
   readonly feed: {
