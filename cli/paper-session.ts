@@ -13,6 +13,8 @@ import type { Kalshi, FeedOptions } from '../adapters/kalshi/index.ts'
 import type { World } from '../adapters/kalshi/ports.ts'
 import { Recorder } from '../adapters/recorder/recorder.ts'
 import { SimulatedVenue } from '../adapters/simulated/venue.ts'
+import { DataError } from '../data/errors.ts'
+import { holdFolder } from '../data/hold.ts'
 import { readRun, writePlace } from '../data/run.ts'
 import { RunLog } from '../data/run-log.ts'
 import { describeFile } from '../data/tape-writer.ts'
@@ -72,10 +74,20 @@ export type PaperResult = {
 const STATUS_MS = 1_000
 const COMMANDS_MS = 50
 export async function runPaper(options: PaperOptions): Promise<PaperResult> {
-  const { dir, header, plan, strategies, kalshi, world, resume, say } = options
-  const started = performance.now()
+  const { dir } = options
   await mkdir(dir, { recursive: true })
   const troubles: string[] = []
+  const letGo = await holdFolder(dir)
+  try {
+    return await course(options, troubles)
+  } finally {
+    await letGo()
+  }
+}
+
+async function course(options: PaperOptions, troubles: string[]): Promise<PaperResult> {
+  const { dir, header, plan, strategies, kalshi, world, resume, say } = options
+  const started = performance.now()
   const before = resume ? await pastOf(dir) : null
   const recorder = await Recorder.open(join(dir, 'tape'), {
     name: basename(dir),
@@ -137,6 +149,8 @@ export async function runPaper(options: PaperOptions): Promise<PaperResult> {
     let ending: Ending | null = null
     let failure: StrategyError | null = null
     let reason = ''
+    /** The tape takes no more rows. */
+    let deaf = false
     const end = (e: Ending): void => {
       if (ending !== null) return
       ending = e
@@ -145,18 +159,24 @@ export async function runPaper(options: PaperOptions): Promise<PaperResult> {
     }
     /** What breaks inside a call into the engine ends the session, whoever called. */
     const guarded = (body: () => void): void => {
-      if (failure !== null) return
+      if (failure !== null || deaf) return
       try {
         body()
       } catch (error) {
         try {
           const failed = failureIn(error, { time: engine.now, call: engine.calling }, watch)
           failure = failed.failure
-          end({ reason: failed.reason, exit: 10, complete: false, error: failed.failure })
+          end({ reason: failed.reason, exit: EXIT.strategy, complete: false, error: failed.failure })
           reason = failed.reason
         } catch (fatal) {
-          end({ reason: 'failed', exit: 1, complete: false, error: fatal })
-          closed = true
+          // A row that cannot be recorded did not enter the engine either: what ran before it stands.
+          if (fatal instanceof DataError) {
+            deaf = true
+            end({ reason: fatal.message, exit: EXIT.data, complete: false, error: fatal })
+          } else {
+            end({ reason: 'failed', exit: EXIT.bug, complete: false, error: fatal })
+            closed = true
+          }
         }
       }
     }
@@ -193,21 +213,21 @@ export async function runPaper(options: PaperOptions): Promise<PaperResult> {
     const timer =
       options.duration === null
         ? null
-        : setTimeout(() => end({ reason: 'its time is over', exit: 0, complete: true }), Math.min(options.duration, 2 ** 31 - 1))
+        : setTimeout(() => end({ reason: 'its time is over', exit: EXIT.ok, complete: true }), Math.min(options.duration, 2 ** 31 - 1))
     options.onReady(end)
     status(null)
     try {
       let batches = 0
       for await (const batch of feed.batches()) {
         guarded(() => live.take(batch))
-        if (failure !== null) break
+        if (failure !== null || deaf) break
         if (++batches % BURST === 0) await new Promise(setImmediate)
       }
-      if (ending === null) end({ reason: 'the feed ended', exit: 7, complete: false })
+      if (ending === null) end({ reason: 'the feed ended', exit: EXIT.exchange, complete: false })
     } catch (error) {
       const text = error instanceof Error ? error.message : String(error)
       snapshots.error(text)
-      if (ending === null) end({ reason: `the feed failed: ${text}`, exit: 7, complete: false, error })
+      if (ending === null) end({ reason: `the feed failed: ${text}`, exit: EXIT.exchange, complete: false, error })
     }
 
     // ------------------------------------------------------------------------------------------ the end
@@ -218,13 +238,16 @@ export async function runPaper(options: PaperOptions): Promise<PaperResult> {
     external?.close()
     const over = ending as unknown as Ending
     if (closed) throw over.error
-    guarded(() => live.close(over.reason))
+    // After a strategy's failure the last row is for the tape alone: a replay comes as far as this session did, and no further.
+    if (failure === null) guarded(() => live.close(over.reason))
+    else live.mark(over.reason)
     let sessionEnd: SessionEnd | null = null
+    // Its tape is full, its strategies are not at fault: they hear of the end as of any other.
+    const full = deaf
+    deaf = false
     if (failure === null) guarded(() => (sessionEnd = turn(() => engine.finish(over.reason, over.complete))))
     if (closed) throw (ending as unknown as Ending).error
     if (failure !== null) {
-      // For the tape alone: a replay comes as far as this session did.
-      live.mark('strategy error')
       engine.stop()
       try {
         sessionEnd = engine.finish(reason, false)
@@ -239,7 +262,8 @@ export async function runPaper(options: PaperOptions): Promise<PaperResult> {
     status(reason)
     snapshots.close()
     closed = true
-    await recorder.finish()
+    if (full) await recorder.leave()
+    else await recorder.finish()
     run.end(sessionEnd as unknown as SessionEnd)
     const record = await run.finish(dir)
     const facts = await tapeFacts(dir, header)

@@ -2,7 +2,7 @@
  * `tapeline paper`: live markets, a simulated venue, no money. Owns the command line and what it means: environment, key, measured delays, the session folder, signals; hides the course of the
  * session (`paper-session.ts`).
  */
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { Argv, CommandModule } from 'yargs'
 import type { Kalshi } from '../adapters/kalshi/index.ts'
@@ -113,6 +113,8 @@ async function paper(said: PaperArguments, ends: Signals): Promise<Outcome<RunDa
   const dir = argv.resume ?? argv.out ?? (await defaultFolder(strategies, argv, access?.settings.sessions ?? 'sessions'))
   if (argv.resume === undefined && existsSync(join(dir, 'tape')))
     throw new UsageError(`--out ${dir} is a session already: choose a new folder, or go on with it by --resume ${dir}`)
+  if (argv.resume === undefined && existsSync(dir) && (!statSync(dir).isDirectory() || readdirSync(dir).length > 0))
+    throw new UsageError(`--out ${dir} is there already and is not empty: choose a new folder`)
   const world = await worldOf(argv, environment, new FileQuarantine(join(dir, 'quarantine.ndjson')))
   const kalshi = await connect({ ...(access ?? (await keyOf(argv))), environment }, world)
   try {

@@ -2,8 +2,10 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { CommandModule } from 'yargs'
+import type { SessionEnd } from '../engine/session.ts'
 import { EXIT } from './exit.ts'
 import { count, present, type Outcome } from './output.ts'
+import { readSnapshot } from './session-status.ts'
 
 type Arguments = { session: string; json: boolean }
 type ReplayData = {
@@ -25,6 +27,14 @@ export const replayCommand: CommandModule<object, Arguments> = {
       .positional('session', { type: 'string', demandOption: true, describe: 'Folder of the session' })
       .option('json', { type: 'boolean', default: false, describe: 'One JSON envelope on stdout and nothing else' }) as never,
   handler: ({ session, json }) => present('replay', json, () => replay(session)),
+}
+
+function ranOf(dir: string): number {
+  try {
+    return readSnapshot(dir).ran
+  } catch {
+    return 0
+  }
 }
 
 async function replay(dir: string): Promise<Outcome<ReplayData>> {
@@ -55,7 +65,9 @@ async function replay(dir: string): Promise<Outcome<ReplayData>> {
     sink: run,
   })
   const watch = new Watch()
+  const last = recorded.journal.length === 0 ? 0 : (recorded.journal.time[recorded.journal.length - 1] as number)
   const { complete, reason } = recorded.end
+  let end: SessionEnd | null = null
   let failed: string | null = null
   let rows = 0
   try {
@@ -64,13 +76,17 @@ async function replay(dir: string): Promise<Outcome<ReplayData>> {
       rows += batch.length
       await new Promise(setImmediate)
     }
+    // Time that passed after the last row, where no row tells it: the session was cut off, or its disk was full.
+    const ran = ranOf(dir) - 1
+    watch.turn(() => engine.tick(whole ? ran : Math.max(ran, last + 1)))
+    end = watch.turn(() => engine.finish(reason, complete))
   } catch (error) {
     failed = failureIn(error, { time: engine.now, call: engine.calling }, watch).reason
     engine.stop()
   } finally {
     await watch.end()
   }
-  const end = engine.finish(failed ?? reason, failed === null && complete)
+  end ??= engine.finish(failed ?? reason, false)
   const again = run.record(header, end)
   const difference = firstDifference(recorded, again, whole ? null : recorded.journal.length)
   const equal = difference === null && (!whole || again.digest === recorded.digest)

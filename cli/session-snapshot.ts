@@ -85,6 +85,7 @@ export class Snapshots {
       started,
       ended,
       ...(trading === null ? recordingOf(live, tapeState, started) : tradingOf(trading, live)),
+      ran: live.ran,
       feed: {
         environment,
         connections: feed.links.slice(0, LIST_MAX).map(({ name, state, connects, stale }) => ({ name, state, connects, stale })),

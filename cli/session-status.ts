@@ -35,7 +35,7 @@ export type SessionSnapshot = {
   /** Of a recording: whether it records. */
   readonly state: { readonly name: SessionStateName | 'recording' | 'full'; readonly since: number; readonly cause: string | null }
   readonly time: number
-  /** Up to here the engine was told that time has passed. */
+  /** No later row is earlier than this, and everything due before it has happened. */
   readonly ran: number
   readonly strategies: readonly string[]
   readonly feed: {
