@@ -137,6 +137,8 @@ function compare(rows: readonly Told[]): { deltas: number; stretches: number; ho
 
 beforeAll(async () => {
   if (!there) return
+  // Keys are given here, or missing on purpose.
+  for (const name of ['TAPELINE_KEY_ID', 'TAPELINE_KEY_FILE']) Reflect.deleteProperty(process.env, name)
   const { child, ended } = start([
     ...'exchange --practice --json --markets 2 --rate 30 --scale 3 --key-type ed25519'.split(' '),
     ...'--life 2h --duration 5m --tier premier --skew 60s'.split(' '),
@@ -262,7 +264,7 @@ describe.skipIf(!there)(`tapeline record${there ? '' : ' (skipped: dist/ is not 
       refused('--tape', 'x'),
       refused('--tape', 'x', '--market', 'A', '--spread-max', '5'),
       refused('--tape', 'x', '--series', 'A', '--rotate', '1ms'),
-      refused('--tape', 'x', '--series', 'A'),
+      refused('--tape', 'x', '--series', 'A', '--environment', 'local', '--url', server.rest, '--duration', '1s'),
       refused('--tape', 'x', ...local, '--url', server.rest, '--external', 'none'),
       refused('--tape', keyFile, ...local, '--url', server.rest),
     ])
