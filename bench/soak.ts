@@ -23,6 +23,8 @@ const paper = option('paper', 0) > 0
 const markets = option('markets', 8)
 const rate = option('rate', 125)
 const reconnect = option('reconnect', 60)
+/** Seconds between two parts of a recording: rows that wait for their part are memory too, and no leak. */
+const rotate = option('rotate', 60)
 /** Left out of the slopes. */
 const warm = option('warm', 5)
 const dir = resolve(`soak-${new Date().toISOString().replace(/[-:]|\.\d+/g, '')}`)
@@ -63,7 +65,7 @@ const account = data.accounts[0] ?? { keyId: '', keyFile: '' }
 const series = [...new Set(data.markets.map((ticker) => ticker.split('-')[0] ?? ''))]
 const session = paper ? 'session' : 'tape'
 const feed = start('feed', [
-  ...(paper ? `paper --strategy lean --out ${session}` : `record --tape ${session}`).split(' '),
+  ...(paper ? `paper --strategy lean --out ${session}` : `record --tape ${session} --rotate ${rotate}s`).split(' '),
   ...`--environment local --url ${data.rest} --key-id ${account.keyId} --key-file ${account.keyFile}`.split(' '),
   ...series.flatMap((name) => ['--series', name]),
   ...`--duration ${minutes}m --json`.split(' '),

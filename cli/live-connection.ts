@@ -2,11 +2,13 @@
  * What every command on live markets needs, `paper` and `record`: which markets, which exchange, whose key, whose clock, and how it ends. Owns those options and what they mean; hides the adapter
  * until it is needed. Invariant: a key reaches the signer alone.
  */
+import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Argv } from 'yargs'
 import { ExternalFile, ExternalStream } from '../adapters/external/ndjson.ts'
 import type { Kalshi, SelectionRule } from '../adapters/kalshi/index.ts'
 import type { World } from '../adapters/kalshi/ports.ts'
+import { DataError } from '../data/errors.ts'
 import { configOptions } from './config-command.ts'
 import type { Settings } from './config.ts'
 import { EXIT, UsageError } from './exit.ts'
@@ -166,7 +168,11 @@ export async function connect({ environment, keyId, keyFile }: Omit<Access, 'set
 
 /** Where outside values come from, as it is kept: an absolute path, `-` for stdin. */
 export function externalPath(given: string | undefined): string | null {
-  return given === undefined || given === '-' ? (given ?? null) : resolve(given)
+  if (given === undefined || given === '-') return given ?? null
+  const path = resolve(given)
+  if (statSync(path, { throwIfNoEntry: false })?.isFile() !== true)
+    throw new DataError('FILE_UNREADABLE', `--external ${given} is no file: give a file with a value a line, or - for stdin`)
+  return path
 }
 export function externalOf(
   external: string | null,

@@ -49,6 +49,9 @@ export type RecordFacts = {
   readonly audits: number
   readonly auditsEqual: number
   readonly finished: boolean
+  /** Whether a connection was ever open, and what the feed says was wrong. */
+  readonly reached: boolean
+  readonly trouble: string | null
   readonly ending: Ending
   readonly seconds: number
 }
@@ -103,9 +106,13 @@ export async function runRecord(options: RecordOptions): Promise<RecordFacts> {
 
     // ------------------------------------------------------------------------------------------ the course
     let ending: Ending | null = null
+    let reached = false
+    /** Looked at every second, and before the end closes what is open. */
+    const look = (): void => void (reached ||= feed.status().links.some((l) => l.state === 'open'))
     const end = (e: Ending): void => {
       if (ending !== null) return
       ending = e
+      look()
       feed.stop()
     }
     const failed = (error: unknown): void => {
@@ -148,6 +155,7 @@ export async function runRecord(options: RecordOptions): Promise<RecordFacts> {
     let quarantined = 0
     const seconds = setInterval(() => {
       snapshots.second()
+      look()
       const { kept } = world.quarantine
       if (kept > quarantined) recorder.note({ type: 'quarantined', count: kept - quarantined })
       quarantined = kept
@@ -195,7 +203,7 @@ export async function runRecord(options: RecordOptions): Promise<RecordFacts> {
     const over = ending as unknown as Ending
     status(over.reason)
     snapshots.close()
-    const { counts, links } = feed.status()
+    const { counts, links, troubles } = feed.status()
     const tape = await openTape(dir)
     return {
       manifest: tape.manifest,
@@ -205,6 +213,8 @@ export async function runRecord(options: RecordOptions): Promise<RecordFacts> {
       audits: counts['audits'] ?? 0,
       auditsEqual: counts['auditsEqual'] ?? 0,
       finished,
+      reached: reached || live.rows > 0,
+      trouble: Object.values(troubles)[0] ?? null,
       ending: over,
       seconds: (performance.now() - started) / 1000,
     }

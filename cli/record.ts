@@ -1,5 +1,5 @@
 /** `tapeline record`: live markets onto a tape that grows, nothing else. Owns the command line, the progress line and the summary; hides the course (`record-session.ts`). */
-import { mkdir } from 'node:fs/promises'
+import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Argv, CommandModule } from 'yargs'
 import type { SelectionRule } from '../adapters/kalshi/index.ts'
@@ -99,6 +99,9 @@ async function record(said: RecordArguments, ends: Signals): Promise<Outcome<Rec
   const rotate = parseDuration(argv.rotate, '--rotate')
   if (rotate < 1_000_000) throw new UsageError(`--rotate ${argv.rotate}: a part is at least a second (1h is usual)`)
   const labelWait = parseDuration(argv.labelWait, '--label-wait')
+  const spaceMin = megabytes(argv.spaceMin)
+  if (statSync(argv.tape, { throwIfNoEntry: false })?.isDirectory() === false)
+    throw new UsageError(`--tape ${argv.tape} is a file: a tape is a folder, give one that is a tape or does not exist yet`)
   const request: RecordRequest = {
     environment: access.environment,
     rule: selection(argv, parseDuration),
@@ -106,7 +109,6 @@ async function record(said: RecordArguments, ends: Signals): Promise<Outcome<Rec
   }
   const { FileQuarantine } = await import('../adapters/kalshi/index.ts')
   const { runRecord } = await import('./record-session.ts')
-  await mkdir(argv.tape, { recursive: true })
   const quarantine = new FileQuarantine(join(argv.tape, 'quarantine.ndjson'))
   const world = { ...(await worldOf(argv, request.environment, quarantine)), quarantine }
   const kalshi = await connect(access, world)
@@ -122,7 +124,7 @@ async function record(said: RecordArguments, ends: Signals): Promise<Outcome<Rec
       world,
       labelWait,
       rotate,
-      spaceMin: megabytes(argv.spaceMin),
+      spaceMin,
       duration,
       onReady: (end) => ends.to(end),
       onSecond: (snapshot) => line.show(snapshot),
@@ -184,8 +186,17 @@ function outcome(tape: string, facts: RecordFacts): Outcome<RecordData> {
   const share = data.coverage === null ? 'n/a' : `${(data.coverage * 100).toFixed(2)}%`
   const text = `${count(data.rows)} rows of ${count(data.markets)} markets → ${tape} (${count(data.rowsHere)} in this run, ${data.seconds.toFixed(0)} s)
 Synced   ${share} of the recorded time; ${count(data.gaps)} gaps; ${count(data.auditsEqual)} of ${count(data.audits)} audits equal
-Next     npx tapeline backtest --tape ${tape} --strategy lean
-`
+${data.rows === 0 ? '' : `Next     npx tapeline backtest --tape ${tape} --strategy lean\n`}`
+  if (!facts.reached && ending.error === undefined)
+    return {
+      data,
+      text,
+      exit: EXIT.exchange,
+      error: {
+        code: 'UNREACHABLE',
+        message: `no connection to the exchange was ever open${facts.trouble === null ? '' : ` (${facts.trouble})`}: nothing was recorded; look at the address and the network, the same command tries again`,
+      },
+    }
   if (ending.exit === EXIT.ok && finished) return { data, text, warnings: warningsOf(data) }
   const cause = ending.error === undefined ? null : failureOf(ending.error)
   return {

@@ -137,6 +137,8 @@ function compare(rows: readonly Told[]): { deltas: number; stretches: number; ho
 
 beforeAll(async () => {
   if (!there) return
+  // Keys are given here, or missing on purpose.
+  for (const name of ['TAPELINE_KEY_ID', 'TAPELINE_KEY_FILE']) Reflect.deleteProperty(process.env, name)
   const { child, ended } = start([
     ...'exchange --practice --json --markets 2 --rate 30 --scale 3 --key-type ed25519'.split(' '),
     ...'--life 2h --duration 5m --tier premier --skew 60s'.split(' '),
@@ -256,13 +258,26 @@ describe.skipIf(!there)(`tapeline record${there ? '' : ' (skipped: dist/ is not 
       const { code, stderr } = await runProgram(dir, ['record', ...args])
       return [code, stderr.trim()]
     }
-    expect(await refused('--tape', 'x')).toEqual([2, 'error: a recording needs markets: give --series or --market'])
-    expect(await refused('--tape', 'x', '--market', 'A', '--spread-max', '5')).toEqual([
-      2,
-      'error: --close-within, --spread-max and --volume-min choose among the markets of a series: give --series',
+    const { keyId = '', keyFile = '' } = server.accounts[0] ?? {}
+    const local = ['--series', 'A', '--environment', 'local', '--key-id', keyId, '--key-file', keyFile]
+    const [nothing, choice, rotate, key, external, file] = await Promise.all([
+      refused('--tape', 'x'),
+      refused('--tape', 'x', '--market', 'A', '--spread-max', '5'),
+      refused('--tape', 'x', '--series', 'A', '--rotate', '1ms'),
+      refused('--tape', 'x', '--series', 'A', '--environment', 'local', '--url', server.rest, '--duration', '1s'),
+      refused('--tape', 'x', ...local, '--url', server.rest, '--external', 'none'),
+      refused('--tape', keyFile, ...local, '--url', server.rest),
     ])
-    expect((await refused('--tape', 'x', '--series', 'A', '--rotate', '1ms'))[1]).toContain('--rotate 1ms: a part is at least a second')
-    expect(await refused('--tape', 'x', '--series', 'A')).toEqual([6, expect.stringContaining('give --key-id and --key-file')])
-    expect(existsSync(join(dir, 'x', 'manifest.json'))).toBe(false)
+    expect(nothing).toEqual([2, 'error: a recording needs markets: give --series or --market'])
+    expect(choice).toEqual([2, 'error: --close-within, --spread-max and --volume-min choose among the markets of a series: give --series'])
+    expect(rotate).toEqual([2, expect.stringContaining('--rotate 1ms: a part is at least a second')])
+    expect(key).toEqual([6, expect.stringContaining('give --key-id and --key-file')])
+    expect(external).toEqual([4, 'error: --external none is no file: give a file with a value a line, or - for stdin'])
+    expect(file).toEqual([2, expect.stringContaining('is a file: a tape is a folder')])
+    expect(existsSync(join(dir, 'x'))).toBe(false)
+    expect(await refused('--tape', 'x', ...local, '--url', 'http://127.0.0.1:9', '--duration', '1s')).toEqual([
+      7,
+      expect.stringContaining('no connection to the exchange was ever open'),
+    ])
   }, 60_000)
 })
