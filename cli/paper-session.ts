@@ -159,7 +159,8 @@ async function course(options: PaperOptions, troubles: string[]): Promise<PaperR
     }
     /** What breaks inside a call into the engine ends the session, whoever called. */
     const guarded = (body: () => void): void => {
-      if (failure !== null || deaf) return
+      // After a broken invariant nothing enters the engine or the tape any more.
+      if (failure !== null || deaf || closed) return
       try {
         body()
       } catch (error) {
@@ -220,7 +221,7 @@ async function course(options: PaperOptions, troubles: string[]): Promise<PaperR
       let batches = 0
       for await (const batch of feed.batches()) {
         guarded(() => live.take(batch))
-        if (failure !== null || deaf) break
+        if (failure !== null || deaf || closed) break
         if (++batches % BURST === 0) await new Promise(setImmediate)
       }
       if (ending === null) end({ reason: 'the feed ended', exit: EXIT.exchange, complete: false })

@@ -35,6 +35,10 @@ export class Connection {
   ping(): void {
     if (!this.#halfOpen && this.pings && this.#socket.readyState === this.#socket.OPEN) this.#socket.ping('heartbeat')
   }
+  /** Answers the client's own ping: not on a connection that is dead behind the wire. */
+  pong(data: Buffer): void {
+    if (!this.#halfOpen && this.#socket.readyState === this.#socket.OPEN) this.#socket.pong(data)
+  }
   halfOpen(): void {
     this.#halfOpen = true
   }

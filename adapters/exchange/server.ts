@@ -77,7 +77,7 @@ export class ExchangeServer {
     this.#http.keepAliveTimeout = 65_000
     this.#http.on('connection', (socket) => this.#keep(socket))
     this.#http.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head))
-    this.#wss = new WebSocketServer({ noServer: true, perMessageDeflate: false, maxPayload: FRAME_MAX })
+    this.#wss = new WebSocketServer({ noServer: true, perMessageDeflate: false, autoPong: false, maxPayload: FRAME_MAX })
   }
 
   get port(): number {
@@ -306,6 +306,7 @@ export class ExchangeServer {
         this.catchUp()
         connection.receive(binary ? '' : String(data as Buffer))
       })
+      ws.on('ping', (data) => connection.pong(data))
       ws.on('error', () => ws.terminate())
       ws.on('close', () => {
         connection.end()

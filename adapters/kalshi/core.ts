@@ -287,6 +287,8 @@ export class FeedCore implements TranslatorHost {
         this.#repair.audits.spare(m.msg.market_ticker)
         this.#translator.snapshot(m.msg, l.name)
         if (this.counts.refused > refused) this.#unusable(m.msg.market_ticker)
+        // A whole book of old news is still old: all are asked for again when the news is fresh.
+        else if (l.freshness.stale) unsync(this.#shared, [m.msg.market_ticker], 'stale')
         return
       }
       case 'orderbook_delta': {

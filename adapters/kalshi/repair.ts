@@ -20,7 +20,7 @@ export class Repair {
   readonly #followed: Followed
   readonly #backfill = new Map<string, number>()
   #backfilling = 0
-  #broken: MarketState[] = []
+  #broken = new Set<MarketState>()
 
   constructor(shared: Shared, links: Links, followed: Followed, now: number) {
     this.#shared = shared
@@ -36,7 +36,7 @@ export class Repair {
     this.#backfills()
   }
   broken(state: MarketState): void {
-    this.#broken.push(state)
+    this.#broken.add(state)
   }
   forgotten(state: MarketState): void {
     this.#backfill.delete(state.ticker)
@@ -52,9 +52,9 @@ export class Repair {
 
   /** Books that were found broken: a snapshot, unless it was no use again and again. */
   mend(now: number): void {
-    if (this.#broken.length === 0) return
+    if (this.#broken.size === 0) return
     const broken = this.#broken
-    this.#broken = []
+    this.#broken = new Set()
     const later: MarketState[] = []
     for (const state of broken) {
       const t = this.#followed.tracked.get(state.ticker)
@@ -69,7 +69,7 @@ export class Repair {
     }
     // Its grid may have changed without a word.
     if (later.length > 0) this.#shared.catalog.soon(now)
-    this.#broken.push(...later)
+    for (const state of later) this.#broken.add(state)
   }
   #audit(now: number): void {
     const synced = (): string[] => {

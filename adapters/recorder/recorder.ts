@@ -118,7 +118,7 @@ export class Recorder {
     this.#to = Math.max(0, tape.to, options.ranUntil ?? 0)
     this.#times = new TimeKeeper(this.#clock, this.#to)
     this.#rotatedAt = this.#clock.now()
-    this.#timer = setInterval(() => void this.#tick(), 1000)
+    this.#timer = setInterval(() => void this.#tick().catch((error: unknown) => this.#failed(error)), 1000)
     this.#timer.unref()
   }
 
@@ -192,7 +192,12 @@ export class Recorder {
       this.#miss(batch)
       return false
     }
-    if (this.#rows - this.#pumped >= PUMP_ROWS || this.#bytes >= this.#rotate.bytes) this.#work()
+    // The batch is in the log: what fails from here on is for the next one to hear.
+    try {
+      if (this.#rows - this.#pumped >= PUMP_ROWS || this.#bytes >= this.#rotate.bytes) this.#work()
+    } catch (error) {
+      this.#failed(error)
+    }
     return true
   }
 
