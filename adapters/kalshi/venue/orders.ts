@@ -5,6 +5,7 @@
  */
 import { SECOND } from '../../../engine/units.ts'
 import type { AnswerNews, News } from '../../../engine/news.ts'
+import type { Command } from '../../../engine/order.ts'
 import type { FillFact, OrderFact, Source, Sweep, Wanted } from './evidence.ts'
 import { isOfOrder, readClientId, type Intent, type OrderIntent } from './intent.ts'
 import type { Outcome, WriteAnswer } from './outcome.ts'
@@ -143,25 +144,29 @@ export class Orders {
   restore(kept: readonly Kept[], now: number): void {
     for (const k of kept) {
       if ('news' in k) this.#heard(k.news, now)
-      else if (isOfOrder(k.intent)) this.command(k.intent, k.time)
+      else if ('intent' in k && isOfOrder(k.intent)) this.command(k.intent, k.time)
     }
     for (const t of this.#byOrder.values()) {
       if (t.over) continue
-      const { pending } = t
+      const what = t.pending?.kind ?? t.unknown?.what ?? null
       t.pending = null
-      if (pending !== null) this.#doubt(t, pending.kind, 'restart', now)
+      if (what !== null) this.#doubt(t, what, 'restart', now)
       t.doubtful = true
       this.#watch(t, now)
     }
   }
-  #heard(news: AnswerNews | { readonly type: string }, now: number): void {
-    if (!('order' in news)) {
-      const { type } = news
-      if (type !== 'foreign-fill') return
-      const fill = news as unknown as Extract<News, { readonly type: 'foreign-fill' }>
-      this.#trades.take(fill.ticker, fill.trade, { ...fill, id: '' })
-      return
-    }
+  /** A command that a crash kept from being sent: provably no byte of it left. */
+  dropped(order: number, type: Command['type']): void {
+    const t = this.#byOrder.get(order)
+    if (t?.over === true) return
+    const kind = type === 'submit' ? 'rejected' : type === 'cancel' ? 'cancel-rejected' : 'amend-rejected'
+    const news: AnswerNews = { type: kind, order, timeVenue: 0, reason: 'not-sent' }
+    if (t === undefined) this.#news.push(news)
+    else this.#tell(t, news)
+  }
+  #heard(news: News, now: number): void {
+    if (news.type === 'foreign-fill') return void this.#trades.take(news.ticker, news.trade, { ...news, id: '' })
+    if (!('order' in news)) return
     const t = this.#byOrder.get(news.order)
     if (t === undefined) return
     t.tell(news)
@@ -189,6 +194,7 @@ export class Orders {
         return this.#answered(t)
       case 'cancel-rejected':
         t.pending = null
+        t.canceling = false
         return
       case 'no-answer':
         t.unknown = { what: t.pending?.kind ?? t.unknown?.what ?? 'create', at: now, passes: 0, passedAt: -Infinity }
@@ -197,6 +203,7 @@ export class Orders {
         return
       case 'fill':
         t.booked += news.quantity
+        if (t.told === 'unknown') t.told = 'open'
         this.#trades.take(t.ticker, news.trade, { ...news, id: t.id ?? '', side: t.create.side })
         if (t.engineOver) this.#close(t, 'over')
         return
@@ -243,7 +250,10 @@ export class Orders {
     if (t === undefined) return
     t.pending = intent
     if (intent.kind === 'amend') t.amends({ price: intent.price, total: intent.quantity })
-    else if (intent.kind === 'cancel') t.cancelAsked = true
+    else if (intent.kind === 'cancel') {
+      t.cancelAsked = true
+      t.canceling ||= intent.command !== null
+    }
   }
 
   /** What became of a write. `now`: no byte of it can leave later. */
@@ -281,7 +291,13 @@ export class Orders {
         const { answer } = outcome
         if (answer.kind !== 'create' || !this.#identify(t, answer.id, answer.remaining, answer.time, now)) return
         t.reported = Math.max(t.reported, answer.filled)
-        if (answer.remaining === 0) this.#end(t, t.create.tif === 'gtc' ? null : 'ioc', answer.filled, answer.filled < t.create.quantity)
+        if (answer.remaining === 0)
+          this.#end(
+            t,
+            answer.filled < t.create.quantity ? (t.create.tif === 'gtc' ? 'self-trade' : 'ioc') : null,
+            answer.filled,
+            answer.filled < t.create.quantity,
+          )
         return
       }
       case 'unknown':
@@ -354,7 +370,7 @@ export class Orders {
         return
       case 'not-sent':
         if (intent.attempt < ATTEMPTS_MAX) t.repeat = { intent, at: now + REPEAT_FIRST * 2 ** (intent.attempt - 1) }
-        else this.#tell(t, { type: 'cancel-rejected', order: t.order, timeVenue: 0, reason: refusal(outcome) })
+        else this.#cancelFailed(t, refusal(outcome), now)
         return
       case 'rejected':
         // Not resting any more, or somewhere else: it proves nothing.
@@ -362,8 +378,15 @@ export class Orders {
         else if (outcome.status === 429 && intent.attempt < ATTEMPTS_MAX)
           t.repeat = { intent, at: now + REPEAT_REFUSED * 2 ** (intent.attempt - 1) }
         // Such as a market that has closed: the exchange ends the order, and says so.
-        else this.#tell(t, { type: 'cancel-rejected', order: t.order, timeVenue: 0, reason: refusal(outcome) })
+        else this.#cancelFailed(t, refusal(outcome), now)
     }
+  }
+  /** Told to an engine that asked for it. */
+  #cancelFailed(t: Tracked, reason: string, now: number): void {
+    if (!t.canceling) return
+    t.canceling = false
+    t.cancelRefusedAt = now
+    this.#tell(t, { type: 'cancel-rejected', order: t.order, timeVenue: 0, reason })
   }
   /** `reduced` rested until the cancel, so that everything else was filled; it must fit. */
   #cancelSays(t: Tracked, answer: WriteAnswer & { readonly kind: 'cancel' }, now: number): void {
@@ -396,6 +419,8 @@ export class Orders {
     const { create } = t
     if (create.ticker !== fact.ticker || create.side !== fact.side)
       return this.#halt(fact.ticker, `order ${fact.id} has the client order id of another order of ours`)
+    // A refused order that the exchange lists as ended, without a fill, is what we know it to be.
+    if (t.over && !t.accepted && fact.status !== 'resting' && fact.filled === 0 && !this.#trades.held.has(fact.id)) return
     if (!this.#identify(t, fact.id, fact.remaining, fact.updated ?? 0, now)) return
     t.reported = Math.max(t.reported, fact.filled)
     t.doubtful = false
@@ -467,6 +492,7 @@ export class Orders {
     } else {
       t.next = null
       t.told = 'open'
+      t.canceling = false
       this.#tell(t, { type: 'accepted', order: t.order, timeVenue: fact?.updated ?? 0, remaining: t.total - t.booked, id: t.id as string })
     }
   }
@@ -551,7 +577,7 @@ export class Orders {
     return true
   }
   #doubt(t: Tracked, what: OrderIntent['kind'], reason: string, at: number): void {
-    t.unknown = { what, at, passes: 0, passedAt: -Infinity }
+    t.unknown ??= { what, at, passes: 0, passedAt: -Infinity }
     if (t.told === 'unknown') return
     t.told = 'unknown'
     this.#tell(t, { type: 'no-answer', order: t.order, timeVenue: 0, reason })
@@ -608,7 +634,7 @@ export class Orders {
     // Reads lag behind writes: only after a while it is believed.
     if (now - t.cancelMissed < MISSED_MAX) return
     t.cancelMissed = null
-    this.#tell(t, { type: 'cancel-rejected', order: t.order, timeVenue: 0, reason: 'not-found' })
+    this.#cancelFailed(t, 'not-found', now)
   }
   #endSeen(t: Tracked, fact: OrderFact): void {
     t.changed = Math.max(t.changed, fact.updated ?? 0)
@@ -643,8 +669,11 @@ export class Orders {
     }
     t.booked += fact.quantity
     const { price, quantity, fee, maker, trade, timeVenue } = fact
-    if (t.told === 'unknown' && t.unknown === null) t.told = 'open'
     this.#tell(t, { type: 'fill', order: t.order, timeVenue, price, quantity, fee, maker, trade })
+    if (t.told !== 'unknown') return
+    // A fill makes the engine think that it knows the order again.
+    t.told = 'open'
+    if (t.unknown !== null && !t.engineOver) this.#doubt(t, t.unknown.what, 'still unknown', t.unknown.at)
   }
   /** Told when everything that was filled is booked. */
   #settle(t: Tracked): void {

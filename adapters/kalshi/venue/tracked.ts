@@ -2,13 +2,17 @@
  * One order as the exchange and the engine know it. Owns its shape and the words for why the exchange ends an order; hides nothing. Invariant: what the engine was told is kept beside what is known, so that
  * it is never told what cannot be.
  */
-import type { AnswerNews } from '../../../engine/news.ts'
+import type { AnswerNews, News } from '../../../engine/news.ts'
 import type { CreateIntent, Intent, OrderIntent } from './intent.ts'
 
 /** The engine's picture: `absent` and `rejected` are over for it, but are watched on. */
 export type Told = 'sent' | 'open' | 'unknown' | 'over' | 'absent' | 'rejected'
 /** What the log of a session keeps of its orders, in its order. `time`: when the intent was made, µs. */
-export type Kept = { readonly intent: Intent; readonly time: number } | { readonly news: AnswerNews | { readonly type: string } }
+export type Kept =
+  | { readonly intent: Intent; readonly time: number }
+  | { readonly news: News }
+  /** Number of a command that never became an intent. */
+  | { readonly dropped: number }
 export type Terms = { readonly price: number; readonly total: number }
 /** A write whose outcome nobody knows. `at`: no byte of it can have left after that, µs. */
 export type Unknown = { readonly what: OrderIntent['kind']; readonly at: number; passes: number; passedAt: number }
@@ -38,6 +42,9 @@ export class Tracked {
   reduced: { readonly remaining: number; readonly time: number } | null = null
   /** We asked for its end: where the exchange says no other reason, that is it. */
   cancelAsked = false
+  /** The engine asked, and waits for what becomes of it. */
+  canceling = false
+  cancelRefusedAt = -Infinity
   /** A cancel found nothing that rests, or said something that does not fit: since when, µs. */
   cancelMissed: number | null = null
   /** A picture of it is wanted whatever else is known (after a restart). */
