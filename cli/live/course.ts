@@ -141,7 +141,9 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       synced: () => folder.log.syncedSequence,
       enter: (news) => dispatch?.(news),
       say: (text) => void troubles.push(text),
+      fail: (error) => fail(error),
     }
+    let fail: (error: unknown) => void = () => {}
     const trader = options.trade(port)
     trading = trader
     const engine = new Engine({ header, strategies: strategies.map((s) => s.strategy), venue: trader.venue, sink: run })
@@ -226,9 +228,16 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       guarded(body, news)
       if (!deaf && broken === null) trader.flush()
     }
+    fail = (error) => {
+      if (error instanceof DataError) deaf = true
+      const text = error instanceof Error ? error.message : String(error)
+      snapshots.error(text)
+      end({ reason: text, exit: error instanceof DataError ? EXIT.data : EXIT.exchange, complete: false, error })
+    }
     dispatch = (news) => act(() => live.news(news), true)
     for (const text of troubles.splice(0)) snapshots.error(text)
-    for (const news of trader.restore(folder.inputs())) act(() => live.news(news), true)
+    trader.restore(folder.inputs())
+    trader.flush()
 
     const external = externalOf(plan.external, past?.externals ?? 0, live, (text) => snapshots.error(text))
     const status = (endedWith: string | null): void => {
@@ -253,11 +262,15 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     let latched = false
     const commands = setInterval(() => {
       const latch = options.halted()
-      if (latch !== null && !latched) act(() => live.operator({ command: 'halt', reason: `latched: ${latch}` }))
+      if (latch !== null && !latched) {
+        trader.halted()
+        act(() => live.operator({ command: 'halt', reason: `latched: ${latch}` }))
+      }
       latched = latch !== null
       for (const { id, command, reason: why } of takeCommands(dir, (text) => snapshots.error(text)))
         act(() =>
           live.operator({ command, reason: why }, () => {
+            if (command === 'resume') trader.resumed()
             snapshots.acknowledge({ id, command, reason: why, time: engine.now, state: engine.session.name })
             // On the tape and obeyed: whoever waits for it is told at once.
             queueMicrotask(() => status(null))
