@@ -15,6 +15,7 @@ import { EXIT, EXIT_TEXT } from './exit.ts'
 import { notebookCommand } from './notebook.ts'
 import { statusCommand, wordCommands } from './operate.ts'
 import { paperCommand } from './paper.ts'
+import { promoteCommand } from './promote.ts'
 import { replayCommand } from './replay.ts'
 import { recordCommand } from './record.ts'
 import { reportCommand } from './report.ts'
@@ -46,6 +47,7 @@ await yargs(hideBin(process.argv))
   .command(backtestCommand)
   .command(paperCommand)
   .command(recordCommand)
+  .command(promoteCommand)
   .command(statusCommand)
   .command([...wordCommands])
   .command(replayCommand)
