@@ -56,7 +56,11 @@ const statusCommand: CommandModule<object, ShownArguments> = {
     present('promote status', argv.json, async () => {
       const found = await look(argv)
       const { promotion, warnings } = await standing(found)
-      return { data: dataOf(found, promotion), warnings: [...warnings, ...found.evidence.unread], text: statusText(found, promotion, argv.all) }
+      return {
+        data: dataOf(found, promotion),
+        warnings: [...warnings, ...found.evidence.unread],
+        text: statusText(found, promotion, argv.all),
+      }
     }),
 }
 

@@ -12,6 +12,7 @@ import { downloadCommand } from './download.ts'
 import { explainCommand } from './explain.ts'
 import { exchangeCommand } from './exchange.ts'
 import { EXIT, EXIT_TEXT } from './exit.ts'
+import { liveCommand } from './live.ts'
 import { notebookCommand } from './notebook.ts'
 import { statusCommand, wordCommands } from './operate.ts'
 import { paperCommand } from './paper.ts'
@@ -48,6 +49,7 @@ await yargs(hideBin(process.argv))
   .command(paperCommand)
   .command(recordCommand)
   .command(promoteCommand)
+  .command(liveCommand)
   .command(statusCommand)
   .command([...wordCommands])
   .command(replayCommand)
