@@ -13,6 +13,7 @@ import { Signer } from './sign.ts'
 
 export { download, keptRequest, type DownloadOptions, type DownloadRequest, type DownloadSummary } from './download/index.ts'
 export { KalshiError } from './errors.ts'
+export type { KalshiFeed } from './feed.ts'
 export { readCandles, readTrades } from './history.ts'
 export { probe, type ProbeResult } from './probe.ts'
 export { PublicReader } from './learn.ts'

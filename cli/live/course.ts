@@ -8,7 +8,7 @@
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import type { FeedOptions, Kalshi } from '../../adapters/kalshi/index.ts'
+import type { FeedOptions, Kalshi, KalshiFeed } from '../../adapters/kalshi/index.ts'
 import type { World } from '../../adapters/kalshi/ports.ts'
 import { SessionFolder } from '../../adapters/record/session-record.ts'
 import { Recorder } from '../../adapters/recorder/recorder.ts'
@@ -45,6 +45,8 @@ export type LivePlan = {
   readonly external: string | null
   /** Round trips as measured, µs. */
   readonly measured: readonly number[]
+  /** µs of the exchange's clock when it began: nothing of it is older. */
+  readonly start: number
 }
 
 export type LiveOptions = {
@@ -57,7 +59,7 @@ export type LiveOptions = {
   readonly resume: boolean
   /** What was armed: kept with the session. */
   readonly armed: unknown
-  readonly trade: (desk: TradingDesk) => Trading
+  readonly trade: (desk: TradingDesk, feed: Pick<KalshiFeed, 'shardOf'>) => Trading
   /** Why everything is halted on this machine; null: it is not. */
   readonly halted: () => string | null
   /** Real milliseconds after which it ends by itself; null: never. */
@@ -144,7 +146,8 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       fail: (error) => fail(error),
     }
     let fail: (error: unknown) => void = () => {}
-    const trader = options.trade(port)
+    const feed = kalshi.feed(feedOptions(plan))
+    const trader = options.trade(port, feed)
     trading = trader
     const engine = new Engine({ header, strategies: strategies.map((s) => s.strategy), venue: trader.venue, sink: run })
     desk.engine = engine
@@ -172,7 +175,6 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       numbersFrom: past?.markets ?? 0,
       from: Math.max(past?.to ?? 0, resume ? Math.max(ranUntil, run.lastTime) + 1 : 0),
     })
-    const feed = kalshi.feed(feedOptions(plan))
     const snapshots = new Snapshots({
       dir,
       mode: header.mode,
@@ -322,7 +324,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     external?.close()
     feed.stop()
     await reading
-    if (broken !== null) throw broken instanceof Error ? broken : new Error(String(broken))
+    if (broken !== null) throw broken instanceof Error ? broken : new Error('it broke')
     let sessionEnd: SessionEnd | null = null
     const full = deaf
     deaf = false

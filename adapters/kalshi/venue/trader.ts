@@ -356,16 +356,22 @@ export class KalshiTrader {
   #agree(): void {
     const agreed = this.#agreed
     if (agreed === null || this.#deafSince >= 0) return
-    const { desk, world } = this.#parts
     if (this.#options.groupLimit > 0) {
-      for (const market of desk.engine.markets.alive) {
-        const shard = this.#shardOf(market.ticker)
-        if (shard !== null) this.#groups.want(shard, world.clock.now())
-      }
-      if (this.#groups.groups.some((g) => g.state === 'wanted' || g.state === 'creating')) return
+      const { groups } = this.#groups
+      // Before its first market nobody knows which shards there are.
+      if (groups.length === 0 || groups.some((g) => g.state === 'wanted' || g.state === 'creating')) return
     }
     this.#agreed = null
-    desk.enter(agreed)
+    this.#parts.desk.enter(agreed)
+  }
+  /** A brake on every shard that has a market of the session. */
+  #wantGroups(now: number): void {
+    if (this.#options.groupLimit === 0) return
+    for (const market of this.#parts.desk.engine.markets.alive) {
+      const shard = this.#shardOf(market.ticker)
+      if (shard !== null && this.#groups.stateOf(shard) === null) this.#groups.want(shard, now)
+    }
+    this.#groups.advance(now)
   }
 
   #tick(): void {
@@ -377,7 +383,7 @@ export class KalshiTrader {
       this.#deaf = true
       this.#parts.desk.enter({ type: 'disagreed', reason: 'the private stream is away' })
     } else if (this.#deafSince < 0 && this.#deaf) this.#deaf = false
-    this.#groups.advance(now)
+    this.#wantGroups(now)
     this.#agree()
     this.#timer = timers.after(TICK, () => this.#tick())
   }
