@@ -9,7 +9,7 @@
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import type { Kalshi, FeedOptions } from '../adapters/kalshi/index.ts'
+import type { Kalshi } from '../adapters/kalshi/index.ts'
 import type { World } from '../adapters/kalshi/ports.ts'
 import { Recorder } from '../adapters/recorder/recorder.ts'
 import { SimulatedVenue } from '../adapters/simulated/venue.ts'
@@ -132,7 +132,7 @@ async function course(options: PaperOptions, troubles: string[]): Promise<PaperR
       numbersFrom: past?.markets ?? 0,
       from: Math.max(past?.to ?? 0, before?.ranUntil ?? 0),
     })
-    const feed = kalshi.feed(feedOptions(plan))
+    const feed = kalshi.feed({ rule: ruleOf(plan), known: recorder.known, labelWait: plan.labelWait, refreshEvery: REFRESH_EVERY })
     const snapshots = new Snapshots({
       dir,
       mode: header.mode,
@@ -280,10 +280,6 @@ async function course(options: PaperOptions, troubles: string[]): Promise<PaperR
     await watch.end()
     if (recorder.status.state !== 'finished') await recorder.leave().catch(() => {})
   }
-}
-
-function feedOptions(plan: PaperPlan): FeedOptions {
-  return { rule: ruleOf(plan), labelWait: plan.labelWait, refreshEvery: REFRESH_EVERY }
 }
 
 async function writeWhole(path: string, value: unknown): Promise<void> {

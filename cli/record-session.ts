@@ -89,6 +89,7 @@ export async function runRecord(options: RecordOptions): Promise<RecordFacts> {
     })
     const feed = kalshi.feed({
       rule: request.rule,
+      known: recorder.known,
       labelWait: options.labelWait,
       refreshEvery: REFRESH_EVERY,
       onAudit: (ticker, equal, time) => recorder.note({ type: 'audit', ticker, time, equal }),

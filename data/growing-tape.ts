@@ -6,11 +6,11 @@
 import { existsSync } from 'node:fs'
 import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { Flag, KIND_NAMES, type CatalogDetail } from '../engine/message.ts'
+import { Flag, KIND_NAMES } from '../engine/message.ts'
 import { HOUR } from '../engine/units.ts'
 import { decode } from './decode.ts'
 import { DataError } from './errors.ts'
-import { Ledger, type Note } from './ledger.ts'
+import { Ledger, type KnownMarket, type Note } from './ledger.ts'
 import { syncFile, syncFolder, type AppendLog } from './log.ts'
 import { FrameKind, SegmentReader, segmentName, segmentsOf, type Frame } from './log-reader.ts'
 import { decodeRows, rangeOf, SegmentNames, slice } from './log-rows.ts'
@@ -77,9 +77,9 @@ export class GrowingTape {
   get rowsOpen(): number {
     return this.#parts.rowsOpen
   }
-  /** Markets that have not paid, and the time and venue time of their latest row. */
-  *alive(): IterableIterator<{ readonly ticker: string; readonly catalog: CatalogDetail; readonly venueTime: number }> {
-    for (const { ticker, kept } of this.#parts.alive()) yield { ticker, catalog: kept.catalog, venueTime: kept.venueTime }
+  /** Markets that have not paid, as the tape knows them. */
+  *alive(): IterableIterator<KnownMarket> {
+    for (const { ticker, kept } of this.#parts.alive()) yield { catalog: kept.catalog, ...this.#ledger.result(ticker) }
   }
   get to(): number {
     return this.#parts.totals.to

@@ -161,7 +161,7 @@ export class FeedCore implements TranslatorHost {
       this.#translator.flux(market)
     }
     this.#repair.advance(now)
-    for (const request of this.#catalog.advance(this.#followed.tracked.keys(), now)) this.#read(request)
+    for (const request of this.#catalog.advance(this.#followed.tickers, now)) this.#read(request)
     if (now >= this.#statusAt) {
       this.#statusAt = now + STATUS_EVERY
       this.#read({ kind: 'status' })

@@ -363,6 +363,10 @@ export class Translator {
     this.#declare(market)
     this.#rare(market, Kind.STATUS, this.time, { status: market.status, closeTime })
   }
+  /** It is over: when nobody told of its close, it closed at its time. */
+  closed(market: MarketState): void {
+    if (isOpen(market)) this.#closeNow(market)
+  }
   grid(market: MarketState, bands: readonly GridBand[]): void {
     market.gridBasis = 'stated'
     const kept = market.regrid(bands)
@@ -389,9 +393,11 @@ export class Translator {
 
   /** The row is written with the first news after its close time, or when nobody says anything. */
   #close(market: MarketState, venue: number): void {
-    if (market.closeTime === null || !isOpen(market) || venue < market.closeTime) return
+    if (market.closeTime !== null && isOpen(market) && venue >= market.closeTime) this.#closeNow(market)
+  }
+  #closeNow(market: MarketState): void {
     market.status = 'closed'
-    this.#rare(market, Kind.STATUS, market.closeTime, { status: 'closed' })
+    this.#rare(market, Kind.STATUS, market.closeTime ?? this.time, { status: 'closed' })
   }
 
   // ------------------------------------------------------------------------------------------------ outside series
