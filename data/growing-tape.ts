@@ -9,7 +9,7 @@ import { dirname, join } from 'node:path'
 import { Flag, KIND_NAMES } from '../engine/message.ts'
 import { HOUR } from '../engine/units.ts'
 import { decode } from './decode.ts'
-import { DataError } from './errors.ts'
+import { DataError, diskError } from './errors.ts'
 import { Ledger, type KnownMarket, type Note } from './ledger.ts'
 import { syncFile, syncFolder, type AppendLog } from './log.ts'
 import { FrameKind, SegmentReader, segmentName, segmentsOf, type Frame } from './log-reader.ts'
@@ -25,6 +25,8 @@ export type TapeIdentity = Pick<Manifest, 'name' | 'source' | 'practice' | 'dept
 
 /** Rows of the log that are digested between two turns of the event loop. */
 const SLICE = 4096
+/** What a full disk does to the tape. */
+const SAFE = 'the rows are safe in the log and become a part later'
 
 export class GrowingTape {
   readonly #dir: string
@@ -150,7 +152,7 @@ export class GrowingTape {
       }
     } catch (error) {
       this.#broken = true
-      throw diskError(error, this.#dir)
+      throw diskError(error, this.#dir, SAFE)
     }
   }
 
@@ -202,7 +204,7 @@ export class GrowingTape {
       await this.#parts.flush()
     } catch (error) {
       this.#broken = true
-      throw diskError(error, this.#dir)
+      throw diskError(error, this.#dir, SAFE)
     }
   }
 
@@ -437,13 +439,6 @@ export async function follow(
   } finally {
     db.close()
   }
-}
-
-/** A full disk, by whoever met it, in one form. */
-function diskError(error: unknown, dir: string): unknown {
-  if (error instanceof DataError || !(error instanceof Error)) return error
-  if (!/no space left|ENOSPC|EDQUOT|disk (is )?full/i.test(error.message)) return error
-  return new DataError('DISK', `the disk is full (${dir}): free some space; the rows are safe in the log and become a part later`, error)
 }
 
 async function copyTo(source: string, target: string): Promise<void> {

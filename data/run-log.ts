@@ -53,8 +53,8 @@ export class RunLog implements JournalSink, SampleSink {
   }
 
   journal(block: JournalTable, strings: Strings): void {
-    this.#rows += block.length
     this.#add('journal', block, strings)
+    this.#rows += block.length
   }
   touches(block: TouchTable, strings: Strings): void {
     this.#add('touches', block, strings)
@@ -94,8 +94,9 @@ export class RunLog implements JournalSink, SampleSink {
   #add(name: TableName, block: Table | Tables[TableName], strings: Strings | null): void {
     if (strings !== null) this.#strings = strings
     this.#texts()
-    this.#digest.add(name, block as Table)
     appendBlock(this.#log, name, block as Table)
+    // Only what is written counts: a block that the disk did not take may be offered again.
+    this.#digest.add(name, block as Table)
   }
   #texts(): void {
     const all = this.#strings?.all ?? []
