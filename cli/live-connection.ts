@@ -81,6 +81,7 @@ export function endingCode({ exit }: Ending): string {
   return exit === EXIT.terminated ? 'TERMINATED' : exit === EXIT.interrupted ? 'INTERRUPTED' : 'FEED_ENDED'
 }
 
+type ConfigChoice = { config?: string | undefined; profile?: string | undefined; limits?: string | undefined }
 /** What the command line and tapeline.yaml say of the exchange: where it is, and whose key. */
 export type Access = {
   readonly environment: string
@@ -89,7 +90,7 @@ export type Access = {
   readonly settings: Settings
 }
 
-export async function accessOf(argv: LiveArguments & { limits?: string | undefined }): Promise<Access> {
+export async function accessOf(argv: Omit<LiveArguments, 'config' | 'profile'> & ConfigChoice): Promise<Access> {
   const { exchangeOf, settingsOf } = await import('./config.ts')
   const { config, profile, environment, url, limits } = argv
   if (url !== undefined && environment !== 'local')
@@ -105,10 +106,11 @@ export async function accessOf(argv: LiveArguments & { limits?: string | undefin
   return { environment: exchangeOf(settings), ...key }
 }
 /** The key for an exchange that is known already. */
-export async function keyOf(argv: LiveArguments): Promise<Pick<Access, 'keyId' | 'keyFile'>> {
+export async function keyOf(argv: LiveArguments): Promise<Omit<Access, 'environment'>> {
   const { settingsOf } = await import('./config.ts')
-  const { keyId, keyFile } = settingsOf({ config: argv.config, profile: argv.profile }).kalshi
-  return { keyId: argv.keyId ?? keyId, keyFile: argv.keyFile ?? keyFile }
+  const settings = settingsOf({ config: argv.config, profile: argv.profile })
+  const { keyId, keyFile } = settings.kalshi
+  return { keyId: argv.keyId ?? keyId, keyFile: argv.keyFile ?? keyFile, settings }
 }
 
 /** Markets of the command line, else those of the settings' section. */

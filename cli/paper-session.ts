@@ -60,6 +60,8 @@ export type PaperOptions = {
   readonly resume: boolean
   /** Real milliseconds after which it ends by itself; null: never. */
   readonly duration: number | null
+  /** Bytes that stay free on the disk. */
+  readonly spaceMin: number
   /** Tells how to end it, before it runs. */
   readonly onReady: (end: (ending: Ending) => void) => void
   readonly say: (text: string) => void
@@ -96,6 +98,7 @@ async function course(options: PaperOptions, troubles: string[]): Promise<PaperR
     depth: 'book',
     origin: { environment: plan.environment, series: plan.series, markets: plan.markets },
     clock: world.clock,
+    spaceMin: options.spaceMin,
     onRemark: (text) => void troubles.push(text),
     ...(before === null ? {} : { ranUntil: before.ranUntil }),
   })
