@@ -81,6 +81,40 @@ describe('a connection', () => {
   })
 })
 
+describe('times of the exchange', () => {
+  for (const [name, ms] of [
+    ['of 1970', () => 0],
+    ['of an hour ahead', (t: number) => t + 3_600_000],
+    ['of 2100', () => Date.parse('2100-01-01T00:00:00Z')],
+    ['of two hours ago', (t: number) => t - 7_200_000],
+  ] as const)
+    it(`FEED-18: ${name} move no timer, make the books stale until they make sense, and lead to another connection`, async () => {
+      const h = await quiet(2, {}, { rate: 50 })
+      h.peer.lie = (text) =>
+        text
+          .replace(/"ts":"([^"]+)"/, (_, t: string) => `"ts":"${new Date(ms(Date.parse(t))).toISOString()}"`)
+          .replace(/"ts_ms":(\d+)/, (_, t: string) => `"ts_ms":${ms(Number(t))}`)
+      await h.run(6)
+      expect([h.synced, rowsOf(h, 'sync').at(-1)]).toEqual([0, expect.stringContaining('stale')])
+      expect(h.status().links[0]).toMatchObject({ connects: 1, stale: true })
+      await h.run(30)
+      // Not once after another: each gets its time. And none of them is believed for a moment.
+      const from = h.rows.length
+      await h.run(60)
+      expect(h.status().drops).toEqual({ 'its times make no sense': 3 })
+      expect(h.synced).toBe(0)
+      const rows = h.rows.slice(from).map((r) => r.split(' '))
+      for (const [i, r] of rows.entries())
+        if (r[1] === 'level' && (Number(r[6]) & 1) === 1) expect([rows[i + 1]?.[1], rows[i + 1]?.[2]]).toEqual(['sync', r[2]])
+      // Rows have times that can be lived with.
+      expect(h.rows.every((r) => Math.abs(Number(r.split(' ')[0]) - START) < 200_000_000)).toBe(true)
+      h.peer.lie = null
+      await h.run(5)
+      await good(h)
+      expect(h.status().links[0]?.stale).toBe(false)
+    })
+})
+
 describe('a subscription', () => {
   it('FEED-17: that the exchange ends is opened anew', async () => {
     for (const code of [10, 25]) {
