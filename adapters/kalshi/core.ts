@@ -398,8 +398,12 @@ export class FeedCore implements TranslatorHost {
   /** Nobody reads: what waits is thrown away, and the books start anew when somebody does. */
   #choke(): void {
     this.counts.chokes++
+    // What waits for its label goes the way of all other rows: of a hole nobody may see the far side first.
+    this.#labeler.finish()
     this.outbox.shed()
     unsync(this.#shared, this.#followed.tracked.keys(), 'reader too slow')
+    // The reader must take this before anything else, and only then is he there again.
+    this.#labeler.finish()
     this.#choked = true
   }
   #unchoke(now: number): void {
