@@ -126,7 +126,17 @@ describe.skipIf(!built)(`tapeline download${built ? '' : ' (skipped: dist/ is no
         `kalshi:\n  environment: local\n  localUrl: ${url}\n  keyId: ${keyId}\n  keyFile: ${join(dir, 'key.pem')}\n`,
       )
     const bare = (...more: string[]): string[] => [
-      ...['download', '--series', SERIES, '--from', iso(p.start), '--to', iso(p.end), '--tape', 'tape', '--replace', ...more],
+      'download',
+      '--series',
+      SERIES,
+      '--from',
+      iso(p.start),
+      '--to',
+      iso(p.end),
+      '--tape',
+      'tape',
+      '--replace',
+      ...more,
     ]
     settings(p.server.url)
     // The key is the file's: an account without one has no tier.

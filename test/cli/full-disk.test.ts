@@ -125,8 +125,17 @@ describe.skipIf(!built || why !== '')(`a full disk${built ? why : ' (skipped: di
     const batch = createBatch(3)
     const now = Date.now() * 1000
     const catalog = {
-      ...{ ticker: 'A-B-C', event: 'A-B', series: 'A', title: 't', exclusive: false, strike: null, openTime: null, closeTime: null },
-      ...{ status: 'active', grid: [{ start: 0, end: 10_000, step: 100 }], fee: { type: 'quadratic', multiplier: 10_000 } },
+      ticker: 'A-B-C',
+      event: 'A-B',
+      series: 'A',
+      title: 't',
+      exclusive: false,
+      strike: null,
+      openTime: null,
+      closeTime: null,
+      status: 'active',
+      grid: [{ start: 0, end: 10_000, step: 100 }],
+      fee: { type: 'quadratic', multiplier: 10_000 },
     }
     pushRow(batch, now, now, 0, Kind.CATALOG, Flag.LAST, 0, 0, 0, JSON.stringify(catalog))
     pushRow(batch, now, now, 0, Kind.CLEAR, 0, 0, 0, 0)
@@ -160,7 +169,12 @@ describe.skipIf(!built || why !== '')(`a full disk${built ? why : ' (skipped: di
       request: { environment: 'http://127.0.0.1:1', rule: { series: ['A'] }, external: null },
       kalshi: kalshi as never,
       world: { clock: real, timers, quarantine: { kept: 0 } } as never,
-      ...{ labelWait: 0, rotate: 3_600_000_000, spaceMin: 0, duration: null, onSecond: () => {}, say: () => {} },
+      labelWait: 0,
+      rotate: 3_600_000_000,
+      spaceMin: 0,
+      duration: null,
+      onSecond: () => {},
+      say: () => {},
       onReady: (call) => {
         end = call
       },

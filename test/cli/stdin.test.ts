@@ -25,9 +25,8 @@ describe.skipIf(!built)(`--external -${built ? '' : ' (skipped: dist/ is not bui
     )
     const x = await exchange(dir, ['--practice', '--markets', '1', '--life', '1h', '--rate', '10'])
     const heard = (): number => statusOf(join(dir, 's'))?.rows.externals ?? 0
-    const first = start(dir, [
-      ...['paper', '--strategy', 'mine/ear.mjs', '--series', 'KXPRACTICE15M', '--out', 's', '--external', '-', ...x.access, '--json'],
-    ])
+    const args = '--strategy mine/ear.mjs --series KXPRACTICE15M --out s --external - --json'.split(' ')
+    const first = start(dir, ['paper', ...args, ...x.access])
     await until('a book', () => statusOf(join(dir, 's'))?.feed.marketsSynced === 1)
     const write = (text: string): void => void first.child.stdin?.write(text)
     write('{"series":"a","value":1}\n{"series":"b","val')

@@ -1,6 +1,6 @@
 /** A disk of a few megabytes that a test may fill. */
 import { execFileSync } from 'node:child_process'
-import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, truncateSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -42,5 +42,5 @@ export function fill(path: string, left: number): void {
     // That is what was wanted.
   }
   closeSync(fd)
-  execFileSync('truncate', ['-s', String(Math.max(0, written - left)), path])
+  truncateSync(path, Math.max(0, written - left))
 }
