@@ -153,10 +153,10 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     desk.engine = engine
     const turn = <T>(body: () => T): T => watch.turn(body)
     const past = resume ? await relive(dir, engine, turn) : null
-    if (past?.failure != null)
+    if (past !== null && past.failure !== null)
       throw new DataError(
         'DIVERGED',
-        `${dir} cannot go on: a strategy failed in it, and would again (${past.failure instanceof Error ? past.failure.message : String(past.failure)}): mend it and start a new session; \`tapeline flatten\` closes what it holds`,
+        `${dir} cannot go on: a strategy failed in it, and would again (${past.failure.message}): mend it and start a new session; \`tapeline flatten\` closes what it holds`,
       )
     if (past !== null) say(`going on: ${past.rows} rows and ${past.news} news of its own were lived again`)
     if (resume) turn(() => engine.tick(Math.max(ranUntil, run.lastTime) + 1))
