@@ -204,7 +204,7 @@ export const portfolioRoutes: readonly Route[] = [
     operation: 'GetPortfolioRestingOrderTotalValue',
     handle: (call, caller) => {
       const sub = subaccountOf(call, caller, null, 0)
-      const rows = caller.shards.map((shard) => ({ shard, value: call.x.trading.reserved(caller, sub, shard) }))
+      const rows = caller.shards.map((shard) => ({ shard, value: call.x.margin.reserved(caller, sub, shard) }))
       return ok({
         total_resting_order_value: text.cents(rows.reduce((a, r) => a + r.value, 0)),
         resting_order_value_breakdown: rows.map((r) => ({ exchange_index: r.shard, balance: text.balance(r.value) })),

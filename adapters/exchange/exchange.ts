@@ -11,6 +11,7 @@ import { Account, type ApiKey } from './account.ts'
 import { Groups } from './groups.ts'
 import { Lifecycle } from './lifecycle.ts'
 import { TIER_NAMES, type Tier } from './limits.ts'
+import { Margin } from './margin.ts'
 import { ListedMarket, type EventRecord, type MarketDefinition, type SeriesRecord } from './market.ts'
 import type { TradeRow } from './order.ts'
 import type { IndexTick, Outlet } from './outlet.ts'
@@ -78,6 +79,7 @@ export class Exchange {
   readonly #keys = new Map<string, Account>()
   readonly shards: readonly Shard[]
   readonly trading: Trading
+  readonly margin: Margin
   readonly groups: Groups
   readonly lifecycle: Lifecycle
   readonly seriesFees: FeeChange[] = []
@@ -110,6 +112,7 @@ export class Exchange {
     const quarter = options.start - 90 * DAY
     this.cutoff = { settled: quarter, trades: quarter, orders: options.start - 14 * DAY, positions: quarter }
     this.trading = new Trading(this)
+    this.margin = new Margin(this)
     this.groups = new Groups(this)
     this.lifecycle = new Lifecycle(this)
   }

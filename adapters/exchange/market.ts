@@ -132,7 +132,7 @@ export class ListedMarket {
     const grid = gridOf(definition.grid)
     this.structure = definition.structure ?? structureName(definition.grid)
     this.depth = definition.tape === true ? new Book(grid) : null
-    this.matching = new Matching(grid, this.depth, 'queue', sink)
+    this.matching = new Matching(grid, this.depth, 'queue', sink, 'left')
     this.shown = new Book(grid)
     this.#levels = levels
   }
