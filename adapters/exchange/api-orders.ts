@@ -94,7 +94,7 @@ function created(call: Call, caller: Account, body: Body): Json {
     fill_count: text.count(t.quantity),
     remaining_count: text.count(t.order.remaining),
     ...averages(t),
-    ts_ms: text.milliseconds(call.x.now),
+    ts_ms: text.milliseconds(call.x.told),
   }
 }
 
@@ -121,7 +121,7 @@ function canceled(call: Call, order: OrderRecord): Json {
     order_id: order.id,
     ...(order.clientId === '' ? {} : { client_order_id: order.clientId }),
     reduced_by: text.count(reduced),
-    ts_ms: text.milliseconds(call.x.now),
+    ts_ms: text.milliseconds(call.x.told),
   }
 }
 
@@ -314,7 +314,7 @@ export const orderRoutes: readonly Route[] = [
           ...(t.resized || t.quantity > 0
             ? { remaining_count: text.count(order.remaining), fill_count: text.count(t.quantity), ...averages(t) }
             : {}),
-          ts_ms: text.milliseconds(call.x.now),
+          ts_ms: text.milliseconds(call.x.told),
         },
       }
     },
@@ -345,7 +345,7 @@ export const orderRoutes: readonly Route[] = [
           order_id: order.id,
           ...(order.clientId === '' ? {} : { client_order_id: order.clientId }),
           remaining_count: text.count(order.remaining),
-          ts_ms: text.milliseconds(call.x.now),
+          ts_ms: text.milliseconds(call.x.told),
         },
       }
     },

@@ -100,6 +100,8 @@ export class Exchange {
   signedAt: number | null = null
   /** What lies before belongs to the historical endpoints, µs. */
   cutoff: { settled: number; trades: number; orders: number; positions: number }
+  /** How far the time that it tells is off (a fault), µs: times of messages and answers and the check of signatures follow it, and nothing that is due. */
+  face: { readonly offset: number } = { offset: 0 }
   #now: number
   readonly #timers = new EventQueue<() => void>()
 
@@ -119,6 +121,10 @@ export class Exchange {
 
   get now(): number {
     return this.#now
+  }
+  /** What it calls now towards the outside. */
+  get told(): number {
+    return this.#now + this.face.offset
   }
   /** Everything that is due until `now` happens at its own time. */
   advance(now: number): void {

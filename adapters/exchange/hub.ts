@@ -43,7 +43,7 @@ export class Hub implements Outlet {
   }
 
   get now(): number {
-    return this.#x.now
+    return this.#x.told
   }
   /** A client that has shown who it is. */
   connect(account: Account, key: ApiKey, send: (frame: Frame) => void): Session {
@@ -96,7 +96,7 @@ export class Hub implements Outlet {
     }
   }
   trade(market: ListedMarket, trade: TradeRow): void {
-    this.#public('trade', market.ticker, 'trade', () => tradeMessage(trade))
+    this.#public('trade', market.ticker, 'trade', () => tradeMessage(this.#told(trade)))
   }
   ticker(market: ListedMarket): void {
     if (this.#subscriptions.ticker.size === 0) return
@@ -106,7 +106,7 @@ export class Hub implements Outlet {
     this.#public('ticker', market.ticker, 'ticker', () => tickerBody(market, this.now))
   }
   fill(account: Account, fill: FillRow): void {
-    this.#private('fill', account, fill.ticker, fill.subaccount, 'fill', () => fillMessage(fill))
+    this.#private('fill', account, fill.ticker, fill.subaccount, 'fill', () => fillMessage(this.#told(fill)))
   }
   order(account: Account, row: OrderRow, reason: UpdateReason | null): void {
     this.#private('user_orders', account, row.ticker, row.subaccount, 'user_order', () => orderMessage(row, reason))
@@ -137,6 +137,11 @@ export class Hub implements Outlet {
     for (const { channel, body } of this.indices.bodies(tick, this.now)) this.#public(channel, tick.id, channel, () => body)
   }
 
+  /** As of the clock's face. */
+  #told<T extends { readonly time: number }>(row: T): T {
+    const { offset } = this.#x.face
+    return offset === 0 ? row : { ...row, time: row.time + offset }
+  }
   #public(channel: Channel, name: string | null, type: string, make: () => string): void {
     let body: string | null = null
     for (const sub of this.#subscriptions[channel]) {
