@@ -252,7 +252,15 @@ export const accountRoutes: readonly Route[] = [
       movable(call, caller, from, shard, amount)
       caller.move(from, shard, -amount, call.x.now)
       caller.move(to, shard, amount, call.x.now)
-      caller.subaccountTransfers.set(id, { id: call.x.ids.next('transfer'), from, to, amount, time: call.x.now, exchangeIndex: shard })
+      caller.subaccountTransfers.set(id, {
+        number: caller.subaccountTransfers.size,
+        id: call.x.ids.next('transfer'),
+        from,
+        to,
+        amount,
+        time: call.x.now,
+        exchangeIndex: shard,
+      })
       return ok({})
     },
   }),
@@ -265,7 +273,7 @@ export const accountRoutes: readonly Route[] = [
         [...caller.subaccountTransfers.values()].reverse(),
         query.limit(1000, 100),
         query.text('cursor'),
-        (t) => t.id,
+        (t) => t.number,
       )
       return ok({
         cursor,
@@ -309,7 +317,15 @@ export const accountRoutes: readonly Route[] = [
       movable(call, caller, source, from, amount)
       caller.move(source, from, -amount, call.x.now)
       caller.move(destination, to, amount, call.x.now)
-      const transfer: ShardTransfer = { id: call.x.ids.next('transfer'), from, to, amount, time: call.x.now, clientId }
+      const transfer: ShardTransfer = {
+        number: caller.shardTransfers.length,
+        id: call.x.ids.next('transfer'),
+        from,
+        to,
+        amount,
+        time: call.x.now,
+        clientId,
+      }
       caller.shardTransfers.push(transfer)
       return ok({ transfer_id: transfer.id })
     },
@@ -319,7 +335,7 @@ export const accountRoutes: readonly Route[] = [
     path: '/portfolio/intra_exchange_instance_transfers',
     operation: 'GetIntraExchangeInstanceTransfers',
     handle: ({ query }, caller) => {
-      const { page, cursor } = paged([...caller.shardTransfers].reverse(), query.limit(500, 100), query.text('cursor'), (t) => t.id)
+      const { page, cursor } = paged([...caller.shardTransfers].reverse(), query.limit(500, 100), query.text('cursor'), (t) => t.number)
       return ok({ transfers: page.map(transferBody), ...(cursor === '' ? {} : { cursor }) })
     },
   }),

@@ -27,6 +27,7 @@ export type Shard = {
   transfersActive: boolean
 }
 export type FeeChange = {
+  readonly number: number
   readonly id: string
   readonly ticker: string
   readonly series: string
@@ -208,6 +209,7 @@ export class Exchange {
     const fresh = event === undefined
     if (event === undefined) {
       event = {
+        number: this.events.size,
         ticker: definition.event,
         series: series.ticker,
         title: definition.title,
@@ -222,6 +224,7 @@ export class Exchange {
     const holder: { market: ListedMarket | null } = { market: null }
     const sink = this.trading.sink(() => holder.market as ListedMarket)
     const market = new ListedMarket(
+      this.markets.size,
       definition,
       this.ids.of(`market:${definition.ticker}`),
       event,
@@ -277,7 +280,7 @@ export class Exchange {
     if (series === undefined) return
     series.fee = fee
     series.updated = this.#now
-    this.seriesFees.push({ id: this.ids.next('fee'), ticker, series: ticker, fee, time: this.#now })
+    this.seriesFees.push({ number: this.seriesFees.length, id: this.ids.next('fee'), ticker, series: ticker, fee, time: this.#now })
   }
   /** `null` clears the override. */
   eventFee(ticker: string, fee: FeeDetail | null): void {
@@ -285,7 +288,7 @@ export class Exchange {
     if (event === undefined) return
     event.override = fee
     event.updated = this.#now
-    this.eventFees.push({ id: this.ids.next('fee'), ticker, series: event.series, fee, time: this.#now })
+    this.eventFees.push({ number: this.eventFees.length, id: this.ids.next('fee'), ticker, series: event.series, fee, time: this.#now })
     this.outlet.fee(event)
   }
 
