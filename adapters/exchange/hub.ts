@@ -27,11 +27,15 @@ import type { FillRow, OrderRecord, OrderRow, TradeRow, UpdateReason } from './o
 import type { GroupEvent, IndexTick, LifecycleType, Outlet } from './outlet.ts'
 import { Session, type Frame, type Subscription } from './session.ts'
 
+const MARKET_DATA: readonly Channel[] = ['orderbook_delta', 'ticker', 'trade']
+
 export class Hub implements Outlet {
   readonly #x: Exchange
   readonly indices = new Indices()
   readonly #subscriptions: Record<Channel, Set<Subscription>>
   readonly sessions = new Set<Session>()
+  /** Called once, when somebody first wants to hear of markets. */
+  onWatched: (() => void) | null = null
   readonly #tickers = new Map<ListedMarket, string>()
   readonly #byId = new Map<string, string>()
 
@@ -61,6 +65,11 @@ export class Hub implements Outlet {
   }
   add(sub: Subscription): void {
     this.#subscriptions[sub.channel].add(sub)
+    const watched = this.onWatched
+    if (watched === null || !MARKET_DATA.includes(sub.channel)) return
+    this.onWatched = null
+    // After the answers to the command.
+    queueMicrotask(watched)
   }
   remove(sub: Subscription): void {
     this.#subscriptions[sub.channel].delete(sub)
