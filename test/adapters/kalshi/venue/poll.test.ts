@@ -47,6 +47,14 @@ describe('a sweep', () => {
     s.x.advance(s.x.now + 5 * MINUTE)
     const later = await sweeper.sweep(s.x.now - MINUTE)
     expect([ids(later.sweep.orders), ids(later.sweep.fills)]).toEqual([s.truth().resting, []])
+    // One that rested is canceled: it is in no list any more, and is read by itself.
+    const [gone] = s.truth().resting as [string]
+    s.call(s.we, 'DELETE', `/portfolio/events/orders/${gone}?market_ticker=KXTEST-A`)
+    s.x.advance(s.x.now + SECOND)
+    const ended = await sweeper.sweep(s.x.now)
+    expect(ended.sweep.orders?.find((o) => o.id === gone)).toMatchObject({ status: 'canceled', remaining: 0 })
+    s.x.advance(s.x.now + SECOND)
+    expect(ids((await sweeper.sweep(s.x.now)).sweep.orders)).toEqual(s.truth().resting)
     // The archive takes what is old: the joined list is the whole one.
     s.x.cutoff.orders = s.x.now - MINUTE
     s.x.cutoff.trades = s.x.now - MINUTE

@@ -156,7 +156,18 @@ describe('the private socket over real sockets', () => {
 
 describe('the chain of positions', () => {
   const fill = (trade: string, side: 'bid' | 'ask', quantity: number, position: number | null, subaccount = 0): FillFact => ({
-    ...{ trade, id: 'o', ticker: 'T', side, price: 5000, quantity, fee: 0, maker: true, timeVenue: 0, position, subaccount, shard: 0 },
+    trade,
+    id: 'o',
+    ticker: 'T',
+    side,
+    price: 5000,
+    quantity,
+    fee: 0,
+    maker: true,
+    timeVenue: 0,
+    position,
+    subaccount,
+    shard: 0,
   })
   it('holds over both sides and subaccounts, and says each break once', () => {
     const chain = new PositionChain()

@@ -244,6 +244,13 @@ describe('a difference', () => {
     const A = bid('a1', 'A', 1000, 5600)
     expect(twice(our({ orders: [A], moving: ['A'] }), their()).second.outcome).toBe('agreed')
     expect(twice(our({ moving: ['A'] }), their({ orders: [fact(A)] })).second.outcome).toBe('agreed')
+    // It was filled before we heard whether it was placed: position and cash are not judged there, and everywhere else they are.
+    const filled = their({ positions: { A: 500 }, cash: [[0, 97_200_000]] })
+    expect(twice(our({ moving: ['A'] }), filled).second).toMatchObject({
+      outcome: 'agreed',
+      notes: ['A: ours +0.00, the exchange +5.00; an order of it has no outcome yet'],
+    })
+    expect(twice(our({ moving: ['B'] }), filled).second.outcome).toBe('disagreed')
     // A stranger's order is one all the same.
     expect(twice(our({ moving: ['A'] }), their({ orders: [fact(A, null)] })).second.outcome).toBe('halted')
   })

@@ -196,7 +196,7 @@ describe('a session reconciled with the local exchange', () => {
     await s.run(MINUTE)
     expect(s.words().slice(2)).toEqual(['halted KXTEST-A'])
     s.we.account.move(0, 2, -25_000_000, s.x.now)
-    await s.run(MINUTE + 5 * SECOND)
+    await s.run(MINUTE + 9 * SECOND)
     expect(s.words().slice(3)).toEqual(['disagreed'])
     expect(s.last().differences.find((d) => d.kind === 'cash')).toMatchObject({
       counted: true,
@@ -207,7 +207,7 @@ describe('a session reconciled with the local exchange', () => {
     })
     const seen = s.records.slice(-2).map((r) => [r.outcome, Math.round(r.time / SECOND)] as const)
     expect(seen.map(([o]) => o)).toEqual(['suspected', 'disagreed'])
-    expect((seen[1]?.[1] ?? 0) - (seen[0]?.[1] ?? 0)).toBeLessThanOrEqual(4)
+    expect((seen[1]?.[1] ?? 0) - (seen[0]?.[1] ?? 0)).toBeLessThanOrEqual(7)
     reconciler.acceptCash(new Map([[2, -25_000_000]]))
     await s.run(2 * SECOND)
     expect(s.words().slice(4)).toEqual(['agreed'])
