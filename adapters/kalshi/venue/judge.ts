@@ -86,8 +86,11 @@ export class Judge {
   }
 }
 
+function labelOf({ key, ticker }: Difference): string {
+  return ticker === null || key.endsWith(ticker) ? key : `${ticker} ${key}`
+}
 function sentence(differences: readonly Difference[]): string {
-  const text = differences.map((d) => `${d.key}: ours ${d.ours}, the exchange ${d.theirs} (${d.explanation})`).join('; ')
+  const text = differences.map((d) => `${labelOf(d)}: ours ${d.ours}, the exchange ${d.theirs} (${d.explanation})`).join('; ')
   return text.length <= NEWS_TEXT_MAX ? text : `${text.slice(0, NEWS_TEXT_MAX - 1)}…`
 }
 
@@ -125,7 +128,7 @@ export function recordOf(
 
 /** A table that a trader can read: what, ours, the exchange's, and what it may be. */
 export function sideBySide(record: ReconcileRecord): string {
-  const rows = record.differences.map((d) => [`${d.counted ? '' : '? '}${d.key}`, d.ours, d.theirs, d.explanation])
+  const rows = record.differences.map((d) => [`${d.counted ? '' : '? '}${labelOf(d)}`, d.ours, d.theirs, d.explanation])
   if (rows.length === 0) return `${record.outcome}: ${record.why}`
   const table = [['', 'ours', 'exchange', ''], ...rows]
   const widths = [0, 1, 2].map((c) => Math.max(...table.map((r) => (r[c] as string).length)))

@@ -18,7 +18,7 @@ export type OurPayment = { readonly net: number; readonly value: number; readonl
 export type OurView = {
   /** Orders that rest, as we believe. */
   readonly orders: readonly OurOrder[]
-  /** Markets with an order on its way, being changed, or unknown: their orders are not judged. */
+  /** Markets with an order on its way, being changed, or unknown: their orders are not judged, nor their position and the cash that it would move. */
   readonly moving: ReadonlySet<string>
   /** Whether an order was sent by this session (its client order id). */
   readonly isOurs: (order: OrderFact) => boolean
@@ -152,9 +152,9 @@ export function compare(baseline: Baseline, ours: OurView, theirs: TheirView, re
   const differences: Difference[] = []
   const notes: string[] = []
   compareOrders(baseline, ours, theirs.orders ?? [], differences, notes)
-  const corrections = compareMarkets(baseline, ours, theirs, differences, notes)
+  const { corrections, unsure } = compareMarkets(baseline, ours, theirs, differences, notes)
   if (netting) notes.push('cash is not compared: collateral return is on, the exchange frees cash across the markets of an event')
-  const known = netting ? reading : compareCash(baseline, ours, theirs, corrections, reading, differences, notes)
+  const known = netting ? reading : compareCash(baseline, ours, theirs, corrections, unsure, reading, differences, notes)
   return { judged: true, differences, notes, reading: known }
 }
 
@@ -206,15 +206,16 @@ function compareOrders(b: Baseline, ours: OurView, list: readonly OrderFact[], d
   }
 }
 
-/** Positions and settlements. Returns by how much the exchange's cash may differ from ours because of them, by shard. */
+/** Positions and settlements. Returns by how much the exchange's cash differs from ours because of them, by shard, and the shards of which that cannot be said. */
 function compareMarkets(
   b: Baseline,
   ours: OurView,
   theirs: TheirView,
   differences: Difference[],
   notes: string[],
-): ReadonlyMap<number, number> {
+): { readonly corrections: ReadonlyMap<number, number>; readonly unsure: ReadonlySet<number> } {
   const corrections = new Map<number, number>()
+  const unsure = new Set<number>()
   const before = new Map(b.positions)
   const positions = new Map((theirs.positions ?? []).map((p) => [p.ticker, p]))
   const settlements = new Map<string, SettlementFact[]>()
@@ -239,7 +240,10 @@ function compareMarkets(
     correct((short(own) - (short(held) - short(earlier))) * PRICE_ONE)
     if (rows.length === 0) {
       if (payment === undefined) {
-        if (there !== held)
+        if (there !== held && ours.moving.has(ticker)) {
+          unsure.add(shard)
+          notes.push(`${ticker}: ours ${signed(held)}, the exchange ${signed(there)}; an order of it has no outcome yet`)
+        } else if (there !== held)
           differences.push({
             kind: 'position',
             key: `position/${ticker}`,
@@ -319,7 +323,7 @@ function compareMarkets(
       else notes.push(`${ticker}: the exchange has paid, we have not heard of the result yet`)
     }
   }
-  return corrections
+  return { corrections, unsure }
 }
 
 function settlementProblem(rows: readonly SettlementFact[], held: number, payment: OurPayment | undefined): string | null {
@@ -340,6 +344,7 @@ function compareCash(
   ours: OurView,
   theirs: TheirView,
   corrections: ReadonlyMap<number, number>,
+  unsure: ReadonlySet<number>,
   reading: CashReading,
   differences: Difference[],
   notes: string[],
@@ -352,6 +357,7 @@ function compareCash(
   let known = reading
   const off: { shard: number; ours: number; by: number; theirs: number | undefined }[] = []
   for (const shard of new Set([...start.keys(), ...cash.keys(), ...ours.cash.keys()])) {
+    if (unsure.has(shard)) continue
     const there = cash.get(shard)
     const gross = (start.get(shard) ?? 0) + (ours.cash.get(shard) ?? 0) + (corrections.get(shard) ?? 0)
     const earlier = reservedBefore.get(shard) ?? 0
