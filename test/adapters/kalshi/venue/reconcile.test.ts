@@ -262,7 +262,13 @@ describe('what was there before the session', () => {
     const theirs = their({ orders: [old], positions: { B: -400 } })
     const baseline = baselineOf(our(), theirs)
     expect(baseline).toMatchObject({ orders: ['o1'], positions: [['B', -400]], cash: [[0, 100_000_000]], reserved: [[0, 900_000]] })
-    const { news, outcome } = new Judge().judge({ judged: true, differences: foreignOf(baseline, theirs), notes: [], reading: null })
+    const { news, outcome } = new Judge().judge({
+      judged: true,
+      differences: foreignOf(baseline, theirs),
+      notes: [],
+      reading: null,
+      busy: new Set<string>(),
+    })
     expect(outcome).toBe('halted')
     expect(news.map((n) => (n.type === 'market-halted' ? n.ticker : n.type))).toEqual(['A', 'B', 'agreed'])
     // Later passes agree; when B is settled, its payment is explained.
