@@ -1,6 +1,6 @@
 /**
- * The door of the Kalshi adapter, reading side. Owns how a session with the exchange begins: environment, key, budget, the account's own limits; hides the parts. Orders are not here
- * yet: `venue.ts` and `reconcile.ts` will stand beside `feed.ts`, on the same budget (priorities 0 … 2) and the private channels that `core.ts` passes over.
+ * The door of the Kalshi adapter. Owns how a session with the exchange begins: environment, key, budget, the account's own limits; hides the parts. Orders leave through the one gate, which is made here
+ * because it needs the key.
  */
 import { environmentOf, type Environment } from './environment.ts'
 import { KalshiFeed } from './feed.ts'
@@ -10,6 +10,7 @@ import { Budget } from './rate-limit.ts'
 import { Rest } from './rest.ts'
 import type { FeedOptions } from './shared.ts'
 import { Signer } from './sign.ts'
+import { Gate, type GateOptions, type GateParts } from './venue/gate.ts'
 
 export { download, keptRequest, type DownloadOptions, type DownloadRequest, type DownloadSummary } from './download/index.ts'
 export { KalshiError } from './errors.ts'
@@ -20,6 +21,10 @@ export type { FeedOptions, FeedStatus } from './shared.ts'
 export type { SelectionRule } from './selection.ts'
 export { Signer } from './sign.ts'
 export { FileQuarantine, systemWorld } from './system.ts'
+export type { GateOptions, GateParts, GateStatus, HardCaps } from './venue/gate.ts'
+export type { Intent } from './venue/intent.ts'
+export type { Kept } from './venue/tracked.ts'
+export { KalshiVenue, type Leftover, type VenueOptions, type VenueParts, type VenueStatus } from './venue/venue.ts'
 
 export type KalshiAccess = {
   /** `demo` (the default), `production`, or the address of an exchange on this machine. */
@@ -59,6 +64,11 @@ export class Kalshi {
     this.rest.stop()
   }
 
+  /** The one way for writes: what may pass is asked of the session. */
+  gate(parts: Omit<GateParts, 'environment' | 'signer' | 'clock' | 'timers' | 'http' | 'budget'>, options: GateOptions = {}): Gate {
+    const { clock, timers, http } = this.#world
+    return new Gate({ ...parts, environment: this.environment, signer: this.#signer, clock, timers, http, budget: this.budget }, options)
+  }
   feed(options: FeedOptions): KalshiFeed {
     return new KalshiFeed({ environment: this.environment, signer: this.#signer, rest: this.rest, world: this.#world, options })
   }

@@ -512,13 +512,15 @@ export class Orders {
       }
       if (now < t.readAt) continue
       const reads = t.wantsRead
-      const sweeps = !t.over && (t.lacksFills || (t.unknown !== null && t.id === null))
+      const sweeps = !t.over && (t.lacksFills || t.unknown !== null)
       if (reads) this.#reads.add(t.id as string)
       if (sweeps && now >= this.#sweepAt) {
         this.#sweep = true
         this.#sweepAt = now + READ_FIRST
       }
-      if (reads || sweeps) t.readAt = now + Math.min(READ_MAX, READ_FIRST * 2 ** Math.min(t.reads++, 10))
+      // What blocks its market is looked for as often as counts.
+      const most = t.unknown === null ? READ_MAX : Math.max(READ_FIRST, this.#o.absenceGap)
+      if (reads || sweeps) t.readAt = now + Math.min(most, READ_FIRST * 2 ** Math.min(t.reads++, 10))
       else if (t.repeat === null && t.unknown === null) this.#restless.delete(t)
     }
     for (const [id, held] of this.#heldReads) {

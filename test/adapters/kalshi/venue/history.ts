@@ -106,7 +106,10 @@ export class EngineModel {
         case 'absent':
           this.#step(n.order, 'absent-proved')
           break
-        default:
+        case 'rejected':
+        case 'canceled':
+        case 'cancel-rejected':
+        case 'no-answer':
           this.#step(n.order, n.type)
       }
     }
