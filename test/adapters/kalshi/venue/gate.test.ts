@@ -360,11 +360,19 @@ describe('the gate', () => {
     // And where nobody asks again, `stopCreates` ends it: a thousand that wait for sixteen connections.
     const silent = await scripted(() => {})
     const { gate: g, state: s } = gateTo(silent.url, {}, { timeout: 1_000_000 })
-    const all = Array.from({ length: 100 }, (_, k) => g.write(soon(k), 1))
+    let stopped = 0
+    const all = Array.from({ length: 100 }, async (_, k) => {
+      const passed = await g.write(soon(k), 1)
+      if (passed.outcome.kind === 'not-sent') stopped++
+      return passed
+    })
     await new Promise((resolve) => setTimeout(resolve, 100))
     const leftBy = silent.requests.length
     s.killed = 'now'
     g.stopCreates()
+    // At once, not when those on their way have ended.
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    expect(stopped).toBe(100 - leftBy)
     const ends = await Promise.all(all)
     expect(silent.requests).toHaveLength(leftBy)
     expect(ends.filter((e) => e.outcome.kind === 'unknown')).toHaveLength(leftBy)
