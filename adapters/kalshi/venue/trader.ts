@@ -134,6 +134,7 @@ export class KalshiTrader {
         },
         closes: (ticker) => desk.engine.markets.get(ticker)?.closeTime ?? null,
         ordersOpen: () => this.venue.orders.open,
+        bookedOf: (order) => this.venue.orders.get(order)?.booked ?? 0,
         needsGroup: options.groupLimit > 0,
       },
       {

@@ -13,7 +13,8 @@ import type { Rest } from '../rest.ts'
 import type { FillFact, OrderFact, Source, Sweep, Wanted } from './evidence.ts'
 import type { Gate, GateStatus, Passed } from './gate.ts'
 import { clientId, isOfOrder, type CancelIntent, type Intent } from './intent.ts'
-import { Orders, type OrdersOptions, type OrdersStatus } from './orders.ts'
+import type { OrdersOptions } from './ledger.ts'
+import { Orders, type OrdersStatus } from './orders.ts'
 import type { Kept } from './tracked.ts'
 
 export type VenueParts = {
