@@ -148,12 +148,14 @@ describe('an arm', () => {
 
   it('gives way to a newer one of its account, and is taken back by disarm', () => {
     const at = folder()
-    const first = arm(at)
-    const second = arm(at)
-    const third = arm(at, { subaccount: 2 })
+    const now = Date.now()
+    const first = arm(at, {}, 15 * MINUTE, now - 2)
+    const second = arm(at, {}, 15 * MINUTE, now - 1)
+    const third = arm(at, { subaccount: 2 }, 15 * MINUTE, now)
     expect(listArms(at).map((l) => [l.arm?.id, l.state])).toEqual([
       [first.arm.id, 'spent'],
-      ...[second, third].map((l) => [l.arm.id, 'ready']).sort((a, b) => ((a[0] as string) < (b[0] as string) ? -1 : 1)),
+      [second.arm.id, 'ready'],
+      [third.arm.id, 'ready'],
     ])
     expect(disarm(at, third.arm.id)).toEqual([third.arm.id])
     expect(disarm(at, null)).toEqual([second.arm.id])

@@ -358,7 +358,7 @@ describe.skipIf(!built)(`tapeline promote${built ? '' : ' (skipped: dist/ is not
     const strict = (await backtest('strict')).data?.['run'] as string
     await backtest('touch')
     const lacking = await runJson(at, ['promote', 'request', 'lean'])
-    expect([lacking.code, (lacking.data?.['missing'] as Gate[]).map((g) => g.name)]).toEqual([5, ['run again, same digest']])
+    expect([lacking.code, (lacking.data?.['missing'] as Gate[] | undefined)?.map((g) => g.name)]).toEqual([5, ['run again, same digest']])
     await backtest('queue')
     const other = await runJson(at, ['promote', 'request', 'lean', '--param', 'size=3'])
     expect([other.code, other.data?.['runs']]).toEqual([5, { backtests: 0, paper: 0, live: 0, drills: 0, trials: 1 }])
