@@ -2,7 +2,7 @@
 import { Kalshi } from './index.ts'
 import { KalshiTrader, type TraderOptions, type TraderParts } from './venue/trader.ts'
 
-export { readAccount, lossText, type AccountFacts } from './venue/account.ts'
+export { lossText, readAccount, RECOMMENDED_SETUP, type AccountFacts } from './venue/account.ts'
 export type { TraderDesk, TraderOptions, TraderStatus } from './venue/trader.ts'
 export type { KalshiTrader } from './venue/trader.ts'
 
