@@ -32,6 +32,8 @@ export class RunLog implements JournalSink, SampleSink {
   #strings: Strings | null = null
   #stringsWritten = 0
   #rows = 0
+  /** Rows of each table that the log has already and that come again. */
+  readonly #again: Record<TableName, number> = { journal: 0, touches: 0, equity: 0, markouts: 0 }
 
   private constructor(log: AppendLog, own: boolean) {
     this.#log = log
@@ -49,6 +51,20 @@ export class RunLog implements JournalSink, SampleSink {
     }
     const run = new RunLog(log ?? (own as AppendLog), own !== null)
     run.#log.appendJson(FrameKind.SESSION, header)
+    return run
+  }
+  /**
+   * The last segment of the log goes on: its engine has to live through everything again from its first row, and what the log has of it is not written twice. So a session that was cut off
+   * and went on has the journal, and the digest, of one that ran through. Whoever calls has compared what came again (`firstDifference`).
+   */
+  static goOn(log: AppendLog): RunLog {
+    const run = new RunLog(log, false)
+    const pass = new Pass()
+    for (const { name, block } of pass.blocks(log.dir, null, false, () => {
+      for (const table of TABLE_NAMES) run.#again[table] = 0
+    }))
+      run.#again[name] += block.length
+    run.#stringsWritten = pass.stringsOfSegment
     return run
   }
 
@@ -95,14 +111,25 @@ export class RunLog implements JournalSink, SampleSink {
     if (strings !== null) this.#strings = strings
     this.#texts()
     this.#digest.add(name, block as Table)
-    appendBlock(this.#log, name, block as Table)
+    const { length } = block
+    const again = Math.min(this.#again[name], length)
+    this.#again[name] -= again
+    if (again < length) appendBlock(this.#log, name, again === 0 ? (block as Table) : behind(block as Table, again))
   }
   #texts(): void {
     const all = this.#strings?.all ?? []
-    if (all.length === this.#stringsWritten) return
+    if (all.length <= this.#stringsWritten) return
     this.#log.appendJson(FrameKind.STRINGS, all.slice(this.#stringsWritten))
     this.#stringsWritten = all.length
   }
+}
+
+/** A block without its first rows. */
+function behind(block: Table, rows: number): Table {
+  const rest: Record<string, number | NumberColumn> & { length: number } = { length: block.length - rows }
+  for (const [column, values] of Object.entries(block))
+    if (column !== 'length') rest[column] = (values as NumberColumn).subarray(rows, block.length)
+  return rest
 }
 
 /** Blocks of one table or of all, in order, with words numbered over all segments. */
@@ -119,6 +146,10 @@ class Pass {
   #own: string[] = []
   #digest: RunDigest | null = null
 
+  get stringsOfSegment(): number {
+    return this.#own.length
+  }
+
   #word(text: string): void {
     this.#own.push(text)
     let number = this.#numbers.get(text)
@@ -129,7 +160,8 @@ class Pass {
     }
     this.#words.push(number)
   }
-  *blocks(dir: string, wanted: TableName | null, digest: boolean): IterableIterator<Seen> {
+  /** `begins`: a segment begins. */
+  *blocks(dir: string, wanted: TableName | null, digest: boolean, begins: () => void = () => {}): IterableIterator<Seen> {
     for (const { path } of segmentsOf(dir)) {
       const reader = new SegmentReader(path)
       try {
@@ -137,6 +169,7 @@ class Pass {
           switch (frame.kind) {
             case FrameKind.SESSION:
               this.#close()
+              begins()
               this.headers.push(JSON.parse(frame.payload.toString('utf8')) as SessionHeader)
               this.ends.push(null)
               this.#words = []

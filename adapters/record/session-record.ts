@@ -55,6 +55,11 @@ export class SessionFolder {
     this.#run = await RunLog.open(this.#dir, header, this.log)
     return this.#run
   }
+  /** The segment that was cut off goes on: its engine lives through everything again, from its first row, into this sink; what the log has is not written twice. */
+  goOn(): JournalSink & SampleSink {
+    this.#run = RunLog.goOn(this.log)
+    return this.#run
+  }
   /** Something other than a row enters the engine. `row`: rows on the tape by now (`recorder.rows`). Throws DISK when it cannot be kept: then it must not enter. */
   input(input: SessionInput): void {
     this.log.appendJson(FrameKind.INPUT, input)
