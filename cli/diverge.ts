@@ -256,6 +256,11 @@ function nearestText(data: DivergeData, w: { percent: (x: number) => string; mon
   const best = data.models.find((m) => m.model === data.nearest)
   if (best === undefined) return ''
   const matched = best.both + best.neither
+  const alike = data.models.filter(
+    (m) => m !== best && m.contractError === best.contractError && m.pnlError === best.pnlError && m.firstFillError === best.firstFillError,
+  )
+  if (alike.length > 0 && alike.length === data.models.length - 1)
+    return `The models do not differ here (no order of this session hung on a queue): each filled or not as the venue did in ${matched} of ${best.orders} orders, ${best.contractError === null ? 'nobody filled anything' : `${w.percent(best.contractError)} of the contracts differ`}, P&L ${w.moneySigned(best.pnlModel - best.pnlLive)} against the venue`
   const others = data.models
     .filter((m) => m !== best && m.contractError !== null)
     .map((m) => `${m.model} ${w.percent(m.contractError as number)}`)

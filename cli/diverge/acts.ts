@@ -5,6 +5,7 @@
 import { JournalKind } from '../../engine/journal.ts'
 import type { Delays, SessionRecord } from '../../engine/session.ts'
 import { SECOND } from '../../engine/units.ts'
+import { knowsRejection } from '../../reports/diverge/compare.ts'
 import type { Act, ArrivalBasis } from '../../reports/diverge/model.ts'
 import { neverLeft, type LiveFacts, type Write, type WriteType } from '../../reports/live/facts.ts'
 
@@ -69,10 +70,14 @@ function arrived(
 ): { readonly arrival: number; readonly basis: ArrivalBasis } | null {
   if (write === undefined || neverLeft(write)) return null
   if (write.type === 'submit' && facts.absent.has(write.order)) return null
+  const refused = facts.rejected.get(write.order)
+  if (refused !== undefined && !knowsRejection(refused)) return null
   // Nobody knew, and then the order was as it had been before: the change did not happen.
   if (write.unknown !== null && write.type !== 'submit' && write.venue === null && write.outcome !== 'acknowledged') return null
   const { sent, answered, venue } = write
-  if (venue !== null && (sent === null || (venue >= sent - CLOCKS_APART && venue <= (answered ?? Infinity) + CLOCKS_APART)))
+  // A time that is the answer's own was not the venue's.
+  const told = venue !== null && venue !== answered
+  if (told && (sent === null || (venue >= sent - CLOCKS_APART && venue <= (answered ?? Infinity) + CLOCKS_APART)))
     return { arrival: venue, basis: 'venue' }
   if (sent !== null && answered !== null) return { arrival: sent + Math.max(1, Math.round((answered - sent) / 2)), basis: 'half' }
   const delay = write.type === 'submit' ? usual.place : write.type === 'cancel' ? usual.cancel : usual.amend

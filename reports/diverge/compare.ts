@@ -7,7 +7,7 @@ import { neverLeft } from '../live/facts.ts'
 import type { Fill } from '../episodes.ts'
 import type { OrderRow } from '../orders.ts'
 import { endInWords, rejectionInWords } from '../remedies.ts'
-import { cents, contracts, duration, money, moneySigned, plural } from '../words.ts'
+import { cents, contracts, duration, plural } from '../words.ts'
 import type { Act, DivergeClass, ModelFill, OrderLine, Predicted, Result } from './model.ts'
 
 /** Two fills are of the same trade when they are no further apart: the exchange tells some times in whole seconds. */
@@ -63,6 +63,7 @@ export function judge(c: OrderCase): OrderLine {
     queueError: samples.length === 0 ? null : samples.reduce((a, q) => a + Math.abs((q.ahead as number) - q.venue), 0) / samples.length,
     queueSamples: samples.length,
     unknownFor,
+    modelled: predicted !== null && predicted.known,
     class: verdict.class,
     why: [verdict.why, ...more].join('; '),
   }
@@ -98,15 +99,14 @@ function classOf(k: Known): Verdict {
         `its answer was lost (${first.reason ?? 'no answer'}), and ${first.unknown?.until ? `${duration(first.unknown.until - first.unknown.since)} later ` : ''}it was proved that it never came to be`,
       )
   }
+  if (row.state === 'rejected' && (predicted === null || !knowsRejection(row.reason)))
+    return verdict('rejected', `the venue refused it (${rejectionInWords(row.reason)}), for a reason that no model knows: none was asked`)
   if (predicted === null || !predicted.known)
     return verdict('not-modelled', 'its market was not on the tape when it arrived, so the model cannot judge it')
   if (row.state === 'rejected') {
     const said = `the venue refused it (${rejectionInWords(row.reason)})`
     return predicted.rejected === null
-      ? verdict(
-          'rejected',
-          `${said}; the model would have taken it${knowsRejection(row.reason) ? ', so the venue saw another book or it arrived at another moment' : ': no model knows that reason'}`,
-        )
+      ? verdict('rejected', `${said}; the model took it, so the venue saw another book or it arrived at another moment`, race(k))
       : verdict('same', `${said}, and so did the model (${rejectionInWords(predicted.rejected)})`)
   }
   if (predicted.rejected !== null)
@@ -135,7 +135,7 @@ function classOf(k: Known): Verdict {
   if (live.fees !== model.fees)
     return verdict(
       'fee',
-      `the same fills, and fees of ${money(live.fees)} and in the model ${money(model.fees)} (${moneySigned(live.fees - model.fees)}): the exchange rounds or charges this market in another way than the formula`,
+      `the same fills, and fees of ${exact(live.fees)} and in the model ${exact(model.fees)}: the exchange rounds or charges this market in another way than the formula`,
     )
   return verdict('same', `both filled ${contracts(live.filled)} at ${cents(live.cost / live.filled)}`)
 }
@@ -192,6 +192,11 @@ function modelMore(k: Known): Verdict {
   )
 }
 
+/** Fees differ in fractions of a cent. */
+function exact(fee: number): string {
+  return `$${(fee / 1e6).toFixed(4)}`
+}
+
 /** What the venue told of its queue against what the model thought. */
 function queueText({ predicted }: OrderCase): string | null {
   const last = predicted?.queue.filter((q) => q.ahead !== null).at(-1)
@@ -233,7 +238,8 @@ function besides(
   return out
 }
 
-function knowsRejection(reason: string): boolean {
+/** Whether a simulated venue can refuse for this: the others (money, permissions, rates) say nothing of a model. */
+export function knowsRejection(reason: string): boolean {
   return /post.?only|cross|closed|paused|volume|grid/i.test(reason)
 }
 

@@ -98,6 +98,8 @@ export type OrderLine = {
   readonly queueError: number | null
   readonly queueSamples: number
   readonly unknownFor: number | null
+  /** It was in the model: it counts when the model is judged. */
+  readonly modelled: boolean
   readonly class: DivergeClass
   /** In words: what differs, and what is known of why. */
   readonly why: string

@@ -1,16 +1,13 @@
 /**
- * A model against what happened, over all orders. Owns the measures and which model is the nearest; hides nothing. Invariant: an order that was never at the venue has no part in a measure of a model.
+ * A model against what happened, over all orders. Owns the measures and which model is the nearest; hides nothing. Invariant: an order that was never in the model has no part in a measure of a model.
  */
 import type { FillModelName } from '../../engine/session.ts'
 import type { DivergeClass, ModelSummary, OrderLine } from './model.ts'
 
-/** Nothing of the model can be right or wrong about them. */
-const OUTSIDE_MODEL: readonly DivergeClass[] = ['never-sent', 'absent', 'not-modelled']
-
 export function summariseModel(model: FillModelName, lines: readonly OrderLine[]): ModelSummary {
   const classes: Partial<Record<DivergeClass, number>> = {}
   for (const l of lines) classes[l.class] = (classes[l.class] ?? 0) + 1
-  const judged = lines.filter((l) => !OUTSIDE_MODEL.includes(l.class))
+  const judged = lines.filter((l) => l.modelled)
   const sum = (of: (l: OrderLine) => number): number => judged.reduce((a, l) => a + of(l), 0)
   const most = sum((l) => Math.max(l.live.filled, l.model.filled))
   const both = judged.filter((l) => l.live.filled > 0 && l.model.filled > 0)

@@ -2,6 +2,7 @@
  * Backtest, paper and live side by side: the same figures of three sessions. Owns which figures and how each is found in a record; hides nothing. Invariant: a figure is made by one formula in all columns, and
  * one that does not exist in a column says why.
  */
+import { JournalKind } from '../../engine/journal.ts'
 import { MINUTE, SECOND } from '../../engine/units.ts'
 import type { SessionRecord } from '../../engine/session.ts'
 import { sign } from '../episodes.ts'
@@ -67,6 +68,17 @@ function delay(stage: Stage, label: string, simulated: (s: Source) => number | n
   }
 }
 
+const ACKNOWLEDGED: readonly string[] = ['accepted', 'amended', 'decreased', 'canceled:user']
+/** Of a simulated venue: every command arrives. */
+function answeredOf({ journal: j, strings }: SessionRecord): { readonly acknowledged: number; readonly sent: number } {
+  let [acknowledged, sent] = [0, 0]
+  for (let i = 0; i < j.length; i++) {
+    if (j.kind[i] === JournalKind.COMMAND) sent++
+    else if (j.kind[i] === JournalKind.ANSWER && ACKNOWLEDGED.includes(strings[j.what[i] as number] ?? '')) acknowledged++
+  }
+  return { acknowledged, sent }
+}
+
 /** s × (price − the touch that it was decided on), ¢ a contract, takers only; positive is a cost. */
 function slippage({ record, analysis }: Source): Cell {
   const touch = touchesOf(record)
@@ -127,11 +139,10 @@ const ROWS: readonly RowOf[] = [
           ? none('nothing was sent')
           : cell(all.success, percent(all.success), `${count(all.acknowledged)} of ${count(all.sent)}`)
       }
-      const orders = ordersOf(record)
-      const accepted = orders.filter((o) => o.accepted !== null).length
-      return orders.length === 0
+      const { acknowledged, sent } = answeredOf(record)
+      return sent === 0
         ? none('nothing was sent')
-        : cell(accepted / orders.length, percent(accepted / orders.length), `orders: ${count(accepted)} of ${count(orders.length)}`)
+        : cell(acknowledged / sent, percent(acknowledged / sent), `${count(acknowledged)} of ${count(sent)}`)
     },
   },
   figure('timeToFill', 'Time to first fill, half of the orders', n('timeToFill')),

@@ -64,8 +64,8 @@ function models(list: LiveSummary['models']): Markup {
   const one = (m: ModelSummary, k: number): Markup =>
     html`<tr><td>${m.model}${k === 0 && ' (nearest)'}</td><td class="n">${count(m.both + m.neither)} of ${count(m.orders)}</td><td class="n">${count(m.liveOnly)}</td><td class="n">${count(m.modelOnly)}</td><td class="n">${m.contractError === null ? 'n/a' : percent(m.contractError)}</td><td class="n">${m.firstFillError === null ? 'n/a' : `± ${duration(m.firstFillError)}`}</td><td class="n">${m.queueError === null ? 'never told' : `± ${contracts(m.queueError)}`}</td><td class="n">${money(m.feesModel)}</td><td class="n">${moneySigned(m.pnlModel)}</td><td class="n">${moneySigned(m.pnlModel - m.pnlLive)}</td></tr>\n`
   return html`<h3>The fill models against what happened</h3>
-<p class="soft small">The orders as they were really sent, put into the simulated venue on the session's own tape. The nearest is the one in which the smallest share of contracts was filled in one and not in the other. <code>tapeline diverge</code> explains every order.</p>
-${table('Fill models against what happened', [left('Model'), right('Filled or not alike'), right('Live only'), right('Model only'), right('Contracts apart'), right('First fill'), right('Queue'), right('Fees'), right('P&L'), right('Against live')], list.map(one))}`
+<p class="soft small">The orders as they were really sent, put into the simulated venue on the session's own tape. Alike: filled, or not, as the venue did. Apart: the share of contracts that were filled in one and not in the other; the nearest has the least. <code>tapeline diverge</code> explains every order.</p>
+${table('Fill models against what happened', [left('Model'), right('Alike'), right('Live only'), right('Model only'), right('Apart'), right('First fill'), right('Queue'), right('Fees'), right('P&L'), right('Against live')], list.map(one))}`
 }
 
 // ---------------------------------------------------------------------------------------------------- writes

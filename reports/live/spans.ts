@@ -22,6 +22,13 @@ export function stateSpans({ journal: j, strings, end }: SessionRecord): StateSp
   return spans
 }
 
+const CAUSES: Readonly<Record<string, string>> = {
+  'feed-lost': 'no open market had a whole book',
+  'first-row': 'before the first book and the first agreement',
+  disagreed: 'the exchange did not agree',
+  halt: 'by the operator',
+  pause: 'by the operator',
+}
 const TRADES: readonly string[] = ['trading', 'reducing']
 /** Since when orders were permitted for the first time; null: never. */
 export function tradedFrom(record: SessionRecord): number | null {
@@ -35,8 +42,8 @@ export function uptimeOf(record: SessionRecord): {
   const spans = stateSpans(record).filter((s) => s.state !== 'stopping' && s.state !== 'stopped')
   const all = spans.reduce((a, s) => a + s.to - s.from, 0)
   const lost = new Map<string, number>()
-  for (const s of spans)
-    if (!TRADES.includes(s.state)) lost.set(`${s.state} (${s.cause})`, (lost.get(`${s.state} (${s.cause})`) ?? 0) + s.to - s.from)
+  const word = (s: StateSpan): string => `${s.state} (${CAUSES[s.cause] ?? s.cause})`
+  for (const s of spans) if (!TRADES.includes(s.state)) lost.set(word(s), (lost.get(word(s)) ?? 0) + s.to - s.from)
   return {
     share: all === 0 ? null : 1 - [...lost.values()].reduce((a, t) => a + t, 0) / all,
     lost: [...lost].map(([why, time]) => ({ why, time })).sort((a, b) => b.time - a.time || (a.why < b.why ? -1 : 1)),

@@ -60,6 +60,8 @@ type Way = {
   readonly synced: number
   readonly answered: number
   readonly lost: boolean
+  /** When it is known again. */
+  readonly until: number
   readonly type: Command['type']
   done: boolean
 }
@@ -113,9 +115,10 @@ export async function liveSession(
   let due: Due[] = []
   let [dues, trades] = [0, 0]
   const lastOf = new Map<number, number>()
-  const later = (order: number, time: number, enter: readonly News[], outcome: Outcome | null = null): void => {
-    const at = Math.max(time, (lastOf.get(order) ?? 0) + 1)
-    lastOf.set(order, at)
+  /** News of one order keep their order; `exact`: at its own time whatever else is known. */
+  const later = (order: number, time: number, enter: readonly News[], outcome: Outcome | null = null, exact = false): void => {
+    const at = exact ? time : Math.max(time, (lastOf.get(order) ?? 0) + 1)
+    lastOf.set(order, Math.max(at, lastOf.get(order) ?? 0))
     due.push({ time: at, number: dues++, enter, outcome })
     due.sort((a, b) => a.time - b.time || a.number - b.number)
   }
@@ -188,7 +191,7 @@ export async function liveSession(
       )
       twins.set(id, twin)
     }
-    const way: Way = { sent, synced, answered, lost: isLost, type, done: false }
+    const way: Way = { sent, synced, answered, lost: isLost, until: sent + (2 + integer(next, 1, 6)) * SECOND, type, done: false }
     ways.set(id, [...(ways.get(id) ?? []), way])
     if (isLost) {
       const gone = sent + 2 * SECOND
@@ -206,13 +209,17 @@ export async function liveSession(
       const { id } = order
       const way = ways.get(id)?.find((w) => !w.done)
       const answers = answer.type !== 'fill' && (answer.type !== 'canceled' || (answer.reason === 'user' && way?.type === 'cancel'))
+      const lost = ways.get(id)?.find((w) => w.lost && (!w.done || now < w.until))
+      // What is heard of an order while nobody knows what its last command came to is told after that.
       const at = Math.max(
         now,
-        way === undefined
-          ? timeVenue + integer(next, 2_000, 40_000)
-          : way.lost
-            ? way.sent + 2 * SECOND + integer(next, 1, 6) * SECOND
-            : way.answered,
+        answers && way !== undefined
+          ? way.lost
+            ? way.until
+            : way.answered
+          : lost !== undefined
+            ? lost.until + 1 + integer(next, 1, 1_000)
+            : timeVenue + integer(next, 2_000, 40_000),
       )
       let news: AnswerNews
       if (answer.type === 'fill') {
@@ -242,7 +249,7 @@ export async function liveSession(
             answered: way.answered,
           }
       }
-      later(id, at, [news], outcome)
+      later(id, at, [news], outcome, answers && way?.lost === true)
     }
   }
 
