@@ -51,7 +51,11 @@ export function booksOf({ record, facts, whole }: LookedAt): string[] {
 }
 
 /** `wanted`: the models to look at; null: all that the tape can carry. */
-export async function compare(looked: LookedAt, wanted: readonly FillModelName[] | null): Promise<Compared> {
+export async function compare(
+  looked: LookedAt,
+  wanted: readonly FillModelName[] | null,
+  decode: 'worker' | 'thread' = 'worker',
+): Promise<Compared> {
   const { files, record, facts } = looked
   const { header } = record
   const possible = FILL_MODELS_OF[header.tape.depth]
@@ -83,7 +87,16 @@ export async function compare(looked: LookedAt, wanted: readonly FillModelName[]
   } catch (error) {
     warnings.push(`the strategies could not be run again, so there is no free run: ${failureOf(error).message}`)
   }
-  const passed = await pass({ tape: join(files.dir, 'tape'), header, models, moments, free, delays, tradesFrom: tradedFrom(record) })
+  const passed = await pass({
+    tape: join(files.dir, 'tape'),
+    header,
+    models,
+    moments,
+    free,
+    delays,
+    tradesFrom: tradedFrom(record),
+    decode,
+  })
   const marks = new Map(record.end.markets.map((m) => [m.ticker, m.settlementValue ?? m.markPrice]))
   const fills = new Map<number, Fill[]>()
   for (const f of trading.fills) {

@@ -41,6 +41,7 @@ export type PassOptions = {
   readonly delays: Delays
   /** From when on a free run may trade, µs. */
   readonly tradesFrom: number | null
+  readonly decode?: 'worker' | 'thread'
 }
 
 /** A feed that is this many times as late as usual, and by more than a tenth of a second, is late. */
@@ -67,7 +68,7 @@ export async function pass(options: PassOptions): Promise<Passed> {
     else for (const world of worlds) world.filledFirst(m.filled)
   }
   try {
-    const stream = await tape.read({ decode: 'worker' })
+    const stream = await tape.read({ decode: options.decode ?? 'worker' })
     lags.tickers = stream.tickers
     for await (const batch of stream) {
       let start = 0

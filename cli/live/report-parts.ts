@@ -17,10 +17,11 @@ export type PartOptions = {
   readonly paper: string | null
   /** Of the backtest column; null: the nearest. */
   readonly fills: FillModelName | null
+  readonly decode?: 'worker' | 'thread'
 }
 
 /** Null: no live session, its report has no such part. */
-export async function liveParts(dir: string, record: SessionRecord, { paper, fills }: PartOptions): Promise<LiveParts | null> {
+export async function liveParts(dir: string, record: SessionRecord, { paper, fills, decode }: PartOptions): Promise<LiveParts | null> {
   if (record.header.mode !== 'live') {
     if (paper !== null) throw new UsageError(`--paper goes with a live session: ${dir} is a ${record.header.mode}`)
     return null
@@ -28,7 +29,7 @@ export async function liveParts(dir: string, record: SessionRecord, { paper, fil
   const beside = paper === null ? await paperBeside(dir, record) : await named(paper, record)
   let compared: Compared
   try {
-    compared = await compare(await lookAt(dir), null)
+    compared = await compare(await lookAt(dir), null, decode)
   } catch (error) {
     if (error instanceof UsageError) throw error
     const why = `the session's own tape could not be run: ${failureOf(error).message}`

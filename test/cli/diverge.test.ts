@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { makePracticeTape } from '../../adapters/practice/practice-tape.ts'
 import { SessionFolder } from '../../adapters/record/session-record.ts'
 import { compareIntents } from '../../cli/live/intents.ts'
+import { Database } from '../../data/parquet.ts'
 import { readInputs } from '../../data/session-inputs.ts'
 import type { FillModelName } from '../../engine/session.ts'
 import { CLASSES, type ModelSummary, type OrderLine } from '../../reports/diverge/model.ts'
@@ -37,7 +38,7 @@ describe.skipIf(!built)(`live sessions looked back at${built ? '' : ' (skipped: 
     return answer.data as unknown as Data
   }
   beforeAll(async () => {
-    await makePracticeTape(at('source'), { seed: 5, markets: 2, days: 1, rate: 14 })
+    await makePracticeTape(at('source'), { seed: 5, markets: 3, days: 1, rate: 14 })
     const trouble = { lost: 0.05, neverArrived: 0.05, notSent: 0.05, refused: 0.05 }
     for (const [k, model] of MODELS.entries())
       truths.set(model, (await liveSession(at(model), at('source'), { seed: 11 + k, model, ...trouble })).truth)
@@ -55,7 +56,7 @@ describe.skipIf(!built)(`live sessions looked back at${built ? '' : ' (skipped: 
       expect(data.nearest).toBe(model)
       const own = data.models.find((m) => m.model === model) as ModelSummary
       expect(own).toMatchObject({ liveOnly: 0, modelOnly: 0, contractError: 0, firstFillError: 0, feeError: 0, pnlError: 0, queueError: 0 })
-      expect(own.both).toBeGreaterThan(8)
+      expect(own.both).toBeGreaterThan(2)
       expect(own.queueSamples).toBeGreaterThan(100)
       for (const other of data.models) if (other.model !== model) expect(other.contractError).toBeGreaterThan(0.05)
       // Against what the fixture kept, in which the program has no part.
@@ -74,16 +75,20 @@ describe.skipIf(!built)(`live sessions looked back at${built ? '' : ' (skipped: 
         ])
         if (line.modelled) expect(line.model).toEqual({ ...line.live, end: expect.any(String) })
       }
-      const classes = new Set(data.orders.map((o) => o.class))
-      expect([...classes].sort()).toEqual(['absent', 'never-sent', 'rejected', 'same'])
+      for (const o of data.orders) expect(['absent', 'never-sent', 'rejected', 'same']).toContain(o.class)
+      expect(data.orders.filter((o) => o.class === 'same').length).toBeGreaterThan(5)
       expect(data.orders.some((o) => o.unknownFor !== null && o.class === 'same')).toBe(true)
       expect(data.free.map((f) => f.failed)).toEqual([null, null, null])
     },
   )
 
   it('explains every order under every model, in text, JSON and CSV', async () => {
+    const why: Partial<Record<FillModelName, string>> = {}
+    let orders = 0
     for (const model of MODELS) {
       const data = await diverge('queue', '--fills', model)
+      orders = data.orders.length
+      why[model] = data.orders.map((o) => `${o.class}: ${o.why}`).join('\n')
       expect(data.shown).toBe(model)
       expect(data.models).toHaveLength(1)
       for (const line of data.orders) {
@@ -99,27 +104,15 @@ describe.skipIf(!built)(`live sessions looked back at${built ? '' : ' (skipped: 
         data.orders.filter((o) => o.modelled).reduce((a, o) => a + (o.model.pnl ?? 0) - (o.live.pnl ?? 0), 0),
       )
     }
-    const strict = await diverge('queue', '--fills', 'strict')
-    expect(
-      strict.orders
-        .filter((o) => o.class === 'live-more')
-        .map((o) => o.why)
-        .join('\n'),
-    ).toMatch(/too pessimistic about the queue, it still had [\d.,]+ before the order/)
-    const touch = await diverge('queue', '--fills', 'touch')
-    expect(
-      touch.orders
-        .filter((o) => o.class === 'model-more')
-        .map((o) => o.why)
-        .join('\n'),
-    ).toMatch(/too optimistic about the queue.*queue position as the venue told it last/)
+    expect(why.strict).toMatch(/^live-more: .*too pessimistic about the queue, it still had [\d.,]+ before the order/m)
+    expect(why.touch).toMatch(/^model-more: .*too optimistic about the queue.*queue position as the venue told it last/m)
     const text = await runProgram(dir, ['diverge', 'queue', '--csv', 'orders.csv'])
     expect(text.stdout).toMatch(
       /queue is the nearest: filled or not as the venue did in (\d+) of \1 orders, 0\.0 % of the contracts differ/,
     )
     expect(text.stdout).toMatch(/its answer was lost \(timeout\), and 70\.0 s later it was proved that it never came to be/)
     const lines = readFileSync(at('orders.csv'), 'utf8').trim().split('\r\n')
-    expect(lines).toHaveLength(1 + 3 * strict.orders.length)
+    expect(lines).toHaveLength(1 + 3 * orders)
     expect(lines.every((l) => l.length > 50)).toBe(true)
   })
 
@@ -201,13 +194,22 @@ describe.skipIf(!built)(`live sessions looked back at${built ? '' : ' (skipped: 
   })
 
   it('a replay that does not lead to the journal is exit 9 with the row', async () => {
-    cpSync(at('running'), at('changed'), { recursive: true })
-    const session = await SessionFolder.open(at('changed'), { durable: false })
-    // A fill more than the journal knows of: the books of then cannot come out again from here on.
-    session.input({ row: 0, time: 0, kind: 'news', detail: { type: 'agreed', reason: 'nothing' } })
-    await session.leave()
+    cpSync(at('takers'), at('changed'), { recursive: true })
+    const db = await Database.open()
+    await db.copy(
+      `SELECT * FROM read_parquet('${at('takers')}/inputs.parquet') WHERE NOT contains(detail, '"trade":"t1"')`,
+      at('changed/inputs.parquet'),
+    )
+    db.close()
     const r = await runProgram(dir, ['replay', 'changed'])
-    expect([r.code !== 0, r.stderr.trim().split('\n').length]).toEqual([true, expect.any(Number)])
+    expect([r.code, r.stderr]).toEqual([
+      9,
+      expect.stringMatching(/changed: row \d+ of the journal is another one\n {2}recorded .* fill taker/),
+    ])
+    // And its books do not add up either: a fill that the venue never told.
+    expect((await runProgram(dir, ['diverge', 'changed'])).stderr).toMatch(
+      /the journal has a fill that the venue never told \(row \d+, order \d+\)/,
+    )
   })
 
   it('compares intents with commands: what was never sent, what nobody asked for, what says something else', () => {
