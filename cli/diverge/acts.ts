@@ -75,9 +75,8 @@ function arrived(
   // Nobody knew, and then the order was as it had been before: the change did not happen.
   if (write.unknown !== null && write.type !== 'submit' && write.venue === null && write.outcome !== 'acknowledged') return null
   const { sent, answered, venue } = write
-  // A time that is the answer's own was not the venue's.
-  const told = venue !== null && venue !== answered
-  if (told && (sent === null || (venue >= sent - CLOCKS_APART && venue <= (answered ?? Infinity) + CLOCKS_APART)))
+  // What happened at the venue was before its answer: a time that is not was our own clock's, or clocks are so far apart that nothing is known.
+  if (venue !== null && (answered === null || venue < answered) && (sent === null || venue >= sent - CLOCKS_APART))
     return { arrival: venue, basis: 'venue' }
   if (sent !== null && answered !== null) return { arrival: sent + Math.max(1, Math.round((answered - sent) / 2)), basis: 'half' }
   const delay = write.type === 'submit' ? usual.place : write.type === 'cancel' ? usual.cancel : usual.amend

@@ -55,7 +55,7 @@ function backtestOf({ free, warnings, nearest }: Compared, wanted: FillModelName
   if (run.record === null) return { missing: run.failed ?? 'it could not be run' }
   return {
     record: run.record,
-    note: `the strategy run again on the session's own tape under the fill model ${run.model}${run.model === nearest ? ', the nearest to what happened,' : ''} with the delays that were measured, from when the session could first trade`,
+    note: `the strategy run again on the session's own tape under the fill model ${run.model}${run.model === nearest ? ', the nearest to what happened,' : ''} with the delays that were measured, from when the session could first trade (what the real orders left in the book of the tape is there as anybody's)`,
   }
 }
 

@@ -36,7 +36,7 @@ export function sessionFiles(dir: string): SessionFiles {
 /** Its strategies, new from the start, and the same as then; throws where they are not. */
 export async function strategiesAgain({ dir, header, plan }: SessionFiles): Promise<readonly Chosen[]> {
   const { chooseStrategies } = await import('../strategy/choose.ts')
-  const { sameStrategies } = await import('../paper.ts')
+  const { sameStrategies } = await import('../strategy/same.ts')
   const strategies = await chooseStrategies(plan.strategies, plan.parameters)
   await sameStrategies(dir, header, strategies)
   return strategies

@@ -22,7 +22,7 @@ export type Column = { readonly name: 'backtest' | 'paper' | 'live'; readonly no
 export type SideBySide = { readonly columns: readonly Column[]; readonly rows: readonly ColumnRow[] }
 
 type Source = { readonly record: SessionRecord; readonly analysis: Analysis; readonly facts: LiveFacts | null }
-type RowOf = { readonly id: string; readonly label: string; readonly formula: string; cell(s: Source): Cell }
+type RowOf = { readonly id: string; readonly label: string; readonly formula: string; readonly cell: (s: Source) => Cell }
 
 const none = (why: string): Cell => ({ value: null, text: 'n/a', note: why })
 const cell = (value: number, text: string, note = ''): Cell => ({ value, text, note })
@@ -60,7 +60,7 @@ function delay(stage: Stage, label: string, simulated: (s: Source) => number | n
     cell(s) {
       if (s.facts === null) {
         const set = simulated(s)
-        return set === null ? none('nothing is written down before a simulated order leaves') : cell(set, delayText(set), 'as set')
+        return set === null ? none('simulated') : cell(set, delayText(set), 'as set')
       }
       const q = quantilesOf(delaysIn(s.facts.writes, stage))
       return q === null ? none('no write has these times') : cell(q.p50, delayText(q.p50), `p99 ${delayText(q.p99)}, n = ${count(q.n)}`)
@@ -94,9 +94,7 @@ function slippage({ record, analysis }: Source): Cell {
     weight += f.quantity
     fills++
   }
-  return weight === 0
-    ? none('no taker fill had a touch when it was decided')
-    : cell(cost / weight, centsSigned(cost / weight), `n = ${count(fills)}`)
+  return weight === 0 ? none('no taker fill with a touch') : cell(cost / weight, centsSigned(cost / weight), `n = ${count(fills)}`)
 }
 
 const ROWS: readonly RowOf[] = [
@@ -161,10 +159,11 @@ const ROWS: readonly RowOf[] = [
     label: 'Uptime',
     formula: 'share of the session in which orders were permitted',
     cell({ record }) {
+      if (record.header.mode === 'backtest') return none('a tape has no feed to lose')
       const { share, lost } = uptimeOf(record)
       return share === null
         ? none('it never began')
-        : cell(share, percent(share), lost[0] === undefined ? '' : `most lost: ${lost[0].why} ${duration(lost[0].time)}`)
+        : cell(share, percent(share), lost[0] === undefined ? '' : `else most ${lost[0].why} ${duration(lost[0].time)}`)
     },
   },
   {
@@ -181,7 +180,7 @@ const ROWS: readonly RowOf[] = [
     label: 'Unknown outcomes',
     formula: 'writes of which nobody knew what had become of them',
     cell({ facts }) {
-      if (facts === null) return none('a simulated venue always answers')
+      if (facts === null) return none('simulated: always answered')
       const u = unknownsOf(facts)
       return cell(
         u.writes,

@@ -191,7 +191,7 @@ export function liveFacts(inputs: readonly LiveInput[]): LiveFacts {
         })
         break
       case 'segment':
-        segments.push({ time, generation: numberOf(d['generation']), version: textOf(d['version']) ?? '' })
+        segments.push({ time: numberOf(d['time']) ?? time, generation: numberOf(d['generation']), version: textOf(d['version']) ?? '' })
         break
       default:
         // Of a later version, or of the tape's own business.

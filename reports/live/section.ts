@@ -126,7 +126,14 @@ function uptime({ uptime: { share, lost }, segments }: LiveSummary): Markup {
       .slice(0, 4)
       .map((l) => `${l.why} ${duration(l.time)}`)
       .join(', ')}`
-  }. ${segments.length > 1 ? `${plural(segments.length, 'segment')}: ${segments.map((s) => `from ${utc(s.time)}`).join(', ')}.` : 'One segment: it never broke off.'}</p>`
+  }. ${
+    segments.length > 1
+      ? `It was cut off and went on at ${segments
+          .slice(1)
+          .map((s) => utc(s.time))
+          .join(', ')}.`
+      : 'One segment: it never broke off.'
+  }</p>`
 }
 
 function incidents({ incidents: list }: LiveSummary): Markup {

@@ -44,6 +44,8 @@ export type LiveOptions = {
   /** The process dies after so many instants, and goes on. */
   readonly dieAt?: number
   readonly finish?: boolean
+  /** False: the venue does not say when it did what it was told. */
+  readonly venueTimes?: boolean
 }
 type Due = { readonly time: number; readonly number: number; readonly enter: readonly News[]; readonly outcome: Outcome | null }
 type Outcome = Readonly<Record<'outcome' | 'reason' | 'client', string | null>> & {
@@ -249,6 +251,7 @@ export async function liveSession(
             answered: way.answered,
           }
       }
+      if (options.venueTimes === false && news.type !== 'fill') news = { ...news, timeVenue: at }
       later(id, at, [news], outcome, answers && way?.lost === true)
     }
   }
