@@ -94,11 +94,11 @@ function created(call: Call, caller: Account, body: Body): Json {
     fill_count: text.count(t.quantity),
     remaining_count: text.count(t.order.remaining),
     ...averages(t),
-    ts_ms: text.milliseconds(call.x.now),
+    ts_ms: text.milliseconds(call.x.told),
   }
 }
 
-/** An order of the caller on the shard that was named, or routed to by ticker; none named is shard 0 (api.md §4.3). */
+/** An order of the caller on the shard that was named, or routed to by ticker; none named is shard 0 and subaccount 0 (api.md §4.3). */
 function orderOf(
   call: Call,
   caller: Account,
@@ -108,11 +108,11 @@ function orderOf(
   subaccount: number | null,
 ): OrderRecord {
   const order = caller.orders.get(id ?? '')
-  const sub = subaccountOf(call, caller, subaccount, null)
+  const sub = subaccountOf(call, caller, subaccount, 0)
   const routed = ticker !== null && (exchangeIndex === null || exchangeIndex < 0)
   const here =
     order !== undefined && (routed ? order.market.ticker === ticker : order.market.exchangeIndex === Math.max(0, exchangeIndex ?? 0))
-  if (order === undefined || !here || (sub !== null && order.subaccount !== sub)) throw refuse(404, 'not_found')
+  if (order === undefined || !here || order.subaccount !== sub) throw refuse(404, 'not_found')
   return order
 }
 function canceled(call: Call, order: OrderRecord): Json {
@@ -121,7 +121,7 @@ function canceled(call: Call, order: OrderRecord): Json {
     order_id: order.id,
     ...(order.clientId === '' ? {} : { client_order_id: order.clientId }),
     reduced_by: text.count(reduced),
-    ts_ms: text.milliseconds(call.x.now),
+    ts_ms: text.milliseconds(call.x.told),
   }
 }
 
@@ -293,8 +293,8 @@ export const orderRoutes: readonly Route[] = [
       const ticker = requireField(stringOf(body, 'ticker'), 'ticker')
       const expires = integerOf(body, 'expiration_time')
       const order = caller.orders.get(call.params['order_id'] ?? '')
-      const sub = subaccountOf(call, caller, call.query.integer('subaccount'), null)
-      if (order === undefined || (sub !== null && order.subaccount !== sub)) throw refuse(404, 'not_found')
+      const sub = subaccountOf(call, caller, call.query.integer('subaccount'), 0)
+      if (order === undefined || order.subaccount !== sub) throw refuse(404, 'not_found')
       call.x.routed(ticker, integerOf(body, 'exchange_index'))
       const t = call.x.trading.amend(caller, order, {
         ticker,
@@ -310,9 +310,11 @@ export const orderRoutes: readonly Route[] = [
         body: {
           order_id: order.id,
           ...(order.clientId === '' ? {} : { client_order_id: order.clientId }),
-          ...(t.resized || t.quantity > 0 ? { remaining_count: text.count(order.remaining) } : {}),
-          ...(t.quantity > 0 ? { fill_count: text.count(t.quantity), ...averages(t) } : {}),
-          ts_ms: text.milliseconds(call.x.now),
+          // Both counts when the size changed or something traded, averages only of what traded; remaining is what is left after it.
+          ...(t.resized || t.quantity > 0
+            ? { remaining_count: text.count(order.remaining), fill_count: text.count(t.quantity), ...averages(t) }
+            : {}),
+          ts_ms: text.milliseconds(call.x.told),
         },
       }
     },
@@ -343,7 +345,7 @@ export const orderRoutes: readonly Route[] = [
           order_id: order.id,
           ...(order.clientId === '' ? {} : { client_order_id: order.clientId }),
           remaining_count: text.count(order.remaining),
-          ts_ms: text.milliseconds(call.x.now),
+          ts_ms: text.milliseconds(call.x.told),
         },
       }
     },

@@ -68,6 +68,7 @@ export class ExchangeServer {
     this.#options = options
     this.exchange = options.exchange
     this.clock = options.clock
+    this.exchange.face = this.clock
     this.faults = options.faults ?? new Faults()
     this.hub = new Hub(this.exchange)
     this.api = new Api(this.exchange)
@@ -273,7 +274,7 @@ export class ExchangeServer {
   #write(response: ServerResponse, status: number, body: string | null, type: string): void {
     if (response.destroyed) return
     response.writeHead(status, {
-      date: new Date(this.clock.now() / 1000).toUTCString(),
+      date: new Date(this.clock.face() / 1000).toUTCString(),
       ...(body === null ? {} : { 'content-type': type, 'content-length': Buffer.byteLength(body) }),
     })
     response.end(body ?? undefined)

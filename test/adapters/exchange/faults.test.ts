@@ -216,10 +216,37 @@ describe('moments', () => {
     const before = await s.raw(a, 'GET', '/portfolio/balance')
     expect(before.status).toBe(200)
     await s.admin('/clock', { offsetMs: 60_000 })
-    // The client's clock is the shared one without the fault.
-    const headers = signRequest(a.keyId, a.privatePem, s.clock.now() - 60_000_000, 'GET', '/trade-api/v2/portfolio/balance')
-    const answer = await s.raw(null, 'GET', '/portfolio/balance', undefined, headers)
+    const answer = await s.raw(a, 'GET', '/portfolio/balance')
     expect([answer.status, ((await answer.json()) as Json)['error'].code]).toEqual([401, 'header_timestamp_expired'])
+    // By the wrong clock it is good.
+    const headers = signRequest(a.keyId, a.privatePem, s.clock.now() + 60_000_000, 'GET', '/trade-api/v2/portfolio/balance')
+    expect((await s.raw(null, 'GET', '/portfolio/balance', undefined, headers)).status).toBe(200)
+  })
+
+  it('of the exchange’s own clock are on its face alone: Date, times of messages and answers; nothing that is due moves', async () => {
+    const { s, a, b } = await start([], { options: { skewMax: 7_200_000_000 } })
+    const due = Math.floor(s.clock.now() / 1e6) + 600
+    const id = (await s.call(a, 'POST', ORDERS, order('bid', 4000, 100, { expiration_time: due }))).body['order_id'] as string
+    const c = await s.socket(a)
+    c.send('subscribe', { channels: ['orderbook_delta', 'trade', 'fill', 'ticker'], market_tickers: ['KXTEST-A'] })
+    await c.until((m) => m['type'] === 'orderbook_snapshot')
+    for (const hours of [1, -1]) {
+      s.server.schedule({ on: 'time', at: 0, do: 'clock-offset', ms: hours * 3_600_000 })
+      const before = c.messages.length
+      const made = await s.call(b, 'POST', ORDERS, order('ask', 6000 + hours * 100, 100))
+      await s.call(a, 'POST', ORDERS, order('bid', 6000 + hours * 100, 100))
+      await c.until((m) => c.messages.indexOf(m) >= before && m['type'] === 'fill')
+      await pause(30)
+      const off = (us: number): number => Math.round((us - s.clock.now()) / 3_600_000_000)
+      const stamps = c.messages.slice(before).flatMap((m) => [m['sending_ts_ms'] as number, m['msg'].ts_ms as number])
+      expect(new Set(c.messages.slice(before).map((m) => m['type']))).toEqual(new Set(['orderbook_delta', 'trade', 'fill', 'ticker']))
+      expect(new Set([...stamps, made.body['ts_ms'] as number].map((ms) => off(ms * 1000)))).toEqual(new Set([hours]))
+      const { headers } = await s.raw(null, 'GET', '/exchange/status')
+      expect(off(Date.parse(headers.get('date') as string) * 1000)).toBe(hours)
+      expect((await s.call(a, 'GET', `/portfolio/orders/${id}`)).body['order']['status']).toBe('resting')
+      expect(s.x.markets.get('KXTEST-A')?.status).toBe('active')
+      expect(Math.abs(s.x.now - s.clock.now())).toBeLessThan(2_000_000)
+    }
   })
 
   it('leave a population in order: a halted market wakes up with an empty book and trades on', async () => {

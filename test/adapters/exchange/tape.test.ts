@@ -202,6 +202,49 @@ describe('a tape behind the wire', () => {
     }
   })
 
+  it('waits with its first books for the first subscription to a market, then runs as if it had begun there; nobody missed a row', async () => {
+    const w = await driven((push) => {
+      opening(push)
+      push(3_000_000, Kind.DELTA, Flag.LAST, ASK, 5200, 900)
+      push(5_000_000, Kind.DELTA, Flag.LAST, BID, 5000, 500)
+    })
+    const a = trader(w.x, 'a')
+    const latest = T0 + 60_000_000
+    w.driver.hold(START, latest)
+    const closes = () => Date.parse(w.call(null, 'GET', `/markets/${TICKER}`).body['market'].close_time as string) * 1000
+    w.stage.advance(T0 + 1000)
+    expect(book(w)['no_dollars']).toEqual([['0.4800', '4.00']])
+    // It never closes before it begins: its close is where it would be if nobody came.
+    expect(closes()).toBe(latest + 3_600_000_000)
+    expect(w.call(a, 'POST', '/portfolio/events/orders', order('bid', 1000, 100, { ticker: TICKER })).status).toBe(201)
+    w.stage.advance(T0 + 20_000_000)
+    expect([book(w)['no_dollars'], w.driver.due]).toEqual([[['0.4800', '4.00']], Infinity])
+    w.hub.onWatched = () => w.driver.release()
+    const { session, messages } = w.connect(a)
+    session.receive(JSON.stringify({ id: 1, cmd: 'subscribe', params: { channels: ['user_orders', 'market_lifecycle_v2'] } }))
+    await Promise.resolve()
+    expect(w.driver.held).toBe(true)
+    session.receive(JSON.stringify({ id: 2, cmd: 'subscribe', params: { channels: ['orderbook_delta'], market_tickers: [TICKER] } }))
+    await Promise.resolve()
+    expect(w.driver.held).toBe(false)
+    w.stage.advance(T0 + 20_000_000)
+    w.stage.advance(T0 + 21_999_999)
+    const heard = () =>
+      messages()
+        .filter((m) => m['msg']?.delta_fp !== undefined)
+        .map((m) => [m['msg'].delta_fp, m['msg'].ts_ms])
+    expect(heard()).toEqual([['9.00', T0 / 1000 + 20_000]])
+    w.stage.advance(T0 + 22_000_000)
+    expect(heard()).toEqual([
+      ['9.00', T0 / 1000 + 20_000],
+      ['5.00', T0 / 1000 + 22_000],
+    ])
+    // Its first change was three seconds after its beginning, so it closes so much earlier, and that is told.
+    expect(closes()).toBe(T0 + 17_000_000 + 3_600_000_000)
+    const moved = messages().filter((m) => m['msg']?.event_type === 'close_date_updated')
+    expect(moved.map((m) => m['msg'].close_ts)).toEqual([Math.floor(closes() / 1e6)])
+  })
+
   it('without known orders shows the tape and nothing else', async () => {
     const tape = randomTape({ seed: 77, rows: 3000, markets: 1 })
     const batch = createBatch(tape.rows.length)
