@@ -10,6 +10,8 @@ import { Budget } from './rate-limit.ts'
 import { Rest } from './rest.ts'
 import type { FeedOptions } from './shared.ts'
 import { Signer } from './sign.ts'
+import { Gate, type GateOptions, type GateParts } from './venue/gate.ts'
+import { Stopper } from './venue/stopper.ts'
 
 export { download, keptRequest, type DownloadOptions, type DownloadRequest, type DownloadSummary } from './download/index.ts'
 export { KalshiError } from './errors.ts'
@@ -20,6 +22,10 @@ export type { FeedOptions, FeedStatus } from './shared.ts'
 export type { SelectionRule } from './selection.ts'
 export { Signer } from './sign.ts'
 export { FileQuarantine, systemWorld } from './system.ts'
+export type { OrderFact } from './venue/evidence.ts'
+export { Gate, type GateParts } from './venue/gate.ts'
+export { clientId, type CreateIntent } from './venue/intent.ts'
+export type { StopPlan, Stopper, StopReport } from './venue/stopper.ts'
 
 export type KalshiAccess = {
   /** `demo` (the default), `production`, or the address of an exchange on this machine. */
@@ -28,6 +34,13 @@ export type KalshiAccess = {
   /** PEM file, mode 0600. */
   readonly keyFile: string
 }
+
+const CANCEL_COSTS = ['/:order_id', '/batched', ''].map((end) => ({
+  method: 'DELETE',
+  path: `/trade-api/v2/portfolio/events/orders${end}`,
+  cost: 2,
+}))
+const STOP_TIMEOUT = 5_000_000
 
 /** A session with the exchange: everything in it shares one budget and one key. */
 export class Kalshi {
@@ -57,6 +70,31 @@ export class Kalshi {
   /** Lets no further read out. Feeds are stopped on their own. */
   close(): void {
     this.rest.stop()
+  }
+
+  /** A gate of this session with the exchange: everything that is to change something there passes one. */
+  gate(parts: Omit<GateParts, 'environment' | 'signer' | 'clock' | 'timers' | 'http' | 'budget'>, options: GateOptions = {}): Gate {
+    const { clock, timers, http } = this.#world
+    return new Gate({ ...parts, environment: this.environment, signer: this.#signer, clock, timers, http, budget: this.budget }, options)
+  }
+  /** Takes back what a subaccount has at the exchange. `killed`: why; null: order groups may be reset. */
+  stopper(subaccount: number, killed: () => string | null): Stopper {
+    // What a first month's account may do, at the prices that are published: nobody waits for an answer about it.
+    this.budget.setCosts(10, CANCEL_COSTS)
+    const gate = this.gate(
+      {
+        caps: { orderMax: 0, notionalMax: 0, collar: 0, ordersPerSecond: 0, ordersOpen: 0 },
+        killed,
+        holdsLock: () => true,
+        synced: () => 0,
+        permits: () => null,
+        reference: () => null,
+        closes: () => null,
+        ordersOpen: () => 0,
+      },
+      { timeout: STOP_TIMEOUT },
+    )
+    return new Stopper(gate, this.rest, this.#world, subaccount)
   }
 
   feed(options: FeedOptions): KalshiFeed {

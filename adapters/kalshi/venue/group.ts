@@ -2,7 +2,7 @@
  * Order groups: the exchange's own brake, one for each shard that is traded on. Owns their life and what a trigger means; hides ids. A reducer: what happened in, what to write and what to tell out; the writes
  * pass through somebody else's gate. Invariants: a group that triggered is reset only when a person says so; a shard without a live group permits no order.
  */
-import type { News } from '../../../engine/news.ts'
+import type { AccountNews } from '../../../engine/news.ts'
 import { SECOND } from '../../../engine/units.ts'
 
 /** What the gate does for us. An answer that is no proof is `unknown`. */
@@ -25,7 +25,7 @@ export type GroupWrite = {
 export type GroupState = 'wanted' | 'creating' | 'live' | 'triggered' | 'resetting' | 'triggering' | 'deleting' | 'gone' | 'failed'
 type Group = { state: GroupState; id: string | null; tries: number; retryAt: number; reason: string }
 /** News, and the text a trader sees. */
-export type GroupNews = Extract<News, { type: 'disagreed' | 'market-halted' }>
+export type GroupNews = AccountNews
 
 const TRIES_MAX = 3
 const RETRY = 2 * SECOND
