@@ -76,6 +76,8 @@ export class Stopper {
   readonly #timers: Timers
   readonly #subaccount: number
   readonly #sweeper: Sweeper
+  /** The exchange's clock − ours lies between these, µs: each answer tells it to the second, and all of them together tell more. */
+  #between: readonly [number, number] | null = null
 
   constructor(gate: Gate, rest: Rest, world: { readonly clock: Clock; readonly timers: Timers }, subaccount: number) {
     this.#gate = gate
@@ -111,6 +113,11 @@ export class Stopper {
   async look(): Promise<{ readonly open: readonly OrderFact[] | null; readonly why: string | null; readonly refused: boolean }> {
     const { facts, why, refused } = await this.#resting()
     return { open: facts, why, refused }
+  }
+  get offset(): StopReport['offset'] {
+    if (this.#between === null) return null
+    const [low, high] = this.#between
+    return { offset: (low + high) / 2, uncertainty: (high - low) / 2 }
   }
 
   /** Goes on until nothing is open or `patience` (µs) is over. Never rejects. `known`: groups that need no reading. */
@@ -201,7 +208,7 @@ export class Stopper {
       refused: refusals >= REFUSALS_MAX,
       newest: newest?.newest ?? null,
       createdAfter: newest?.after ?? null,
-      offset: this.#rest.clockOffset,
+      offset: this.offset,
       groups: [...told.values()],
     }
   }
@@ -249,6 +256,7 @@ export class Stopper {
         { status: 'resting', subaccount: this.#subaccount, limit: 1000 },
         { ...READ, attempts: 1 },
       )
+      this.#measure()
       const { facts, why } = readAll(items, orderOfAnswer)
       if (!complete) return { facts: null, why: `the list has no end (${end})`, refused: false }
       return why === null ? { facts, why: null, refused: false } : { facts: null, why, refused: false }
@@ -258,7 +266,9 @@ export class Stopper {
   }
   async #asOf(): Promise<number | null> {
     try {
-      return await this.#sweeper.asOf()
+      const asOf = await this.#sweeper.asOf()
+      this.#measure()
+      return asOf
     } catch {
       return null
     }
@@ -288,8 +298,17 @@ export class Stopper {
   }
   /** The latest that a moment of ours can be on the exchange's clock. */
   #exchangeTime(time: number): number {
-    const offset = this.#rest.clockOffset
-    return offset === null ? time + OFFSET_UNKNOWN : time + offset.offset + offset.uncertainty
+    return time + (this.#between?.[1] ?? OFFSET_UNKNOWN)
+  }
+  /** After an answer. */
+  #measure(): void {
+    const told = this.#rest.clockOffset
+    if (told === null) return
+    const [low, high] = [told.offset - told.uncertainty, told.offset + told.uncertainty]
+    const both =
+      this.#between === null ? ([low, high] as const) : ([Math.max(low, this.#between[0]), Math.min(high, this.#between[1])] as const)
+    // A clock was set meanwhile: what was known before is void.
+    this.#between = both[0] < both[1] ? both : [low, high]
   }
   #wait(delay: number): Promise<void> {
     return new Promise((resolve) => void this.#timers.after(delay, resolve))
