@@ -76,6 +76,7 @@ export class Stopper {
   readonly #timers: Timers
   readonly #subaccount: number
   readonly #sweeper: Sweeper
+  #open = true
   /** The exchange's clock − ours lies between these, µs: each answer tells it to the second, and all of them together tell more. */
   #between: readonly [number, number] | null = null
 
@@ -164,7 +165,7 @@ export class Stopper {
     let left: readonly OrderFact[] | null = null
     let doubt: string | null = null
     let proved: number | null = null
-    for (; proved === null && refusals < REFUSALS_MAX; ) {
+    while (this.#open && refusals < REFUSALS_MAX) {
       passes++
       const asOf = await this.#asOf()
       const { facts, why, refused } = await this.#resting()
@@ -222,7 +223,9 @@ export class Stopper {
       }),
     )
   }
+  /** What is under way ends after its next answer. */
   close(): void {
+    this.#open = false
     this.#gate.close()
   }
 
