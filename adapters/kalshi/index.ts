@@ -1,6 +1,6 @@
 /**
- * The door of the Kalshi adapter, reading side. Owns how a session with the exchange begins: environment, key, budget, the account's own limits; hides the parts. Orders are not here
- * yet: `venue.ts` and `reconcile.ts` will stand beside `feed.ts`, on the same budget (priorities 0 … 2) and the private channels that `core.ts` passes over.
+ * The door of the Kalshi adapter. Owns how a session with the exchange begins: environment, key, budget, the account's own limits; hides the parts. Orders leave through the one gate, which is made here
+ * because it needs the key.
  */
 import { environmentOf, type Environment } from './environment.ts'
 import { KalshiFeed } from './feed.ts'
@@ -22,10 +22,12 @@ export type { FeedOptions, FeedStatus } from './shared.ts'
 export type { SelectionRule } from './selection.ts'
 export { Signer } from './sign.ts'
 export { FileQuarantine, systemWorld } from './system.ts'
+export type { GateOptions, GateParts, GateStatus, HardCaps } from './venue/gate.ts'
 export type { OrderFact } from './venue/evidence.ts'
-export { Gate, type GateParts } from './venue/gate.ts'
-export { clientId, type CreateIntent } from './venue/intent.ts'
+export { clientId, type CreateIntent, type Intent } from './venue/intent.ts'
 export type { StopPlan, Stopper, StopReport } from './venue/stopper.ts'
+export type { Kept } from './venue/tracked.ts'
+export { KalshiVenue, type Leftover, type VenueOptions, type VenueParts, type VenueStatus } from './venue/venue.ts'
 
 export type KalshiAccess = {
   /** `demo` (the default), `production`, or the address of an exchange on this machine. */
@@ -72,7 +74,7 @@ export class Kalshi {
     this.rest.stop()
   }
 
-  /** A gate of this session with the exchange: everything that is to change something there passes one. */
+  /** The one way for writes: what may pass is asked of the session. */
   gate(parts: Omit<GateParts, 'environment' | 'signer' | 'clock' | 'timers' | 'http' | 'budget'>, options: GateOptions = {}): Gate {
     const { clock, timers, http } = this.#world
     return new Gate({ ...parts, environment: this.environment, signer: this.#signer, clock, timers, http, budget: this.budget }, options)

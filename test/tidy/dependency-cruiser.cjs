@@ -24,6 +24,19 @@ module.exports = {
       from: { path: '^adapters/([^/]+)/' },
       to: { path: '^adapters/', pathNot: '^adapters/$1/' },
     },
+    // One road to the exchange for what may change something there: the gate, and behind it the transport.
+    {
+      name: 'transport-behind-the-gate',
+      severity: 'error',
+      from: { pathNot: '^adapters/kalshi/venue/gate\\.ts$' },
+      to: { path: '^adapters/kalshi/venue/transport\\.ts$' },
+    },
+    {
+      name: 'writes-behind-the-door',
+      severity: 'error',
+      from: { pathNot: '^adapters/kalshi/rest-http\\.ts$' },
+      to: { path: '^adapters/kalshi/rest-writes\\.ts$' },
+    },
     // A notebook is a command line in prose: its kit alone runs sessions as the commands do.
     { name: 'nobody-imports-cli', severity: 'error', from: { pathNot: '^(cli|notebooks/kit|test)' }, to: { path: '^cli/' } },
     door('duckdb-door', '@duckdb', '^data/parquet'),
