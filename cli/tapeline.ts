@@ -12,6 +12,7 @@ import { downloadCommand } from './download.ts'
 import { explainCommand } from './explain.ts'
 import { exchangeCommand } from './exchange.ts'
 import { EXIT, EXIT_TEXT } from './exit.ts'
+import { flattenCommand } from './live/flatten-command.ts'
 import { watchCommand } from './live/watch-command.ts'
 import { notebookCommand } from './notebook.ts'
 import { statusCommand, wordCommands } from './operate.ts'
@@ -49,6 +50,7 @@ await yargs(hideBin(process.argv))
   .command(recordCommand)
   .command(statusCommand)
   .command([...wordCommands])
+  .command(flattenCommand)
   .command(watchCommand)
   .command(replayCommand)
   .command(dataCommand)

@@ -46,6 +46,7 @@ export type DrillExchange = {
   readonly rest: string
   readonly admin: string
   readonly ticker: string
+  readonly other: string
   readonly key: (n: number) => { readonly keyId: string; readonly keyFile: string }
   /** Everything of the first account, whatever its state. */
   orders(): Promise<readonly WireOrder[]>
@@ -70,15 +71,16 @@ export async function startExchange(cwd: string, args: readonly string[] = []): 
   })
   const listed = async (status: Record<string, string>): Promise<readonly WireOrder[]> =>
     (await kalshi.rest.list<WireOrder>('orders', { ...status, subaccount: 0, limit: 1000 })).items
-  const ticker = await until('a market is open', async () => {
+  const [ticker = '', other = ''] = await until('two markets are open', async () => {
     const { items } = await kalshi.rest.list<{ ticker: string; status: string }>('markets', { status: 'open' })
-    return items[0]?.ticker ?? null
+    return items.length < 2 ? null : items.map((m) => m.ticker)
   })
   return {
     started,
     rest,
     admin,
     ticker,
+    other,
     key,
     orders: () => listed({}),
     resting: () => listed({ status: 'resting' }),
@@ -104,7 +106,7 @@ export async function startEngine(
   more: Readonly<Record<string, unknown>> = {},
 ): Promise<Started> {
   bundle ??= bundled('test/support/live-engine.ts')
-  const plan = { session: join(cwd, session), rest: x.rest, ...x.key(0), ticker: x.ticker, ...more }
+  const plan = { session: join(cwd, session), rest: x.rest, ...x.key(0), ticker: x.ticker, other: x.other, ...more }
   const started = startNode(cwd, [bundle, JSON.stringify(plan)])
   const before = creates(plan.session).length
   await until('orders rest', () => creates(plan.session).length >= before + 4)

@@ -24,6 +24,9 @@ type Plan = {
   readonly deaf?: boolean
   /** First buys so many contracts at the market. */
   readonly buy?: number
+  /** And sells so many of another market. */
+  readonly sell?: number
+  readonly other?: string
 }
 const plan = JSON.parse(process.argv[2] as string) as Plan
 const dir = plan.session
@@ -139,6 +142,8 @@ if (plan.group !== false) {
   if (outcome.kind === 'acknowledged' && outcome.answer.kind === 'group') group = outcome.answer.id
 }
 if (plan.buy !== undefined) await place(9_900, { quantity: plan.buy * 100, tif: 'ioc', expires: null, postOnly: false, group: null })
+if (plan.sell !== undefined && plan.other !== undefined)
+  await place(100, { ticker: plan.other, side: 'ask', quantity: plan.sell * 100, tif: 'ioc', expires: null, postOnly: false, group: null })
 setInterval(() => void place(100 + 100 * (sent % 5), {}), plan.every ?? 120)
 process.on('SIGTERM', () => {
   status('terminated')
