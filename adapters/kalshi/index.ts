@@ -11,6 +11,7 @@ import { Rest } from './rest.ts'
 import type { FeedOptions } from './shared.ts'
 import { Signer } from './sign.ts'
 import { Gate, type GateOptions, type GateParts } from './venue/gate.ts'
+import { CANCEL_COSTS } from './venue/intent.ts'
 import { Stopper } from './venue/stopper.ts'
 
 export { download, keptRequest, type DownloadOptions, type DownloadRequest, type DownloadSummary } from './download/index.ts'
@@ -39,11 +40,6 @@ export type KalshiAccess = {
   readonly keyFile: string
 }
 
-const CANCEL_COSTS = ['/:order_id', '/batched', ''].map((end) => ({
-  method: 'DELETE',
-  path: `/trade-api/v2/portfolio/events/orders${end}`,
-  cost: 2,
-}))
 const STOP_TIMEOUT = 5_000_000
 
 /** A session with the exchange: everything in it shares one budget and one key. */
