@@ -38,7 +38,7 @@ const BEAT_MS = 1_000
 const SPACE_MS = 10_000
 const PROBE_MS = 60_000
 /** One try of a takeover, µs; then the next. */
-const PATIENCE = 60_000_000
+const PATIENCE = 20_000_000
 const AGAIN_FIRST = 5_000
 const AGAIN_MAX = 60_000
 /** After a takeover it is looked again, ms: what was on its way may have come late. */

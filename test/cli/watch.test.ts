@@ -1,11 +1,11 @@
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { readWatch, watchAlive } from '../../cli/live/watch-file.ts'
 import { encodingsOf, repeats } from '../support/canary.ts'
-import { endDrill, startEngine, startExchange, startProgram, until } from '../support/drill.ts'
+import { creates, endDrill, startEngine, startExchange, startProgram, until } from '../support/drill.ts'
 import { PROGRAM, runProgram } from '../support/program.ts'
 import { folder, removeFolders } from '../support/tapes.ts'
 
@@ -104,6 +104,19 @@ describe.skipIf(!built)(`tapeline watch${built ? '' : ' (skipped: dist/ is not b
     next.child.kill('SIGCONT')
     await until('the engine is back', () => readWatch(session)?.state === 'watching')
     await new Promise((resolve) => setTimeout(resolve, 1_000))
+    expect(await x.resting()).toEqual([])
+
+    // It trades on, but nothing that it says reaches the disk: as bad as dead.
+    expect((await runProgram(dir, ['resume', 'sessions/s', '--reason', 'woken', '--confirm', 'RESUME s'])).code).toBe(0)
+    await until('orders rest again', async () => (await x.resting()).length > 0)
+    mkdirSync(join(session, 'status.json.tmp'))
+    const third = await until('it took over from an engine without a disk', () => {
+      const w = readWatch(session)
+      return w?.takeovers === 3 && w.takeover?.proved != null && w
+    })
+    const flag = third.takeover?.flagged ?? 0
+    await until('the engine tries again', () => creates(session).filter((c) => c.began > flag + 5).length > 3)
+    for (const c of creates(session).filter((e) => e.began > flag + 5)) expect(c.outcome.code).toBe('gate:kill')
     expect(await x.resting()).toEqual([])
 
     watch.child.kill('SIGTERM')

@@ -127,7 +127,7 @@ describe('alerts', () => {
     const alerts = new Alerts({ session: 's', environment: 'local' })
     const wrong: Condition[] = [{ class: 'engine-silent', text: 'x' }]
     const told: [number, string][] = []
-    const run = (from: number, to: number, conditions: readonly Condition[], delivered = (_: number): boolean => true): void => {
+    const run = (from: number, to: number, conditions: readonly Condition[], delivered: (now: number) => boolean = () => true): void => {
       for (let now = from; now < to; now += 1_000) {
         alerts.set(conditions, now, now)
         for (const alert of alerts.due(now, now)) {
