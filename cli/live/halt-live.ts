@@ -42,7 +42,7 @@ export async function haltAll(
   places: readonly LivePlace[],
   request: HaltRequest,
 ): Promise<Outcome<{ readonly sessions: readonly (HaltResult | { readonly plan: StopPlan | null })[] }>> {
-  const outcomes = await Promise.all(places.map((place) => haltLive(place, request)))
+  const outcomes = await Promise.all(places.map((place) => haltLive(place, request, places)))
   const errors = outcomes.flatMap((o) => (o.error === undefined ? [] : [o.error]))
   const [error] = errors
   return {
@@ -54,7 +54,11 @@ export async function haltAll(
   }
 }
 
-async function haltLive(place: LivePlace, request: HaltRequest): Promise<Outcome<HaltResult | { readonly plan: StopPlan | null }>> {
+async function haltLive(
+  place: LivePlace,
+  request: HaltRequest,
+  all: readonly LivePlace[],
+): Promise<Outcome<HaltResult | { readonly plan: StopPlan | null }>> {
   if (request.dryRun) return dryHalt(place, request)
   // First of all, and before anything that could fail or wait.
   const latch = writeHalt(place.sessions, request.reason === '' ? 'halted by the operator' : request.reason, `tapeline halt ${place.name}`)
@@ -79,7 +83,7 @@ async function haltLive(place: LivePlace, request: HaltRequest): Promise<Outcome
   const engine = await word
   const result = resultOf(place, latch, engine, report, zero, failure)
   const kept = note(place.dir, { what: 'halt', reason: request.reason, ...result, failure: failure?.message ?? null })
-  return outcomeOf(place, result, kept)
+  return outcomeOf(place, result, kept, all)
 }
 
 function resultOf(
@@ -124,7 +128,7 @@ const REFUSED: Failure = {
     'the exchange does not believe the key: check the key, its environment and the clock of this machine, or give another by --key-id and --key-file',
 }
 
-function outcomeOf(place: LivePlace, result: HaltResult, kept: string | null): Outcome<HaltResult> {
+function outcomeOf(place: LivePlace, result: HaltResult, kept: string | null, all: readonly LivePlace[]): Outcome<HaltResult> {
   const { latch, engine, provedEmpty, left, doubt, failure } = result
   const proved = provedEmpty !== null
   const warnings: string[] = []
@@ -136,7 +140,7 @@ function outcomeOf(place: LivePlace, result: HaltResult, kept: string | null): O
     )
   if (engine.life === 'running' && engine.acknowledged === null)
     warnings.push(`the engine (process ${engine.pid ?? 0}) did not answer: the latch holds it back; end the process if it must go`)
-  const others = liveBelow(place.sessions).filter((dir) => dir !== join(place.sessions, place.name))
+  const others = liveBelow(place.sessions).filter((dir) => !all.some((p) => join(p.sessions, p.name) === dir))
   if (others.length > 0)
     warnings.push(
       `the latch holds for every session in ${place.sessions}, but only the orders of ${place.name} were canceled: halt ${others.join(', ')} too`,
@@ -190,13 +194,17 @@ function textOf(place: LivePlace, r: HaltResult): string {
       at(lastCreate?.at ?? null),
       'last create',
       lastCreate === null
-        ? 'no order of the last minute is known'
+        ? r.createdAfter === null
+          ? 'not known'
+          : 'no order of the last minute'
         : `${lastCreate.order} (±${lastCreate.uncertainty} ms between the clocks)`,
     ],
     [
       at(r.cancelsSent),
       'cancels sent',
-      `cancel-all of subaccount ${place.subaccount}; ${triggered} of ${groups.length} order groups triggered`,
+      r.cancelsSent === null
+        ? 'NOT ALL WERE SENT'
+        : `cancel-all of subaccount ${place.subaccount}; ${triggered} of ${groups.length} order groups triggered`,
     ],
     [
       at(r.provedEmpty),
