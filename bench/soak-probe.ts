@@ -1,12 +1,12 @@
 /**
- * What a process says of itself while it soaks: loaded before the program (`--import`), it adds a line of figures to the file $TAPELINE_PROBE every ten seconds. Owns the figures; hides nothing.
+ * What a process says of itself while it soaks: loaded before the program (`--import`), it adds a line of figures to the file $SOAK_PROBE every ten seconds. Owns the figures; hides nothing.
  * Invariant: it keeps no process alive, and worker threads do not report.
  */
 import { appendFileSync, readdirSync, readlinkSync } from 'node:fs'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { isMainThread } from 'node:worker_threads'
 
-const file = process.env['TAPELINE_PROBE']
+const file = process.env['SOAK_PROBE']
 const EVERY_MS = 10_000
 
 if (isMainThread && file !== undefined) {

@@ -28,8 +28,8 @@ const rotate = option('rotate', 60)
 /** Left out of the slopes. */
 const warm = option('warm', 5)
 const dir = resolve(`soak-${new Date().toISOString().replace(/[-:]|\.\d+/g, '')}`)
-const program = process.env['TAPELINE_PROGRAM'] ?? fileURLToPath(new URL('tapeline.js', import.meta.url))
-const probe = process.env['TAPELINE_PROBE_MODULE'] ?? fileURLToPath(new URL('bench-soak-probe.js', import.meta.url))
+const program = process.env['SOAK_PROGRAM'] ?? fileURLToPath(new URL('tapeline.js', import.meta.url))
+const probe = process.env['SOAK_PROBE_MODULE'] ?? fileURLToPath(new URL('bench-soak-probe.js', import.meta.url))
 const samples = join(dir, 'samples.ndjson')
 mkdirSync(dir, { recursive: true })
 
@@ -38,7 +38,7 @@ const children: ChildProcess[] = []
 function start(name: string, args: readonly string[]): ChildProcess {
   const child = spawn(process.execPath, ['--import', probe, program, ...args], {
     cwd: dir,
-    env: { ...process.env, TAPELINE_PROBE: join(dir, `${name}.ndjson`) },
+    env: { ...process.env, SOAK_PROBE: join(dir, `${name}.ndjson`) },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   child.stderr?.on('data', (text: Buffer) => appendFileSync(join(dir, `${name}.err`), text))

@@ -68,7 +68,8 @@ export type Failure = { readonly exit: number; readonly code: string; readonly m
 export function failureOf(error: unknown): Failure {
   if (error instanceof ConfigError) return { exit: error.exit, code: error.code, message: error.message, all: error.mistakes }
   if (error instanceof UsageError) return { exit: error.exit, code: error.code, message: error.message }
-  if (error instanceof DataError) return { exit: EXIT.data, code: error.code, message: error.message }
+  if (error instanceof DataError)
+    return { exit: error.code === 'DIVERGED' ? EXIT.mismatch : EXIT.data, code: error.code, message: error.message }
   if (error instanceof KalshiError) return { exit: exitOf(error), code: error.code, message: error.message }
   if (error instanceof StrategyError) return { exit: EXIT.strategy, code: error.code, message: error.message }
   if (error instanceof Error && 'code' in error && error.code === 'LEDGER_MISMATCH')

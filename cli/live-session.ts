@@ -8,11 +8,15 @@
 import type { Recorder } from '../adapters/recorder/recorder.ts'
 import type { Engine } from '../engine/engine.ts'
 import { createBatch, Flag, Kind, pushRow, type Batch, type ExternalDetail, type OperatorDetail } from '../engine/message.ts'
+import { assert } from '../engine/assert.ts'
+import type { News } from '../engine/news.ts'
 import { Spread } from './spread.ts'
 
 export type LiveParts = {
   /** Whoever acts on the rows; null: they are recorded alone. */
   readonly engine: Pick<Engine, 'run' | 'tick'> | null
+  /** Live: keeps what enters beside rows, before it enters. Throws when it cannot. */
+  readonly news?: { keep(time: number, news: News): void; enter(time: number, news: News): void }
   readonly recorder: Pick<Recorder, 'write'>
   /** µs. */
   readonly clock: { now(): number }
@@ -96,6 +100,17 @@ export class LiveSession {
     const now = this.#parts.clock.now()
     const due = Math.max(now, known ?? now)
     this.#queue({ due, kind: Kind.EXTERNAL, timeVenue: Math.min(published ?? due, due), detail: JSON.stringify(detail), done: null })
+  }
+  /** News of the account, now: kept before the engine learns it. Later rows are later than it. */
+  news(news: News): void {
+    const port = this.#parts.news
+    assert(port !== undefined, 'news comes to a live session')
+    const now = this.#parts.clock.now()
+    this.#release(now)
+    const time = Math.max(now, this.#floor)
+    port.keep(time, news)
+    this.#floor = time + 1
+    this.#parts.turn(() => port.enter(time, news))
   }
   /** In the order in which they were given. */
   #queue(own: Own): void {

@@ -26,6 +26,8 @@ export type DataErrorCode =
   | 'TAPE_BUSY'
   | 'FEED_INVALID'
   | 'DISK'
+  /** A session does not lead to its own journal any more. */
+  | 'DIVERGED'
 
 /** Bad or missing data. `code` is stable. */
 export class DataError extends Error {

@@ -1,6 +1,7 @@
 /**
  * A session's record while it runs: journal and samples go to the append log block by block, so that memory stays flat and a run that was killed can be read. Owns the segments
- * of a session (one engine each) and the way from the log to Parquet; hides the frames. Invariant: what a finished folder holds is what the log held, and the log goes last.
+ * of a session (one engine each), what a session that goes on must repeat, and the way from the log to Parquet; hides the frames. Invariants: what a finished folder holds is what the log held, and the
+ * log goes last; of a session that goes on nothing is written twice, and nothing that was written is contradicted.
  */
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -8,10 +9,12 @@ import { assert } from '../engine/assert.ts'
 import type { JournalSink, JournalTable, Strings } from '../engine/journal.ts'
 import type { EquityTable, MarkoutTable, SampleSink, TouchTable } from '../engine/samples.ts'
 import type { SessionEnd, SessionHeader, SessionRecord } from '../engine/session.ts'
+import { DataError } from './errors.ts'
 import { AppendLog } from './log.ts'
 import { FrameKind, SegmentReader, segmentsOf } from './log-reader.ts'
 import {
   appendBlock,
+  columnsOf,
   decodeBlock,
   digestOf,
   RunDigest,
@@ -25,6 +28,9 @@ import { partialEnd } from './run-partial.ts'
 import { writeRunFiles, type RunSource } from './run-files.ts'
 import type { NumberColumn } from './parquet.ts'
 
+/** In the folder of a log: the files beside it are newer. */
+export const PAUSED = 'paused'
+
 export class RunLog implements JournalSink, SampleSink {
   readonly #log: AppendLog
   readonly #own: boolean
@@ -32,6 +38,11 @@ export class RunLog implements JournalSink, SampleSink {
   #strings: Strings | null = null
   #stringsWritten = 0
   #rows = 0
+  /** What the log holds already, while it is repeated. */
+  #past: SessionRecord | null = null
+  readonly #repeated: Record<TableName, number> = { journal: 0, touches: 0, equity: 0, markouts: 0 }
+  /** Once it is set, blocks stay in memory. */
+  #last: { readonly name: TableName; readonly block: Table }[] | null = null
 
   private constructor(log: AppendLog, own: boolean) {
     this.#log = log
@@ -50,6 +61,26 @@ export class RunLog implements JournalSink, SampleSink {
     const run = new RunLog(log ?? (own as AppendLog), own !== null)
     run.#log.appendJson(FrameKind.SESSION, header)
     return run
+  }
+
+  /** Goes on in the log of a session that was cut off or paused: its engine lives it again from the start, and what comes must be what is there. */
+  static goOn(header: SessionHeader, log: AppendLog): RunLog {
+    const run = new RunLog(log, false)
+    const past = hasSession(log.dir) ? readRunLog(log.dir) : null
+    if (past === null) log.appendJson(FrameKind.SESSION, header)
+    else {
+      run.#past = past
+      run.#stringsWritten = past.strings.length
+    }
+    return run
+  }
+  /** Everything that the log held has come again. Throws DataError DIVERGED when it has not. */
+  repeated(): void {
+    const past = this.#past
+    if (past === null) return
+    for (const name of TABLE_NAMES)
+      if (this.#repeated[name] < past[name].length) throw diverged(name, this.#repeated[name], 'it ended there')
+    this.#past = null
   }
 
   journal(block: JournalTable, strings: Strings): void {
@@ -86,6 +117,29 @@ export class RunLog implements JournalSink, SampleSink {
     if (this.#own) await this.#log.remove()
     return record
   }
+  /** From here on nothing goes to the log: how a session ends is not part of it, so that it can go on. */
+  detach(): void {
+    this.#last = []
+  }
+  /** After `detach`: writes the files of a run beside the log, which stays. */
+  async keep(dir: string, end: SessionEnd): Promise<SessionRecord> {
+    const held = readRunLog(this.#log.dir)
+    const tables = Object.fromEntries(
+      TABLE_NAMES.map((name) => {
+        const blocks = [held[name] as unknown as Table, ...(this.#last ?? []).filter((b) => b.name === name).map((b) => b.block)]
+        const table = TABLES[name].create(blocks.reduce((n, b) => n + b.length, 0)) as unknown as Table
+        for (const block of blocks) {
+          for (const column of columnsOf(name))
+            (table[column] as NumberColumn).set((block[column] as NumberColumn).subarray(0, block.length), table.length)
+          table.length += block.length
+        }
+        return [name, table]
+      }),
+    ) as unknown as Tables
+    const record = { header: held.header, end, digest: this.digest(), strings: this.#strings?.all ?? held.strings, ...tables }
+    await writeRunFiles(dir, { ...record, blocks: (name) => [record[name] as unknown as Table] })
+    return record
+  }
   /** Nothing is kept. */
   async abandon(): Promise<void> {
     if (this.#own) await this.#log.remove()
@@ -93,9 +147,36 @@ export class RunLog implements JournalSink, SampleSink {
 
   #add(name: TableName, block: Table | Tables[TableName], strings: Strings | null): void {
     if (strings !== null) this.#strings = strings
+    const table = block as Table
+    this.#digest.add(name, table)
+    const known = this.#past === null ? 0 : this.#repeat(this.#past, name, table)
+    if (known === table.length) return
+    const fresh = known === 0 ? table : rowsFrom(name, table, known)
+    if (this.#last !== null) {
+      this.#last.push({ name, block: rowsFrom(name, fresh, 0) })
+      return
+    }
     this.#texts()
-    this.#digest.add(name, block as Table)
-    appendBlock(this.#log, name, block as Table)
+    appendBlock(this.#log, name, fresh)
+  }
+  /** How many rows of the block the log holds. Throws at the first that it holds otherwise. */
+  #repeat(past: SessionRecord, name: TableName, block: Table): number {
+    const held = past[name] as unknown as Table
+    const from = this.#repeated[name]
+    const rows = Math.min(block.length, held.length - from)
+    const words = new Set(TABLES[name].words)
+    for (const column of columnsOf(name)) {
+      const [was, is] = [held[column] as NumberColumn, block[column] as NumberColumn]
+      const text = words.has(column)
+      for (let i = 0; i < rows; i++) {
+        const [a, b] = [was[from + i] as number, is[i] as number]
+        // Numbers of words are given in the order in which they came: the same number must be the same word.
+        if (!Object.is(a, b) || (text && b >= 0 && past.strings[b] !== this.#strings?.at(b)))
+          throw diverged(name, from + i, `its ${column} is another`)
+      }
+    }
+    this.#repeated[name] = from + rows
+    return rows
   }
   #texts(): void {
     const all = this.#strings?.all ?? []
@@ -103,6 +184,32 @@ export class RunLog implements JournalSink, SampleSink {
     this.#log.appendJson(FrameKind.STRINGS, all.slice(this.#stringsWritten))
     this.#stringsWritten = all.length
   }
+}
+
+function diverged(name: TableName, row: number, how: string): DataError {
+  return new DataError(
+    'DIVERGED',
+    `the session does not lead to its own ${name} any more (row ${row}: ${how}): was a strategy or the program changed? Put it back, or start a new session`,
+  )
+}
+/** A copy of the rows from `from` on. */
+function rowsFrom(name: TableName, block: Table, from: number): Table {
+  const table = TABLES[name].create(block.length - from) as unknown as Table
+  for (const column of columnsOf(name)) (table[column] as NumberColumn).set((block[column] as NumberColumn).subarray(from, block.length))
+  table.length = block.length - from
+  return table
+}
+/** Whether a log has a session in it: a crash may have come before. */
+function hasSession(dir: string): boolean {
+  for (const { path } of segmentsOf(dir)) {
+    const reader = new SegmentReader(path)
+    try {
+      for (let frame = reader.nextWhole(); frame !== null; frame = reader.nextWhole()) if (frame.kind === FrameKind.SESSION) return true
+    } finally {
+      reader.close()
+    }
+  }
+  return false
 }
 
 /** Blocks of one table or of all, in order, with words numbered over all segments. */

@@ -14,7 +14,7 @@ import { DataError } from './errors.ts'
 import { segmentsOf } from './log-reader.ts'
 import { RunDigest, TABLES, type Table, type TableName, type Tables } from './run-blocks.ts'
 import { readRunFiles, writeRunFiles } from './run-files.ts'
-import { readRunLog } from './run-log.ts'
+import { PAUSED, readRunLog } from './run-log.ts'
 import type { NumberColumn } from './parquet.ts'
 
 /** Gathers a session in memory. `keep` false: the digest only. */
@@ -93,7 +93,7 @@ export async function writeRun(dir: string, record: SessionRecord): Promise<void
 export async function readRun(dir: string): Promise<SessionRecord> {
   const log = join(dir, 'log')
   // While there is a log it is the truth: files beside it are older, or not yet all there.
-  if (!existsSync(log)) return readRunFiles(dir)
+  if (!existsSync(log) || existsSync(join(log, PAUSED))) return readRunFiles(dir)
   try {
     return readRunLog(log)
   } catch (error) {

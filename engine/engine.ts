@@ -13,6 +13,7 @@ import { Dispatch, type Notice } from './dispatch.ts'
 import { Externals } from './externals.ts'
 import { gridOf } from './grid.ts'
 import { Journal, JournalKind, Strings, type JournalSink } from './journal.ts'
+import { Live, OUTSIDE, type LiveHost } from './live.ts'
 import { Markets, type Market } from './market.ts'
 import {
   Flag,
@@ -29,6 +30,7 @@ import {
   type StatusDetail,
   type SyncDetail,
 } from './message.ts'
+import type { News } from './news.ts'
 import type { Answer, Order } from './order.ts'
 import { OrderManager, type ManagerHost } from './order-manager.ts'
 import { TokenBucket } from './token-bucket.ts'
@@ -41,7 +43,7 @@ import { Samples, type SampleSink } from './samples.ts'
 import { Sampler, type Markout } from './sampler.ts'
 import { marketEnd, ownerEnds, summed } from './settlement.ts'
 import type { MarketEnd, SessionEnd, SessionHeader } from './session.ts'
-import { SessionState } from './session-state.ts'
+import { SessionState, type SessionCause, type SessionStateName } from './session-state.ts'
 import type { Strategy } from './strategy.ts'
 import { StrategyError, type Call } from './strategy-error.ts'
 import { MarketBook } from './view.ts'
@@ -65,6 +67,7 @@ type Due =
   | { readonly type: 'flux'; readonly market: Market; readonly since: number }
   | { readonly type: 'sample'; readonly markout: Markout }
   | { readonly type: 'lost'; readonly since: number }
+  | { readonly type: 'unsynced'; readonly market: Market; readonly since: number }
 
 export type EngineOptions = {
   readonly header: SessionHeader
@@ -73,7 +76,7 @@ export type EngineOptions = {
   readonly sink: JournalSink & SampleSink
 }
 
-export class Engine implements Inbox, DeskHost, ManagerHost {
+export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
   readonly markets: Markets
   readonly externals = new Externals()
   readonly portfolio: Portfolio
@@ -119,6 +122,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   /** Paper and live: open markets with a whole book, and since when there is none (−1: there is one). Null in a backtest, whose tape is its own feed. */
   readonly #whole: Set<Market> | null
   #noneSince = -1
+  /** Orders are real. */
+  readonly #live: Live | null
 
   constructor({ header, strategies, venue, sink }: EngineOptions) {
     this.#header = header
@@ -127,17 +132,21 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     this.#quietUntil = header.selection.from ?? -Infinity
     const strings = new Strings()
     this.journal = new Journal(strings, sink)
-    this.words = new Words(this.journal, distinct(strategies.map((s) => s.name)))
+    const live = header.mode === 'live'
+    const names = strategies.map((s) => s.name)
+    // What the account does beside the strategies has a ledger too.
+    const owners = live ? [...names, OUTSIDE] : names
+    this.words = new Words(this.journal, distinct(owners))
     this.#samples = new Samples(strings, sink)
-    this.portfolio = new Portfolio(header.cash as Money, strategies.length)
-    this.session = new SessionState((name, cause) =>
-      this.journal.state(this.#now, -1, this.words.of(`session:${name}`), this.words.of(cause)),
-    )
+    this.portfolio = new Portfolio(header.cash as Money, owners.length)
+    this.session = new SessionState((name, cause) => this.#entered(name, cause), live)
     this.#whole = header.mode === 'backtest' ? null : new Set()
-    this.#state = { now: 0, lastRow: -Infinity, session: this.session, ordersOpen: 0 }
+    this.#state = { now: 0, lastRow: -Infinity, session: this.session, ordersOpen: 0, ordersUnknown: 0 }
     const risk = new Risk(header.limits, this.portfolio, this.#state)
     const bucket = new TokenBucket(header.rate.perSecond, header.rate.capacity)
-    this.manager = new OrderManager(venue, risk, this.portfolio, this.#state, this.journal, bucket, this, this.words, strategies.length)
+    const { portfolio, journal, words } = this
+    this.manager = new OrderManager(venue, risk, portfolio, this.#state, journal, bucket, this, words, owners.length, live)
+    this.#live = live ? new Live(this, strategies.length) : null
     this.#sampler = new Sampler(this.#samples, this.portfolio, this.words, (time, markout) =>
       this.#queue.push(Math.max(time, this.#now), Phase.TIMER, { type: 'sample', markout }),
     )
@@ -175,6 +184,20 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     if (time <= this.#rowTime || time <= this.#ticked) return
     this.#ticked = time
     this.#elapse(time)
+  }
+  /**
+   * Something beside rows is learned at `time` (live): no earlier than any row, tick or news before it; what is due by then happens first, and later rows are later than `time`. Throws AssertionError
+   * where news contradicts itself: then the session must stop.
+   */
+  enter(time: number, news: News): void {
+    const live = this.#live
+    assert(live !== null, 'news enters a live session')
+    assert(time >= this.#rowTime && time >= this.#ticked, 'news comes in the order of its time')
+    this.#elapse(time)
+    this.#ticked = time
+    this.#setNow(time)
+    live.learn(news)
+    this.#drain()
   }
   /** What was written so far goes to the sink, full block or not. */
   flush(): void {
@@ -287,7 +310,9 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     }
     open.sort((a, b) => (a.ticker < b.ticker ? -1 : 1))
     const { tallies } = this.manager
-    const owners = ownerEnds(this.words.ownerNames, this.portfolio, tallies, open)
+    const owners = ownerEnds(this.words.ownerNames, this.portfolio, tallies, open).filter(
+      (o, owner) => owner < this.#header.strategies.length || o.fills > 0,
+    )
     this.#ended.sort((a, b) => (a.ticker < b.ticker ? -1 : 1))
     const p = this.portfolio
     let sum = 0
@@ -398,7 +423,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       case 'answer':
         this.#step()
         this.manager.answered(due.answer)
-        if (due.answer.type === 'fill') this.#filledLate(due.answer.order.market)
+        if (due.answer.type === 'fill') this.filledLate(due.answer.order.market)
         this.#maybeRetire(due.answer.order.market)
         break
       case 'wake':
@@ -415,6 +440,9 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
         break
       case 'sample':
         this.#sampler.due(due.markout)
+        break
+      case 'unsynced':
+        if (!due.market.synced && due.market.unsyncedSince === due.since) this.manager.pullAll([due.market])
         break
       case 'lost':
         if (this.#noneSince === due.since && this.session.fed) this.session.move('feed-lost', this.#now)
@@ -463,6 +491,19 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
       }
       this.#dispatch.book(this.bookOf(market))
     }
+  }
+
+  // ------------------------------------------------------------------------------------------------ news
+
+  #entered(name: SessionStateName, cause: SessionCause): void {
+    this.journal.state(this.#now, -1, this.words.of(`session:${name}`), this.words.of(cause))
+    // What rests at the exchange while we are blind, or wrong about it, is taken back.
+    if (this.#live !== null && (cause === 'feed-lost' || cause === 'disagreed')) this.manager.pullAll(this.markets.alive)
+  }
+
+  /** What was held to be gone is not. */
+  revived(order: Order): void {
+    this.#live?.revived(order)
   }
 
   // ------------------------------------------------------------------------------------------------ rows
@@ -596,7 +637,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
   }
 
   /** A fill from before the close whose news came after the result: it settles at once, and pays at once when the market has paid. */
-  #filledLate(market: Market): void {
+  filledLate(market: Market): void {
     const h = market.holding
     if (market.settlementValue < 0 || h === null || h.position === 0) return
     this.#settlementRow(market, h.position, market.result ?? '', 0)
@@ -635,6 +676,11 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     if (!market.paid || market.resting > 0 || market.arrival < Infinity) return
     for (const wish of market.wishes) if (wish !== null && wish.order !== null) return
     if (this.markets.at(market.feed) !== market) return
+    if (this.#live !== null) {
+      const h = market.holding
+      if (h !== null && (h.position !== 0 || h.bidQuantity !== 0 || h.askQuantity !== 0)) return
+      this.manager.forget(market)
+    }
     if (market.holding !== null) {
       this.#ended.push(marketEnd(market, this.portfolio))
       this.#sampler.retire(market, this.#now)
@@ -672,6 +718,10 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     }
     this.#mention(market, `unsynced:${reason}`)
     this.#watch(market)
+    if (this.#live === null) return
+    // A gap is mended in a moment, and a place in the queue is worth one; no longer.
+    market.unsyncedSince = this.#now
+    this.#queue.push(this.#now + this.#header.limits.silenceMax, Phase.TIMER, { type: 'unsynced', market, since: this.#now })
   }
   /** Sync or status of a market changed: does the feed still know any book that can be traded? */
   #watch(market: Market): void {
@@ -738,6 +788,9 @@ export class Engine implements Inbox, DeskHost, ManagerHost {
     if (market.sampled) return
     market.sampled = true
     this.#sampler.touched(market, this.#now)
+  }
+  changed(): void {
+    this.#sampler.equity(this.#now)
   }
   bookOf(market: Market): MarketBook {
     return (market.view ??= new MarketBook(market))

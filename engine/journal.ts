@@ -14,10 +14,10 @@ import { assert } from './assert.ts'
  * | SIGNAL     | `quote` `take` `pull` `basket`               | market owner side price quantity why value; a = number of the basket, 0 for none |
  * | REFUSAL    | the refusal (risk's word)                    | market owner side price quantity why; a = times the same wish was refused for it before this row and since the last row |
  * | COMMAND    | `submit-gtc` `submit-ioc` `submit-fok` `cancel` `amend` `decrease` | market owner order side price quantity why value; a = arrival at the venue (µs) when simulated, else 0 |
- * | ANSWER     | `accepted` `rejected:<reason>` `canceled:<reason>` `amended` `decreased` `cancel-rejected` | market owner order side price quantity (remaining); a = venue time |
- * | FILL       | `maker` `taker`                              | market owner order side price quantity why value; a = fee (Money), b = venue time |
+ * | ANSWER     | `accepted` `rejected:<reason>` `canceled:<reason>` `amended` `decreased` `cancel-rejected`, live also `no-answer:<reason>` `absent` | market owner order side price quantity (remaining); a = venue time |
+ * | FILL       | `maker` `taker`                              | market owner order (−1: of an order that is not ours; owner `outside`) side price quantity why value; a = fee (Money), b = venue time |
  * | SETTLEMENT | `yes` `no` `scalar` `void` at determination; `paid` when cash moves | market owner price (value of YES) quantity (signed position); a = money paid, b = realised P&L of the market in the session, fees included (Money) |
- * | STATE      | `synced` `unsynced:<reason>` `status:<status>` `session:<state>` (why: the cause; at the end `session:complete` `session:partial`), `operator:<command>` (why: the reason) | market or none |
+ * | STATE      | `synced` `unsynced:<reason>` `status:<status>` `session:<state>` (why: the cause; at the end `session:complete` `session:partial`), `operator:<command>` (why: the reason), live also `agreed` `disagreed` `market-halted` `market-freed` (why: the reason) | market or none |
  * |            | `basket:completing` `basket:unwinding`, at its end `basket:complete` `basket:none` `basket:even` `basket:uneven` | owner why value; quantity = contracts filled in every leg, a = number of the basket |
  * | FORECAST   | `forecast`                                   | market owner; value = probability of YES |
  */

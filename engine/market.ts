@@ -53,6 +53,8 @@ export class Market {
   readonly face: MarketFace
   /** False until the first snapshot and after any gap. */
   synced = false
+  /** Live: why no new risk is taken here, until somebody frees it; null: it is not halted. */
+  halted: string | null = null
   /** What a YES contract pays, Price units; −1 until determined. */
   settlementValue = -1
   result: string | null = null
@@ -88,6 +90,8 @@ export class Market {
   /** A strategy was called with its two-sided book. */
   everShown = false
   everUnsynced = false
+  /** Engine time since which it is out of sync. */
+  unsyncedSince = -1
   touchTime = -1
   touchBid = -2
   touchAsk = -2

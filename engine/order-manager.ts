@@ -38,6 +38,8 @@ export interface ManagerHost {
   filled(order: Order, answer: Extract<Answer, { type: 'fill' }>): void
   /** The first order in a market: its touches are sampled from now on. */
   traded(market: Market): void
+  /** What was held to be gone is not: no new risk in its market. */
+  revived(order: Order): void
 }
 
 export class OrderManager {
@@ -54,6 +56,8 @@ export class OrderManager {
   fills = 0
   /** [owner] */
   readonly tallies: Tally[]
+  /** Live: orders by their number, until their market has paid: news may come late. */
+  readonly #known: Map<number, Order> | null
 
   constructor(
     venue: Venue,
@@ -65,6 +69,7 @@ export class OrderManager {
     host: ManagerHost,
     words: Words,
     owners: number,
+    live = false,
   ) {
     this.#venue = venue
     this.#risk = risk
@@ -74,12 +79,26 @@ export class OrderManager {
     this.#bucket = bucket
     this.#host = host
     this.#words = words
+    this.#known = live ? new Map() : null
     this.tallies = Array.from({ length: owners }, () => ({ signals: 0, orders: 0, refusals: {}, rejections: {} }))
   }
 
   /** Orders sent so far. */
   get orders(): number {
     return this.#orders
+  }
+  /** Live: an order by its number; undefined after its market has paid. */
+  orderOf(id: number): Order | undefined {
+    return this.#known?.get(id)
+  }
+  /** Live: orders whose market has not paid. */
+  get known(): IterableIterator<Order> {
+    return (this.#known ?? new Map<number, Order>()).values()
+  }
+  /** A market has paid and leaves. */
+  forget(market: Market): void {
+    if (this.#known === null) return
+    for (const [id, order] of this.#known) if (order.market === market) this.#known.delete(id)
   }
 
   /** Wants `quantity` resting at `price`. The same words again change nothing while the wish lives. */
@@ -226,6 +245,12 @@ export class OrderManager {
     switch (answer.type) {
       case 'accepted':
         this.#step(order, 'accepted')
+        // It was not known whether it had been amended: it was not.
+        if (order.priceNext !== null && order.state === 'working') {
+          order.priceNext = null
+          order.quantityNext = null
+          this.#portfolio.expose(order, order.price, order.remaining)
+        }
         this.#entries.answer(order, this.#words.accepted, answer.remaining, answer.timeVenue)
         break
       case 'amended':
@@ -279,9 +304,25 @@ export class OrderManager {
         this.#over(order)
         break
       }
+      // Everything that it could still be counts on: size, price, and the place that it takes.
+      case 'no-answer':
+        this.#step(order, 'no-answer')
+        this.#entries.answer(order, this.#words.of(`no-answer:${answer.reason}`), order.remaining, answer.timeVenue)
+        break
+      case 'absent':
+        this.#step(order, 'absent-proved')
+        this.#entries.answer(order, this.#words.of('absent'), order.remaining, answer.timeVenue)
+        if (wish.price === order.price) wish.active = false
+        this.#over(order)
+        break
       case 'fill':
         this.#filled(order, answer)
         break
+    }
+    const revived = this.#revived
+    if (revived !== null) {
+      this.#revived = null
+      if (revived.state === 'working') this.#cancelNow(revived)
     }
     // An answer may free what another wish of the market waits for (our own crossing order, most often).
     for (const other of market.wishes) if (other !== null && !other.take) this.#reconcile(other)
@@ -382,9 +423,30 @@ export class OrderManager {
   #step(order: Order, event: OrderEvent): void {
     const step = nextState(order.state, event)
     if (step === '=' || step === 'book') return
-    assert(step !== 'adopt', 'a simulated venue never revives an order')
+    if (step === 'adopt') return this.#adopt(order, event)
+    if (order.state === 'unknown') this.#state.ordersUnknown--
     order.state = step
+    if (order.state === 'unknown') this.#state.ordersUnknown++
   }
+  /** An order that was held to be gone lives: it counts again, nothing is added beside it, and it is taken back. */
+  #adopt(order: Order, event: OrderEvent): void {
+    assert(this.#known !== null, 'a simulated venue never revives an order')
+    order.state = event === 'fill-last' ? 'filled' : 'working'
+    order.basket = null
+    if (order.left) {
+      order.left = false
+      this.#state.ordersOpen++
+    }
+    order.wish.order ??= order
+    this.#portfolio.expose(order, order.price, order.remaining)
+    this.#host.revived(order)
+    if (order.state !== 'working') return
+    // A cancel of what nobody wants waits for no tokens.
+    this.#bucket.spend(this.#state.now, COST_CANCEL)
+    this.#revived = order
+  }
+  /** To be canceled once its answer has been taken. */
+  #revived: Order | null = null
 
   #wish(market: Market, owner: number, side: SideCode, take: boolean): Wish {
     const slot = slotOf(owner, side, take)
@@ -489,6 +551,7 @@ export class OrderManager {
     const { wish, market } = order
     assert(order.id === this.#orders, 'orders are numbered as they are sent')
     this.#orders++
+    this.#known?.set(order.id, order)
     this.#tally(order.owner).orders++
     wish.order = order
     wish.refusal = null
@@ -526,6 +589,9 @@ export class OrderManager {
       this.#wait(wish, this.#bucket.freeAt(this.#state.now, COST_CANCEL))
       return
     }
+    this.#cancelNow(order)
+  }
+  #cancelNow(order: Order): void {
     this.#step(order, 'cancel-sent')
     this.#command(this.#words.cancel, { type: 'cancel', order, price: order.price, quantity: order.remaining })
   }

@@ -155,7 +155,7 @@ export type Command = {
   readonly quantity: Quantity
 }
 
-/** What comes back. */
+/** What comes back. `no-answer`: the outcome of the last command is not known; `absent`: it is proved that the order never came to be. */
 export type Answer =
   | { readonly type: 'accepted' | 'amended' | 'decreased'; readonly order: Order; readonly timeVenue: number; readonly remaining: number }
   | {
@@ -164,7 +164,8 @@ export type Answer =
       readonly timeVenue: number
       readonly reason: string
     }
-  | { readonly type: 'canceled'; readonly order: Order; readonly timeVenue: number; readonly reason: string }
+  | { readonly type: 'canceled' | 'no-answer'; readonly order: Order; readonly timeVenue: number; readonly reason: string }
+  | { readonly type: 'absent'; readonly order: Order; readonly timeVenue: number }
   | {
       readonly type: 'fill'
       readonly order: Order

@@ -36,6 +36,8 @@ export const REFUSALS = [
   'market-unlisted',
   'market-closed',
   'market-paused',
+  'market-halted',
+  'order-unknown',
   'unsynced',
   'feed-silent',
   'off-grid',
@@ -78,6 +80,8 @@ export type RiskState = {
   /** What permits an order at all. */
   readonly session: SessionState
   ordersOpen: number
+  /** Orders whose outcome is not known. */
+  ordersUnknown: number
 }
 
 const FLAT = new Holding()
@@ -134,13 +138,14 @@ export class Risk {
     const state = this.#state
     if (state.session.hold !== null) return state.session.hold
     const h = market.holding ?? FLAT
-    if (state.session.reducing) {
-      const closing = side === BID ? -h.position - h.bidQuantity : h.position - h.askQuantity
-      if (quantity > closing) return 'reduce-only'
-    }
+    // What no fill of a working or unknown order on this side could turn into a larger position.
+    const closing = side === BID ? -h.position - h.bidQuantity : h.position - h.askQuantity
+    if (state.session.reducing && quantity > closing) return 'reduce-only'
     if (market.status === 'unlisted') return 'market-unlisted'
     if (market.status === 'inactive' || market.status === 'initialized') return 'market-paused'
     if (market.status !== 'active') return 'market-closed'
+    if (market.halted !== null && quantity > closing) return 'market-halted'
+    if (state.ordersUnknown > 0 && quantity > closing && hasUnknown(market)) return 'order-unknown'
     if (!market.synced || market.fluxSince >= 0) return 'unsynced'
     // Trades alone are silent between trades, and quotes while they do not change: there a market goes out of sync by itself.
     if (market.depth === 'book' && state.now - state.lastRow > limits.silenceMax) return 'feed-silent'
@@ -209,5 +214,11 @@ function crossesOwn(market: Market, side: SideCode, price: number): boolean {
     const other = order.priceNext ?? order.price
     if (side === BID ? price >= Math.min(order.price, other) : price <= Math.max(order.price, other)) return true
   }
+  return false
+}
+
+/** Of any strategy: while nobody knows what became of an order, nothing is added beside it. */
+function hasUnknown(market: Market): boolean {
+  for (const wish of market.wishes) if (wish?.order?.state === 'unknown') return true
   return false
 }

@@ -76,6 +76,8 @@ export type SessionHeader = {
   /** Write tokens per second and bucket size of the account's tier (api.md §2.2); 10 a placement, 2 a cancel. */
   readonly rate: { readonly perSecond: number; readonly capacity: number }
   readonly seed: number
+  /** Live alone: what makes client order ids unique for ever, where the orders go, and whose money it is. */
+  readonly live?: { readonly nonce: string; readonly environment: string; readonly subaccount: number }
   /** Selection, `null`: everything. Times in µs. */
   readonly selection: {
     readonly markets: readonly string[] | null

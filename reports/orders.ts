@@ -80,8 +80,11 @@ export function ordersOf({ journal: j, strings }: SessionRecord): OrderRow[] {
     const o = orders.get(id)
     if (o === undefined) continue
     if (kind === JournalKind.ANSWER) {
-      if (what === 'accepted') o.accepted ??= j.a[i] as number
-      else if (what === 'amended' || what === 'decreased') {
+      if (what === 'accepted') {
+        o.accepted ??= j.a[i] as number
+        // Held to be gone, and found.
+        if (o.state === 'rejected') o.state = 'working'
+      } else if (what === 'amended' || what === 'decreased') {
         o.amends++
         o.priceLast = j.price[i] as number
         left.set(id, quantity)
@@ -89,6 +92,10 @@ export function ordersOf({ journal: j, strings }: SessionRecord): OrderRow[] {
       } else if (what.startsWith('canceled:')) {
         o.state = 'canceled'
         o.reason = what.slice('canceled:'.length)
+        o.ended = time
+      } else if (what === 'absent') {
+        o.state = 'rejected'
+        o.reason = 'absent'
         o.ended = time
       } else if (what.startsWith('rejected:') && o.accepted === null) {
         // A rejected amend leaves its order where it was.
@@ -104,7 +111,7 @@ export function ordersOf({ journal: j, strings }: SessionRecord): OrderRow[] {
       o.cost += (j.price[i] as number) * quantity
       o.fees += j.a[i] as number
       left.set(id, (left.get(id) ?? 0) - quantity)
-      if (o.state === 'working' && (left.get(id) ?? 0) <= 0) {
+      if ((o.state === 'working' || o.state === 'rejected') && (left.get(id) ?? 0) <= 0) {
         o.state = 'filled'
         o.ended = time
       }

@@ -33,6 +33,14 @@ const REMEDIES: Readonly<Record<Refusal, Sentence>> = {
   'market-unlisted': say('the market is known from its trades alone', 'a list of markets that names it: --markets at import'),
   'market-closed': say('the market was not open any more', 'ask before the close'),
   'market-paused': say('the exchange had paused the market', 'wait until trading resumes'),
+  'market-halted': say(
+    'the market was halted: the exchange and the session did not agree about it',
+    'look at the incidents, then `tapeline resume`',
+  ),
+  'order-unknown': say(
+    'nobody knew what had become of an order in this market',
+    'nothing: it ends when the exchange has told, or has proved that it never came',
+  ),
   unsynced: say('the book was not known whole, or stood crossed', 'a recording without the gap: `tapeline data stats` shows them'),
   'feed-silent': say('nothing had been heard from the feed for too long', 'a higher feedSilenceSeconds in --limits', (h) =>
     duration(h.limits.silenceMax),

@@ -181,4 +181,58 @@ describe('the record of a session', () => {
     expect((await readNamed(join(folder, 'tape'))).length).toBeGreaterThan(rows)
     expect(existsSync(join(folder, 'log'))).toBe(false)
   })
+
+  it('lived again goes on in the same journal: cut off, paused and gone on with, it has the digest of a replay in one piece', async () => {
+    const folder = join(dir, 'lived')
+    await session(folder, source, 40)
+    const first = await readRun(folder)
+    const strategy = { window: 30, minimum: 10, threshold: 1 }
+    const live = async (how: 'leave' | 'pause' | 'finish', parameters = strategy) => {
+      const s = await SessionFolder.open(folder)
+      expect(s.resumed).toBe(true)
+      const recorder = await Recorder.open(s.tape, { source: 'practice', practice: true, spaceMin: 0, log: s.log, rotate: { rows: 2500 } })
+      const run = await s.goOn(header)
+      const engine = new Engine({
+        header,
+        strategies: [meanReversion(parameters)],
+        venue: new SimulatedVenue('queue', header.delays, header.tape.lagMax),
+        sink: run,
+      })
+      try {
+        const { pieces } = await readSession(folder, { decode: 'thread', batchRows: 700 })
+        for await (const p of pieces) if (p.type === 'rows') engine.run(p.batch)
+        engine.flush()
+        run.repeated()
+        if (how === 'leave') return void (await recorder.leave(), await s.leave())
+        if (how === 'pause') run.detach()
+        const end = engine.finish('over', true)
+        if (how === 'pause') await recorder.leave()
+        else await recorder.finish()
+        return how === 'pause' ? await s.pause(end) : await s.finish(end)
+      } catch (error) {
+        await recorder.leave()
+        await s.leave()
+        throw error
+      }
+    }
+    // Another strategy does not lead to the same journal, and nothing is changed by trying.
+    await expect(live('leave', { ...strategy, threshold: 3 })).rejects.toMatchObject({ code: 'DIVERGED' })
+    await expect(live('leave', { ...strategy, threshold: 0.5 })).rejects.toMatchObject({ code: 'DIVERGED' })
+    expect((await readRun(folder)).journal.length).toBe(first.journal.length)
+    await live('leave')
+    const paused = await live('pause')
+    expect((await readRun(folder)).digest).toBe(paused?.digest)
+    expect(paused?.end.complete).toBe(true)
+    expect(existsSync(join(folder, 'log'))).toBe(true)
+    const done = await live('finish')
+    expect(done?.digest).toBe(paused?.digest)
+    const again = new Run()
+    const engine = engineOf(again)
+    const { pieces } = await readSession(folder, { decode: 'thread', batchRows: 4096 })
+    for await (const p of pieces) if (p.type === 'rows') engine.run(p.batch)
+    // Checkpoints at the start of parts are rows too.
+    expect({ ...engine.finish('over', true), rows: 0 }).toEqual({ ...done?.end, rows: 0 })
+    expect(again.digest()).toBe(done?.digest)
+    expect(done?.journal.length).toBeGreaterThan(first.journal.length)
+  })
 })

@@ -6,43 +6,53 @@ import type { Strategy } from '../../engine/strategy.ts'
 import { batchesOf, catalog, START, type Row } from '../support/rows.ts'
 import { runSession } from '../support/session.ts'
 
-/** What a session does, as an operator would be told it. `→` is onward: lost feed, then warm-up, then the operator's last word. */
+/** What a session does, as an operator would be told it. `→` is onward: lost feed or (live) no agreement with the exchange, then warm-up, then the operator's last word. */
 const TOLD = `
-              first-row  feed-synced  feed-lost  warmup-over  pause    reduce    halt    resume   strategy-error  end       over
-   starting   syncing    ·            ·          ·            ·        ·         ·       ·        stopping        stopping  ·
-   syncing    ·          →            ·          syncing      syncing  syncing   halted  syncing  stopping        stopping  ·
-   ready      ·          ·            syncing    →            ready    →         halted  →        stopping        stopping  ·
-   trading    ·          ·            syncing    ·            ready    reducing  halted  trading  stopping        stopping  ·
-   reducing   ·          ·            syncing    ·            ready    reducing  halted  trading  stopping        stopping  ·
-   halted     ·          halted       halted     halted       halted   →         halted  →        stopping        stopping  ·
-   stopping   ·          stopping     stopping   ·            ·        ·         ·       ·        stopping        stopping  stopped
-   stopped    ·          ·            ·          ·            ·        ·         ·       ·        stopped         stopped   ·`
+              first-row  feed-synced  feed-lost  agreed    disagreed  warmup-over  pause    reduce    halt    resume   strategy-error  end       over
+   starting   syncing    ·            ·          starting  starting   ·            ·        ·         ·       ·        stopping        stopping  ·
+   syncing    ·          →            syncing    →         syncing    syncing      syncing  syncing   halted  syncing  stopping        stopping  ·
+   ready      ·          ·            syncing    →         syncing    →            ready    →         halted  →        stopping        stopping  ·
+   trading    ·          ·            syncing    →         syncing    ·            ready    reducing  halted  trading  stopping        stopping  ·
+   reducing   ·          ·            syncing    →         syncing    ·            ready    reducing  halted  trading  stopping        stopping  ·
+   halted     ·          halted       halted     halted    halted     halted       halted   →         halted  →        stopping        stopping  ·
+   stopping   ·          stopping     stopping   stopping  stopping   ·            ·        ·         ·       ·        stopping        stopping  stopped
+   stopped    ·          ·            ·          ·         ·          ·            ·        ·         ·       ·        stopped         stopped   ·`
 const cells = new Map<string, string>()
 const [head = [], ...rows] = TOLD.trim()
   .split('\n')
   .map((line) => line.trim().split(/\s+/))
 for (const [state, ...row] of rows) row.forEach((cell, c) => cells.set(`${state} ${head[c]}`, cell))
 
-type Config = { state: string; fed: boolean; warm: boolean; word: string; path: SessionCause[] }
-function after({ state, fed, warm, word, path }: Config, cause: SessionCause): Config | null {
+type Config = { live: boolean; state: string; fed: boolean; agreed: boolean; warm: boolean; word: string; path: SessionCause[] }
+function after({ live, state, fed, agreed, warm, word, path }: Config, cause: SessionCause): Config | null {
   const cell = cells.get(`${state} ${cause}`)
   if (cell === '·') return null
   const next: Config = {
+    live,
     state: cell as string,
     fed: cause === 'feed-synced' || (fed && cause !== 'feed-lost'),
+    agreed: cause === 'agreed' || (agreed && cause !== 'disagreed'),
     warm: warm || cause === 'warmup-over',
     word: cause === 'resume' ? 'trading' : cause === 'reduce' ? 'reducing' : cause === 'pause' && state !== 'halted' ? 'ready' : word,
     path: [...path, cause],
   }
-  if (cell === '→') next.state = !next.fed ? 'syncing' : !next.warm ? 'ready' : next.word
+  if (cell === '→') next.state = !next.fed || !next.agreed ? 'syncing' : !next.warm ? 'ready' : next.word
   return next
 }
 /** Every way a session can stand. */
 function reachable(): Config[] {
   const seen = new Map<string, Config>()
-  const open: Config[] = [{ state: 'starting', fed: false, warm: false, word: 'trading', path: [] }]
+  const open: Config[] = [false, true].map((live) => ({
+    live,
+    state: 'starting',
+    fed: false,
+    agreed: !live,
+    warm: false,
+    word: 'trading',
+    path: [],
+  }))
   for (let config = open.shift(); config !== undefined; config = open.shift()) {
-    const key = `${config.state} ${config.fed} ${config.warm} ${config.word}`
+    const key = `${config.live} ${config.state} ${config.fed} ${config.agreed} ${config.warm} ${config.word}`
     if (seen.has(key)) continue
     seen.set(key, config)
     for (const cause of SESSION_CAUSES) {
@@ -52,9 +62,9 @@ function reachable(): Config[] {
   }
   return [...seen.values()]
 }
-function stand(path: readonly SessionCause[]) {
+function stand(path: readonly SessionCause[], live = false) {
   const entered: string[] = []
-  const session = new SessionState((name, cause) => entered.push(`${name} ${cause}`))
+  const session = new SessionState((name, cause) => entered.push(`${name} ${cause}`), live)
   path.forEach((cause, i) => session.move(cause, i + 1))
   return { session, entered }
 }
@@ -65,7 +75,7 @@ describe('the state of a session', () => {
     for (const config of reachable()) {
       for (const cause of SESSION_CAUSES) {
         visited.add(`${config.state} ${cause}`)
-        const { session, entered } = stand(config.path)
+        const { session, entered } = stand(config.path, config.live)
         expect([session.name, session.fed, session.warm]).toEqual([config.state, config.fed, config.warm])
         const told = entered.length
         const next = after(config, cause)

@@ -1,0 +1,139 @@
+/**
+ * What only a live session has: news of the account takes effect. Owns which news does what, and the halts of markets; hides nothing. Invariants: money that moved is booked, whoever moved it; what does
+ * not fit our books is never made to fit: it stops new risk, in its market or everywhere, and says why.
+ */
+import { JournalKind, type Journal } from './journal.ts'
+import type { Market, Markets } from './market.ts'
+import type { AnswerNews, News } from './news.ts'
+import type { Answer, Order } from './order.ts'
+import type { OrderManager } from './order-manager.ts'
+import type { Portfolio } from './portfolio.ts'
+import type { SessionState } from './session-state.ts'
+import { ASK, BID, type Price, type Quantity } from './units.ts'
+import type { Words } from './words.ts'
+
+/** Who made the fills that no strategy made. */
+export const OUTSIDE = 'outside'
+
+/** What it asks of the engine. */
+export interface LiveHost {
+  readonly now: number
+  readonly markets: Markets
+  readonly portfolio: Portfolio
+  readonly journal: Journal
+  readonly words: Words
+  readonly manager: OrderManager
+  readonly session: SessionState
+  answer(time: number, answer: Answer): void
+  traded(market: Market): void
+  /** Equity is another. */
+  changed(): void
+  filledLate(market: Market): void
+}
+
+export class Live {
+  readonly #host: LiveHost
+  readonly #outside: number
+
+  /** `outside`: the owner behind all strategies. */
+  constructor(host: LiveHost, outside: number) {
+    this.#host = host
+    this.#outside = outside
+  }
+
+  learn(news: News): void {
+    const host = this.#host
+    if ('order' in news) {
+      const order = host.manager.orderOf(news.order)
+      // Its market has paid, and our books of it are closed: whatever this is, it is not as we thought.
+      if (order === undefined) return this.#strange(`${news.type} of order ${news.order}, whose market has been paid`)
+      return host.answer(host.now, answerOf(news, order))
+    }
+    switch (news.type) {
+      case 'agreed':
+      case 'disagreed':
+        this.#note(null, news.type, news.reason)
+        return host.session.move(news.type, host.now)
+      case 'market-halted':
+      case 'market-freed': {
+        const market = host.markets.get(news.ticker)
+        if (market === undefined) return
+        if (news.type === 'market-halted') return this.#halt(market, news.reason)
+        market.halted = null
+        return this.#note(market, news.type, news.reason)
+      }
+      case 'foreign-fill':
+        return this.#foreign(news)
+    }
+  }
+
+  /** What was held to be gone is not. */
+  revived(order: Order): void {
+    this.#halt(order.market, 'an order came back that was held to be gone')
+  }
+
+  #halt(market: Market, reason: string): void {
+    market.halted = reason
+    this.#note(market, 'market-halted', reason)
+    this.#host.manager.pullAll([market])
+  }
+  /** Ours, though none of our orders made it: a position like any other. */
+  #foreign(news: Extract<News, { type: 'foreign-fill' }>): void {
+    const { portfolio, words, journal, markets, now } = this.#host
+    const market = markets.get(news.ticker)
+    if (market === undefined) return this.#strange(`a fill of the account in ${news.ticker}, which is not in the session`)
+    const side = news.side === 'bid' ? BID : ASK
+    portfolio.fill(market, this.#outside, side, news.price, news.quantity, news.fee)
+    this.#host.traded(market)
+    journal.push(
+      now,
+      JournalKind.FILL,
+      words.market(market),
+      words.owner(this.#outside),
+      -1,
+      side,
+      news.price,
+      news.quantity,
+      news.maker ? words.maker : words.taker,
+      words.of('not ours'),
+      0,
+      news.fee,
+      news.timeVenue,
+    )
+    this.#host.changed()
+    this.#host.filledLate(market)
+    this.#halt(market, 'a fill of the account that no order of the session made')
+  }
+  #strange(what: string): void {
+    this.#note(null, 'disagreed', what)
+    this.#host.session.move('disagreed', this.#host.now)
+  }
+  #note(market: Market | null, what: string, why: string): void {
+    const { journal, words, now } = this.#host
+    journal.state(now, market === null ? -1 : words.market(market), words.of(what), words.of(why))
+  }
+}
+
+function answerOf(news: AnswerNews, order: Order): Answer {
+  const { timeVenue } = news
+  switch (news.type) {
+    case 'fill': {
+      const { price, quantity, fee, maker } = news
+      return { type: 'fill', order, timeVenue, price: price as Price, quantity: quantity as Quantity, fee, maker }
+    }
+    case 'accepted':
+      return { type: 'accepted', order, timeVenue, remaining: news.remaining }
+    case 'amended':
+    case 'decreased':
+      return { type: news.type, order, timeVenue, remaining: news.remaining }
+    case 'absent':
+      return { type: 'absent', order, timeVenue }
+    case 'rejected':
+    case 'cancel-rejected':
+    case 'amend-rejected':
+      return { type: news.type, order, timeVenue, reason: news.reason }
+    case 'canceled':
+    case 'no-answer':
+      return { type: news.type, order, timeVenue, reason: news.reason }
+  }
+}

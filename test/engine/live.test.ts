@@ -1,0 +1,366 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { Run } from '../../data/run.ts'
+import { Engine } from '../../engine/engine.ts'
+import { Kind } from '../../engine/message.ts'
+import type { News } from '../../engine/news.ts'
+import { ORDER_LIFE, type Command } from '../../engine/order.ts'
+import type { Strategy } from '../../engine/strategy.ts'
+import { ASK, BID, SECOND } from '../../engine/units.ts'
+import { buildReport } from '../../reports/index.ts'
+import { integer, random } from '../support/random.ts'
+import { batchesOf, catalog, randomTape, START, type Row } from '../support/rows.ts'
+import { header as headerOf } from '../support/session.ts'
+
+const T = 'KXLIVE-E-A'
+const header = { ...headerOf(), mode: 'live' as const, live: { nonce: 'test', environment: 'local', subaccount: 0 } }
+
+/** A venue that only collects. */
+class Silent {
+  readonly onTape = null
+  readonly sent: Command[] = []
+  connect(): void {}
+  send(command: Command): number {
+    this.sent.push(command)
+    return 0
+  }
+}
+function engineOf(strategies: readonly Strategy[]) {
+  const run = new Run()
+  const venue = new Silent()
+  const named = { ...header, strategies: strategies.map(({ name, parameters }) => ({ name, parameters })) }
+  const engine = new Engine({ header: named, strategies, venue, sink: run })
+  return { engine, venue, run, header: named }
+}
+
+/** One market with a book at 40/50, and a strategy that wants what it is told. */
+function scene() {
+  const wish: { quote: number | null; take: number | null } = { quote: 4000, take: null }
+  const strategy: Strategy = {
+    name: 'told',
+    parameters: {},
+    onBook(book, desk) {
+      if (wish.take !== null) desk.take(book.market, { side: 'bid', limit: wish.take as never, size: 2, why: 'told' })
+      if (wish.quote === null) desk.pull(book.market, 'bid')
+      else desk.quote(book.market, { side: 'bid', price: wish.quote as never, size: 10, why: 'told' })
+    },
+  }
+  const parts = engineOf([strategy])
+  const { engine, venue, run } = parts
+  let second = 0
+  const row = (kind: Kind, side: number, price: number, quantity: number, detail: unknown = null): Row => ({
+    time: START + second * SECOND,
+    timeVenue: START + second * SECOND,
+    market: 0,
+    kind,
+    flags: kind === Kind.CLEAR || (kind === Kind.LEVEL && side === BID) ? 0 : 1,
+    side,
+    price,
+    quantity,
+    detail: detail === null ? null : JSON.stringify(detail),
+  })
+  const rows = (...list: Row[]): void => {
+    for (const batch of batchesOf(list, 100)) engine.run(batch)
+  }
+  rows(row(Kind.CATALOG, 0, 0, 0, catalog(T)))
+  return {
+    ...parts,
+    wish,
+    /** A book anew: the strategy is called. */
+    book() {
+      second++
+      rows(row(Kind.CLEAR, 0, 0, 0), row(Kind.LEVEL, BID, 4000, 10_000), row(Kind.LEVEL, ASK, 5000, 10_000))
+      engine.tick(START + second * SECOND + 1000)
+    },
+    status(status: string, kind: Kind = Kind.STATUS, more: object = {}) {
+      second++
+      rows(row(kind, 0, 0, 0, { status, ...more }))
+      engine.tick(START + second * SECOND + 1000)
+    },
+    news(...list: News[]) {
+      second++
+      for (const n of list) engine.enter(START + second * SECOND, n)
+    },
+    order: (id: number) => engine.manager.orderOf(id),
+    commands: () => venue.sent.splice(0).map((c) => `${c.type} ${c.order.id} ${c.price} ${c.quantity}`),
+    words() {
+      engine.flush()
+      const { journal, strings } = run.record(header, engine.finish('over', true))
+      return Array.from({ length: journal.length }, (_, i) =>
+        [strings[journal.owner[i] as number] ?? '', strings[journal.what[i] as number], strings[journal.why[i] as number] ?? '']
+          .join(' ')
+          .trim(),
+      )
+    },
+    refusals: () => ({ ...engine.manager.tallies[0]?.refusals }),
+  }
+}
+const at = START
+const agreed: News = { type: 'agreed', reason: 'reconciled' }
+const accepted = (order: number): News => ({ type: 'accepted', order, timeVenue: at, remaining: 1000, id: `v${order}` })
+const fill = (order: number, quantity: number, trade: string): News => ({
+  type: 'fill',
+  order,
+  timeVenue: at,
+  price: 4000,
+  quantity,
+  fee: 1_000,
+  maker: true,
+  trade,
+})
+const noAnswer = (order: number): News => ({ type: 'no-answer', order, timeVenue: at, reason: 'timeout' })
+
+describe('a live session', () => {
+  it('sends nothing before the exchange agrees, takes everything back when it does not, and goes on when it does again', () => {
+    const s = scene()
+    s.book()
+    expect(s.commands()).toEqual([])
+    expect(s.refusals()).toEqual({ syncing: 1 })
+    s.news(agreed)
+    s.book()
+    expect(s.commands()).toEqual(['submit 0 4000 1000'])
+    s.news(accepted(0), { type: 'disagreed', reason: 'a position' })
+    expect(s.commands()).toEqual(['cancel 0 4000 1000'])
+    s.book()
+    s.news({ type: 'canceled', order: 0, timeVenue: at, reason: 'user' })
+    s.book()
+    expect(s.commands()).toEqual([])
+    expect(s.engine.session.name).toBe('syncing')
+    s.news(agreed)
+    s.book()
+    expect(s.commands()).toEqual(['submit 1 4000 1000'])
+  })
+
+  it('counts an order without answer at its worst, adds nothing beside it, and goes on when it is known', () => {
+    const s = scene()
+    s.news(agreed)
+    s.book()
+    s.news(noAnswer(0))
+    const exposed = s.engine.portfolio.loss
+    expect(exposed).toBeGreaterThanOrEqual(4_000 * 1000)
+    s.wish.take = 5000
+    s.wish.quote = null
+    s.book()
+    expect(s.commands()).toEqual(['submit 0 4000 1000'])
+    expect(s.refusals()).toMatchObject({ 'order-unknown': 1 })
+    expect(s.engine.portfolio.loss).toBe(exposed)
+    expect(s.engine.ordersOpen).toBe(1)
+    s.news({ type: 'absent', order: 0, timeVenue: at })
+    expect([s.order(0)?.state, s.engine.portfolio.loss, s.engine.ordersOpen]).toEqual(['absent', 0, 0])
+    s.book()
+    expect(s.commands()).toEqual(['submit 1 5000 200'])
+  })
+
+  it.each([
+    ['accepted', [accepted(0)], 'canceling', 0, ['cancel 0 4000 1000']],
+    ['filled in part', [fill(0, 300, 'a')], 'canceling', 300, ['cancel 0 4000 700']],
+    ['filled whole', [fill(0, 400, 'a'), fill(0, 600, 'b')], 'filled', 1000, ['cancel 0 4000 600']],
+  ] as const)(
+    'adopts an order that was held to be absent and was %s: it counts, its market is halted, it is taken back',
+    (_, news, state, position, commands) => {
+      const s = scene()
+      s.news(agreed)
+      s.book()
+      s.news(noAnswer(0), { type: 'absent', order: 0, timeVenue: at })
+      s.wish.quote = null
+      s.book()
+      s.commands()
+      s.news(...news)
+      expect(s.order(0)?.state).toBe(state)
+      expect(s.commands()).toEqual(commands)
+      const market = s.engine.markets.get(T)
+      expect([market?.holding?.position, market?.halted === null]).toEqual([position, false])
+      s.wish.quote = 3900
+      s.book()
+      expect(s.commands()).toEqual([])
+      if (state === 'canceling') s.news({ type: 'canceled', order: 0, timeVenue: at, reason: 'user' })
+      expect(s.commands()).toEqual([])
+      expect(s.refusals()).toMatchObject({ 'market-halted': 1 })
+      expect([s.engine.ordersOpen, s.engine.markets.get(T)?.holding?.bidQuantity]).toEqual([0, 0])
+      s.news({ type: 'market-freed', ticker: T, reason: 'looked at' })
+      s.book()
+      expect(s.commands()).toEqual(['submit 1 3900 1000'])
+    },
+  )
+
+  it('knows again what an amend without answer came to', () => {
+    for (const [news, price] of [
+      [accepted(0), 4000],
+      [{ type: 'amended', order: 0, timeVenue: at, remaining: 1000 } as News, 3900],
+    ] as const) {
+      const s = scene()
+      s.news(agreed)
+      s.book()
+      s.news(accepted(0))
+      s.wish.quote = 3900
+      s.book()
+      expect(s.commands()).toEqual(['submit 0 4000 1000', 'amend 0 3900 1000'])
+      s.news(noAnswer(0))
+      // 40 ¢ filled whole, or 39 ¢: the dearer counts.
+      expect(s.engine.markets.get(T)?.holding?.bidNotional).toBe(4000 * 1000)
+      s.news(news)
+      // It is worked on from what it is.
+      expect([s.order(0)?.price, s.order(0)?.state]).toEqual([price, price === 3900 ? 'working' : 'amending'])
+    }
+  })
+
+  it('books a fill that is not its own to nobody of its strategies, and halts the market', () => {
+    const s = scene()
+    s.news(agreed)
+    s.book()
+    s.news(accepted(0))
+    s.news({
+      type: 'foreign-fill',
+      ticker: T,
+      side: 'ask',
+      price: 4000,
+      quantity: 500,
+      fee: 2_000,
+      maker: false,
+      trade: 'x',
+      timeVenue: at,
+    })
+    expect(s.engine.markets.get(T)?.holding?.position).toBe(-500)
+    expect(s.commands()).toEqual(['submit 0 4000 1000', 'cancel 0 4000 1000'])
+    s.news({ type: 'canceled', order: 0, timeVenue: at, reason: 'user' })
+    const end = s.engine.finish('over', true)
+    expect(end.owners.map((o) => [o.name, o.fills, o.fees])).toEqual([
+      ['told', 0, 0],
+      ['outside', 1, 2_000],
+    ])
+    const report = buildReport(s.run.record(s.header, end))
+    expect(report.html).toContain('outside')
+  })
+
+  it('is told of an order whose market has paid: nothing is invented, trading stops', () => {
+    const s = scene()
+    s.news(agreed)
+    s.book()
+    s.news(accepted(0), { type: 'canceled', order: 0, timeVenue: at, reason: 'closed' })
+    s.status('closed')
+    s.status('', Kind.DETERMINED, { result: 'yes', value: 10_000 })
+    s.status('', Kind.SETTLED)
+    expect(s.order(0)).toBeUndefined()
+    s.news(fill(0, 100, 'late'))
+    expect(s.engine.session.agreed).toBe(false)
+    expect(s.words().join('\n')).toContain('disagreed fill of order 0, whose market has been paid')
+  })
+
+  it('takes quotes back when a book stays out of sync, and not for a gap', () => {
+    for (const mended of [true, false]) {
+      const s = scene()
+      s.news(agreed)
+      s.book()
+      s.news(accepted(0))
+      s.status('unsynced', Kind.SYNC, { state: 'unsynced', reason: 'gap' })
+      if (mended) s.book()
+      s.engine.tick(START + 60 * SECOND)
+      expect(s.commands()).toEqual(['submit 0 4000 1000', ...(mended ? [] : ['cancel 0 4000 1000'])])
+    }
+  })
+
+  it('has an order life in which nothing that comes late is lost', () => {
+    for (const [state, steps] of Object.entries(ORDER_LIFE)) {
+      if (state === 'filled') continue
+      expect([state, 'fill' in steps]).toEqual([state, true])
+    }
+  })
+
+  it('written down and read again is the same, bit for bit: however its rows were cut, and whatever ticked', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 1e6 }), (seed) => {
+        const next = random(seed)
+        const tape = randomTape({ seed, rows: 600, markets: 3, settle: true, gaps: true })
+        const strategy = (): Strategy => {
+          const dice = random(seed + 1)
+          return {
+            name: 'dice',
+            parameters: {},
+            onBook(book, desk) {
+              if (!book.twoSided) return
+              const u = dice()
+              if (u < 0.2)
+                desk.quote(book.market, { side: u < 0.1 ? 'bid' : 'ask', price: u < 0.1 ? book.bid : book.ask, size: 3, why: 'dice' })
+              else if (u < 0.3) desk.take(book.market, { side: 'bid', limit: book.ask, size: 1, why: 'dice' })
+              else if (u < 0.35) desk.pull(book.market, 'bid')
+            },
+          }
+        }
+        const first = engineOf([strategy()])
+        const due: { time: number; news: News }[] = [{ time: START, news: agreed }]
+        const story: (Row | { time: number; news: News })[] = []
+        let trades = 0
+        let last = 0
+        const answer = (): void => {
+          for (const c of first.venue.sent.splice(0)) {
+            const time = last + integer(next, 0, 400_000)
+            const { id, filled } = c.order
+            const news: News[] = []
+            const u = next()
+            if (c.type === 'submit') {
+              if (u < 0.1) news.push({ type: 'rejected', order: id, timeVenue: time, reason: 'x' })
+              else if (u < 0.2) news.push(noAnswer(id), { type: 'absent', order: id, timeVenue: time })
+              else {
+                if (u < 0.3) news.push(noAnswer(id))
+                news.push(accepted(id))
+                if (u < 0.6) news.push({ ...fill(id, 100, `t${trades++}`), price: c.price } as News)
+                if (c.order.tif !== 'gtc') news.push({ type: 'canceled', order: id, timeVenue: time, reason: 'ioc' })
+              }
+            } else if (c.type === 'cancel') news.push({ type: 'canceled', order: id, timeVenue: time, reason: 'user' })
+            else if (c.type === 'amend') news.push({ type: 'amended', order: id, timeVenue: time, remaining: c.quantity - filled })
+            else news.push({ type: 'decreased', order: id, timeVenue: time, remaining: c.quantity })
+            for (const n of news) due.push({ time, news: n })
+          }
+          due.sort((a, b) => a.time - b.time)
+        }
+        // An order that is over hears of nothing but fills; whatever the dice say of it is not told.
+        const possible = ({ news }: { news: News }): boolean => {
+          if (!('order' in news)) return true
+          const order = first.engine.manager.orderOf(news.order)
+          return order !== undefined && !order.over
+        }
+        const enter = (item: { time: number; news: News }): void => {
+          if (!possible(item)) return
+          last = Math.max(last, item.time)
+          if (next() < 0.5) first.engine.tick(last)
+          first.engine.enter(last, item.news)
+          story.push({ time: last, news: item.news })
+          answer()
+        }
+        let ticked = 0
+        for (const row of tape.rows) {
+          while (due.length > 0 && (due[0] as { time: number }).time < row.time) enter(due.shift() as { time: number; news: News })
+          const moved = {
+            ...row,
+            time: Math.max(row.time, last + (story.at(-1) !== undefined && 'news' in (story.at(-1) as object) ? 1 : 0), ticked + 1),
+          }
+          last = moved.time
+          for (const batch of batchesOf([moved], 1)) first.engine.run(batch)
+          story.push(moved)
+          if (next() < 0.2) first.engine.tick((ticked = last + integer(next, 1, 50)))
+          last = Math.max(last, ticked)
+          answer()
+        }
+        const end = first.engine.finish('over', true)
+        expect(first.engine.manager.orders).toBeGreaterThan(0)
+
+        const second = engineOf([strategy()])
+        let rows: Row[] = []
+        const flush = (): void => {
+          for (const batch of batchesOf(rows, 4096)) second.engine.run(batch)
+          rows = []
+        }
+        for (const item of story) {
+          if ('news' in item) {
+            flush()
+            second.engine.enter(item.time, item.news)
+          } else rows.push(item)
+        }
+        flush()
+        expect(second.engine.finish('over', true)).toEqual(end)
+        expect(second.run.digest()).toBe(first.run.digest())
+      }),
+      { numRuns: 40 },
+    )
+  })
+})
