@@ -52,6 +52,7 @@ export class LiveSession {
   /** Rows whose time had to be set later: the feed was later than its word. */
   moved = 0
   externals = 0
+  #resting = false
   readonly feedLag = new Spread()
   /** From the time of a batch's last row to the end of what the engine did about it. */
   readonly decision = new Spread()
@@ -114,6 +115,7 @@ export class LiveSession {
   }
   /** In the order in which they were given. */
   #queue(own: Own): void {
+    if (this.#resting) return
     const last = this.#own.at(-1)
     this.#own.push(last !== undefined && last.due > own.due && own.kind === Kind.EXTERNAL ? { ...own, due: last.due } : own)
     // A command does not wait behind a value that is known later.
@@ -144,6 +146,12 @@ export class LiveSession {
   mark(reason: string): void {
     const now = Math.max(this.#parts.clock.now() - this.#parts.lag, this.#floor)
     this.#row({ due: now, kind: Kind.OPERATOR, timeVenue: now, detail: JSON.stringify({ command: 'stop', reason }), done: null }, false)
+  }
+
+  /** No row enters any more: a strategy failed. News still does. */
+  rest(): void {
+    this.#own.length = 0
+    this.#resting = true
   }
 
   /** Rows of our own that came by then. `commands`: only those, what is known later is not known. */

@@ -74,6 +74,11 @@ export class RunLog implements JournalSink, SampleSink {
     }
     return run
   }
+  /** µs: time of the last journal row that the log holds; 0: none. */
+  get lastTime(): number {
+    const journal = this.#past?.journal
+    return journal === undefined || journal.length === 0 ? 0 : (journal.time[journal.length - 1] as number)
+  }
   /** Everything that the log held has come again. Throws DataError DIVERGED when it has not. */
   repeated(): void {
     const past = this.#past

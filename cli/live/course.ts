@@ -1,0 +1,371 @@
+/**
+ * A live session: the exchange's feed, the exchange itself, the wall clock. Owns its course from the lock to the last order that is taken back, and how it goes on after a crash; hides the parts from each
+ * other. Invariants: what enters the engine was kept before; whatever ends the session, everything of ours at the exchange is taken back and looked for before the process goes, and what could not be is
+ * said; the session's own rows and news lead to the same journal again.
+ *
+ * `<session>/session.json` header · `live.json` how it was started · `log/` rows, inputs and journal in one sequence · `tape/` parts · `status.json` · `commands/` · when it stands still the files of a run
+ */
+import { existsSync } from 'node:fs'
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import type { FeedOptions, Kalshi } from '../../adapters/kalshi/index.ts'
+import type { World } from '../../adapters/kalshi/ports.ts'
+import { SessionFolder } from '../../adapters/record/session-record.ts'
+import { Recorder } from '../../adapters/recorder/recorder.ts'
+import { DataError } from '../../data/errors.ts'
+import { writePlace } from '../../data/run.ts'
+import type { SessionInput } from '../../data/session-inputs.ts'
+import { Engine } from '../../engine/engine.ts'
+import type { News } from '../../engine/news.ts'
+import type { SessionEnd, SessionHeader, SessionRecord } from '../../engine/session.ts'
+import { StrategyError } from '../../engine/strategy-error.ts'
+import { EXIT } from '../exit.ts'
+import { BURST, externalOf, lagOf, REFRESH_EVERY, ruleOf, ticking, type Ending } from '../live-connection.ts'
+import { LiveSession } from '../live-session.ts'
+import { Snapshots } from '../session-snapshot.ts'
+import { clearCommands, readSnapshot, takeCommands, writeSnapshot } from '../session-status.ts'
+import type { Chosen } from '../strategy/choose.ts'
+import { failureIn } from '../strategy/failure.ts'
+import { Watch } from '../watch.ts'
+import { relive } from './relive.ts'
+import type { Trading, TradingDesk } from './trading.ts'
+
+/** How a session was started, as far as it matters to go on with it. Part of no digest; no key. */
+export type LivePlan = {
+  readonly schema: 'tapeline.live/1'
+  /** As given: names, or absolute paths. */
+  readonly strategies: readonly string[]
+  readonly parameters: readonly string[]
+  /** `demo`, `production`, or the address of an exchange on this machine. */
+  readonly environment: string
+  readonly keyId: string
+  readonly subaccount: number
+  readonly series: readonly string[] | null
+  readonly markets: readonly string[] | null
+  readonly external: string | null
+  /** Round trips as measured, µs. */
+  readonly measured: readonly number[]
+}
+
+export type LiveOptions = {
+  readonly dir: string
+  readonly header: SessionHeader
+  readonly plan: LivePlan
+  readonly strategies: readonly Chosen[]
+  readonly kalshi: Kalshi
+  readonly world: World
+  readonly resume: boolean
+  /** What was armed: kept with the session. */
+  readonly armed: unknown
+  readonly trade: (desk: TradingDesk) => Trading
+  /** Why everything is halted on this machine; null: it is not. */
+  readonly halted: () => string | null
+  /** Real milliseconds after which it ends by itself; null: never. */
+  readonly duration: number | null
+  /** Tells how to end it, before it runs. */
+  readonly onReady: (end: (ending: Ending) => void) => void
+  readonly say: (text: string) => void
+}
+export type LiveResult = {
+  readonly record: SessionRecord
+  readonly ending: Ending
+  readonly failure: StrategyError | null
+  /** What could not be taken back, a line each. */
+  readonly left: readonly string[]
+  readonly seconds: number
+}
+
+const STATUS_MS = 1_000
+const COMMANDS_MS = 50
+/** µs: timers of strategies are at most so late. */
+const TICK = 20_000
+/** µs that taking everything back may last. */
+const SETTLE = 10_000_000
+
+export async function runLive(options: LiveOptions): Promise<LiveResult> {
+  await mkdir(options.dir, { recursive: true })
+  const folder = await SessionFolder.open(options.dir)
+  try {
+    return await course(options, folder)
+  } finally {
+    await folder.leave().catch(() => {})
+  }
+}
+
+async function course(options: LiveOptions, folder: SessionFolder): Promise<LiveResult> {
+  const { dir, header, plan, strategies, kalshi, world, resume, say } = options
+  const started = performance.now()
+  const troubles: string[] = []
+  const generation = segmentsOf(folder.inputs()) + 1
+  const ranUntil = resume ? ranOf(dir, folder.inputs()) : 0
+  const run = await folder.goOn(header)
+  const recorder = await Recorder.open(folder.tape, {
+    name: basename(dir),
+    source: header.tape.source,
+    practice: header.tape.practice,
+    depth: 'book',
+    origin: { environment: plan.environment, series: plan.series, markets: plan.markets },
+    clock: world.clock,
+    log: folder.log,
+    onRemark: (text) => void troubles.push(text),
+    ...(resume ? { ranUntil: Math.max(ranUntil, run.lastTime) + 1 } : {}),
+  })
+  const watch = new Watch()
+  const limit = Error.stackTraceLimit
+  Error.stackTraceLimit = 50
+  let trading: Trading | null = null
+  try {
+    if (!resume) {
+      await writeWhole(join(dir, 'session.json'), header)
+      await writeWhole(join(dir, 'live.json'), plan)
+      await writePlace(dir, folder.tape)
+    }
+    // The files of an end that was none.
+    await rm(join(dir, 'end.json'), { force: true })
+    clearCommands(dir)
+    const keep = (kind: string, detail: unknown, time = world.clock.now()): number =>
+      folder.input({ row: recorder.rows, time, kind, detail })
+    keep('segment', { generation, version: header.version, time: new Date().toISOString() })
+    keep('armed', options.armed)
+    await folder.sync()
+
+    let dispatch: ((news: News) => void) | null = null
+    const desk: { engine: Engine | null } = { engine: null }
+    const port: TradingDesk = {
+      generation,
+      get engine() {
+        return desk.engine as Engine
+      },
+      record: keep,
+      sync: () => folder.sync(),
+      synced: () => folder.log.syncedSequence,
+      enter: (news) => dispatch?.(news),
+      say: (text) => void troubles.push(text),
+    }
+    const trader = options.trade(port)
+    trading = trader
+    const engine = new Engine({ header, strategies: strategies.map((s) => s.strategy), venue: trader.venue, sink: run })
+    desk.engine = engine
+    const turn = <T>(body: () => T): T => watch.turn(body)
+    const past = resume ? await relive(dir, engine, turn) : null
+    if (past?.failure != null)
+      throw new DataError(
+        'DIVERGED',
+        `${dir} cannot go on: a strategy failed in it, and would again (${past.failure instanceof Error ? past.failure.message : String(past.failure)}): mend it and start a new session; \`tapeline flatten\` closes what it holds`,
+      )
+    if (past !== null) say(`going on: ${past.rows} rows and ${past.news} news of its own were lived again`)
+    if (resume) turn(() => engine.tick(Math.max(ranUntil, run.lastTime) + 1))
+    engine.flush()
+    run.repeated()
+    const live = new LiveSession({
+      engine,
+      news: {
+        keep: (time, news) => void keep('news', news, time),
+        enter: (time, news) => engine.enter(time, news),
+      },
+      recorder,
+      clock: world.clock,
+      lag: lagOf(0),
+      turn,
+      numbersFrom: past?.markets ?? 0,
+      from: Math.max(past?.to ?? 0, resume ? Math.max(ranUntil, run.lastTime) + 1 : 0),
+    })
+    const feed = kalshi.feed(feedOptions(plan))
+    const snapshots = new Snapshots({
+      dir,
+      mode: header.mode,
+      trading: { engine, header, measured: plan.measured },
+      environment: kalshi.environment.name,
+      live,
+      recorder,
+      feed: () => feed.status(),
+      started: Date.now(),
+    })
+
+    // ------------------------------------------------------------------------------------------ the course
+    let ending: Ending | null = null
+    let failure: StrategyError | null = null
+    let reason = ''
+    /** Nothing more can be kept, so nothing more may enter. */
+    let deaf = false
+    let broken: unknown = null
+    let over: () => void = () => {}
+    const ended = new Promise<void>((resolve) => (over = resolve))
+    const end = (e: Ending): void => {
+      if (ending !== null) return
+      ending = e
+      reason = e.reason
+      over()
+    }
+    /** What breaks inside a call into the engine ends the session, whoever called. After a strategy's failure news alone goes on: what the exchange does is booked to the end. */
+    const guarded = (body: () => void, news = false): void => {
+      if ((failure !== null && !news) || deaf || broken !== null) return
+      try {
+        body()
+      } catch (error) {
+        try {
+          const failed = failureIn(error, { time: engine.now, call: engine.calling }, watch)
+          failure = failed.failure
+          live.rest()
+          engine.stop()
+          end({ reason: failed.reason, exit: EXIT.strategy, complete: false, error: failed.failure })
+          reason = failed.reason
+        } catch (fatal) {
+          if (fatal instanceof DataError) {
+            deaf = true
+            end({ reason: fatal.message, exit: EXIT.data, complete: false, error: fatal })
+          } else {
+            broken = fatal
+            end({ reason: 'failed', exit: EXIT.bug, complete: false, error: fatal })
+          }
+        }
+      }
+    }
+    /** A turn, and then what the engine commanded in it. */
+    const act = (body: () => void, news = false): void => {
+      guarded(body, news)
+      if (!deaf && broken === null) trader.flush()
+    }
+    dispatch = (news) => act(() => live.news(news), true)
+    for (const text of troubles.splice(0)) snapshots.error(text)
+    for (const news of trader.restore(folder.inputs())) act(() => live.news(news), true)
+
+    const external = externalOf(plan.external, past?.externals ?? 0, live, (text) => snapshots.error(text))
+    const status = (endedWith: string | null): void => {
+      try {
+        writeSnapshot(dir, snapshots.take(endedWith))
+      } catch (error) {
+        snapshots.error(`the snapshot could not be written (${error instanceof Error ? error.message : String(error)})`)
+      }
+    }
+    const ticker = ticking(world, TICK, () =>
+      act(() => {
+        external?.advance()
+        live.tick()
+      }),
+    )
+    const seconds = setInterval(() => {
+      guarded(() => engine.flush())
+      snapshots.second()
+      for (const text of troubles.splice(0)) snapshots.error(text)
+      status(null)
+    }, STATUS_MS)
+    let latched = false
+    const commands = setInterval(() => {
+      const latch = options.halted()
+      if (latch !== null && !latched) act(() => live.operator({ command: 'halt', reason: `latched: ${latch}` }))
+      latched = latch !== null
+      for (const { id, command, reason: why } of takeCommands(dir, (text) => snapshots.error(text)))
+        act(() =>
+          live.operator({ command, reason: why }, () => {
+            snapshots.acknowledge({ id, command, reason: why, time: engine.now, state: engine.session.name })
+            // On the tape and obeyed: whoever waits for it is told at once.
+            queueMicrotask(() => status(null))
+          }),
+        )
+    }, COMMANDS_MS)
+    const timer =
+      options.duration === null
+        ? null
+        : setTimeout(() => end({ reason: 'its time is over', exit: EXIT.ok, complete: true }), Math.min(options.duration, 2 ** 31 - 1))
+    options.onReady(end)
+    status(null)
+    const reading = (async (): Promise<void> => {
+      let batches = 0
+      try {
+        for await (const batch of feed.batches()) {
+          act(() => live.take(batch))
+          if (++batches % BURST === 0) await new Promise(setImmediate)
+        }
+        if (ending === null) end({ reason: 'the feed ended', exit: EXIT.exchange, complete: false })
+      } catch (error) {
+        const text = error instanceof Error ? error.message : String(error)
+        snapshots.error(text)
+        end({ reason: `the feed failed: ${text}`, exit: EXIT.exchange, complete: false, error })
+      }
+    })()
+    trader
+      .start()
+      .catch((error: unknown) =>
+        end({ reason: error instanceof Error ? error.message : String(error), exit: EXIT.exchange, complete: false, error }),
+      )
+    await ended
+
+    // ------------------------------------------------------------------------------------------ the end
+    if (timer !== null) clearTimeout(timer)
+    clearInterval(commands)
+    const last = ending as unknown as Ending
+    act(() => {
+      live.operator({ command: 'halt', reason: `stopping: ${last.reason}` })
+      live.drain()
+    })
+    say('taking back what rests at the exchange')
+    const left = await trader
+      .settle(SETTLE)
+      .catch((error: unknown) => [`it is not known what is open: ${error instanceof Error ? error.message : String(error)}`])
+    await trader.stop()
+    ticker.cancel()
+    clearInterval(seconds)
+    external?.close()
+    feed.stop()
+    await reading
+    if (broken !== null) throw broken instanceof Error ? broken : new Error(String(broken))
+    let sessionEnd: SessionEnd | null = null
+    const full = deaf
+    deaf = false
+    if (!full && failure === null) guarded(() => live.close(last.reason))
+    else if (!full) live.mark(last.reason)
+    run.detach()
+    if (failure === null) guarded(() => (sessionEnd = turn(() => engine.finish(last.reason, last.complete))))
+    if (failure !== null) sessionEnd = engine.finish(reason, false)
+    if (broken !== null) throw broken
+    for (const line of left) snapshots.error(`left open: ${line}`)
+    status(reason)
+    snapshots.close()
+    await recorder.leave()
+    const record = await folder.pause(sessionEnd as unknown as SessionEnd)
+    return { record, ending: last, failure, left, seconds: (performance.now() - started) / 1000 }
+  } finally {
+    Error.stackTraceLimit = limit
+    await trading?.stop().catch(() => {})
+    await watch.end()
+    if (recorder.status.state !== 'finished') await recorder.leave().catch(() => {})
+  }
+}
+
+function feedOptions(plan: LivePlan): FeedOptions {
+  return { rule: ruleOf(plan), labelWait: 0, refreshEvery: REFRESH_EVERY }
+}
+
+async function writeWhole(path: string, value: unknown): Promise<void> {
+  await writeFile(`${path}.tmp`, `${JSON.stringify(value, null, 1)}\n`)
+  await rename(`${path}.tmp`, path)
+}
+
+/** Processes that ran the session so far. */
+function segmentsOf(inputs: Iterable<SessionInput>): number {
+  let count = 0
+  for (const input of inputs) if (input.kind === 'segment') count++
+  return count
+}
+/** µs until which the session is known to have run. */
+function ranOf(dir: string, inputs: Iterable<SessionInput>): number {
+  let ran = 0
+  for (const { time } of inputs) ran = Math.max(ran, time)
+  try {
+    ran = Math.max(ran, readSnapshot(dir).ran)
+  } catch {}
+  return ran
+}
+
+export async function readLivePlan(dir: string): Promise<{ readonly header: SessionHeader; readonly plan: LivePlan }> {
+  const path = join(dir, 'live.json')
+  if (!existsSync(path) || !existsSync(join(dir, 'session.json')))
+    throw new DataError('NOT_A_SESSION', `${dir} is no live session (no live.json in it): give the folder that \`tapeline live\` printed`)
+  try {
+    const plan = JSON.parse(await readFile(path, 'utf8')) as LivePlan
+    if (plan.schema === 'tapeline.live/1')
+      return { plan, header: JSON.parse(await readFile(join(dir, 'session.json'), 'utf8')) as SessionHeader }
+  } catch {}
+  throw new DataError('NOT_A_SESSION', `${path} cannot be read: the session cannot go on; its tape can be run by \`tapeline backtest\``)
+}
