@@ -8,13 +8,13 @@ import type { Dice } from './swarm.ts'
 /** Moments at which a process may be killed: before and after everything that leaves it. */
 export type Moment = 'append' | 'sync' | 'synced' | 'send' | 'sent' | 'answer' | 'frame'
 
-export class Disk {
+export class Disk<R> {
   /** Survives a crash. */
-  readonly safe: string[] = []
+  readonly safe: R[] = []
   readonly #timeline: Timeline
   readonly #dice: Dice
-  #pending: string[] = []
-  #mount: Mount | null = null
+  #pending: R[] = []
+  #mount: Mount<R> | null = null
   /** Told of each moment; may kill. */
   moment: (at: Moment) => void = () => {}
   syncs = 0
@@ -24,7 +24,7 @@ export class Disk {
     this.#dice = dice
   }
   /** What one process sees of it. */
-  mount(): Mount {
+  mount(): Mount<R> {
     const mount = new Mount(this)
     this.#mount = mount
     return mount
@@ -36,11 +36,13 @@ export class Disk {
     this.#pending = []
   }
 
-  append(record: string): void {
+  append(record: R): number {
+    const place = this.safe.length + this.#pending.length
     this.#pending.push(record)
     this.moment('append')
+    return place
   }
-  sync(mount: Mount): Promise<void> {
+  sync(mount: Mount<R>): Promise<void> {
     this.syncs++
     const end = this.safe.length + this.#pending.length
     this.moment('sync')
@@ -56,19 +58,24 @@ export class Disk {
   }
 }
 
-export class Mount {
-  readonly #disk: Disk
+export class Mount<R> {
+  readonly #disk: Disk<R>
   dead = false
 
-  constructor(disk: Disk) {
+  constructor(disk: Disk<R>) {
     this.#disk = disk
   }
   /** What an earlier process left. */
-  get kept(): readonly string[] {
+  get kept(): readonly R[] {
     return this.#disk.safe
   }
-  append(record: string): void {
-    if (!this.dead) this.#disk.append(record)
+  /** Returns its place. */
+  append(record: R): number {
+    return this.dead ? -1 : this.#disk.append(record)
+  }
+  /** The last place that is safe, −1: none. */
+  get synced(): number {
+    return this.#disk.safe.length - 1
   }
   /** Takes a moment; whoever is dead by then never hears of it. */
   sync(): Promise<void> {

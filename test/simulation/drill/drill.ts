@@ -17,23 +17,25 @@ export interface Subject {
   /** Nothing new, and what rests is taken back. */
   stop(): void
   readonly calm: boolean
+  /** Something broke inside: with why. */
+  readonly failed?: string | null
   lastWord(): LastWord
 }
-export type SubjectParts = {
+export type SubjectParts<R> = {
   readonly world: World
   readonly signer: Signer
-  readonly disk: Mount
+  readonly disk: Mount<R>
   readonly seed: number
   /** Starts so far. */
   readonly starts: number
   readonly cash: number
   readonly isHalted: () => boolean
 }
-export type Drilled = {
-  readonly make: (parts: SubjectParts) => Subject
-  readonly witness: (disk: Disk) => Witness
+export type Drilled<R> = {
+  readonly make: (parts: SubjectParts<R>) => Subject
+  readonly witness: (disk: Disk<R>) => Witness
 }
-export type Outcome = {
+export type Outcome<R> = {
   readonly seed: number
   readonly mistakes: readonly string[]
   readonly fired: Fired
@@ -43,11 +45,11 @@ export type Outcome = {
   readonly fills: number
   readonly foreign: number
   readonly used: number
-  readonly disk: readonly string[]
+  readonly disk: readonly R[]
 }
 export type Plan = { readonly swarm?: Swarm; readonly danger?: number; readonly patience?: number }
 
-export async function drill(seed: number, { make, witness }: Drilled, plan: Plan = {}): Promise<Outcome> {
+export async function drill<R>(seed: number, { make, witness }: Drilled<R>, plan: Plan = {}): Promise<Outcome<R>> {
   const dice = new Dice(seed, 'course')
   const swarm = plan.swarm ?? swarmOf(seed)
   const danger = plan.danger ?? dice.between(120, 240)
@@ -62,7 +64,7 @@ export async function drill(seed: number, { make, witness }: Drilled, plan: Plan
   const { timeline, exchange, account, network, fired } = stage
   const hub = stage.hub as WatchedHub
   truth.attach(exchange, account, network, hub)
-  const disk = new Disk(timeline, new Dice(seed, 'disk'))
+  const disk = new Disk<R>(timeline, new Dice(seed, 'disk'))
   const who: Witness = witness(disk)
   const signer = signerOf()
   let halted = false
@@ -100,10 +102,45 @@ export async function drill(seed: number, { make, witness }: Drilled, plan: Plan
     fired['crash in the act']++
     crash()
   }
+  /** The brake is pulled in the middle of something, where there is something to be in the middle of. */
+  const brake = (call: () => void): void => {
+    const { moment } = stage
+    let armed = true
+    const pull = (): void => {
+      if (!armed) return
+      armed = false
+      stage.moment = disk.moment = moment
+      halted = true
+      truth.halt()
+      call()
+    }
+    timeline.after(3 * SECOND, pull)
+    stage.moment = disk.moment = (at) => {
+      if (at !== 'frame' && at !== 'answer' && acts.hit(0.5)) pull()
+      moment(at)
+    }
+  }
+  const brakes = (): void => {
+    if (!healed && !halted && dice.hit(swarm.brake))
+      brake(() => {
+        fired.brake++
+        timeline.after(dice.between(SECOND, 8 * SECOND), () => {
+          if (healed) return
+          halted = false
+          truth.release()
+        })
+      })
+    if (!healed) timeline.after(SECOND, brakes)
+  }
+  timeline.after(SECOND, brakes)
 
-  const each = (): void => truth.check(hub)
+  const each = (): void => {
+    truth.check(hub)
+    const failed = subject?.failed ?? null
+    if (failed !== null && truth.mistakes.length === 0) truth.wrong(failed)
+  }
   const begin = timeline.now
-  const done = (resolved: number): Outcome => ({
+  const done = (resolved: number): Outcome<R> => ({
     seed,
     mistakes: truth.mistakes,
     fired,
@@ -118,12 +155,15 @@ export async function drill(seed: number, { make, witness }: Drilled, plan: Plan
   if (truth.mistakes.length > 0) return done(-1)
 
   healed = true
+  halted = false
+  truth.release()
   stage.heal()
   const healedAt = timeline.now
   // Alive and well for a moment, then the brake.
   await stage.run(timeline.now + 12 * SECOND, each)
-  halted = true
-  truth.halt()
+  let pulled = false
+  brake(() => (pulled = true))
+  while (!pulled) await stage.run(timeline.now + 100_000, each)
   ;(subject as unknown as Subject).stop()
   const patience = (plan.patience ?? 120) * SECOND
   let resolved = -1

@@ -4,7 +4,7 @@
  */
 import { environmentOf } from '../../../adapters/kalshi/environment.ts'
 import { KalshiFeed } from '../../../adapters/kalshi/feed.ts'
-import type { HttpAnswer, World } from '../../../adapters/kalshi/ports.ts'
+import type { HttpAnswer, HttpRequest, World } from '../../../adapters/kalshi/ports.ts'
 import { Budget } from '../../../adapters/kalshi/rate-limit.ts'
 import { Rest } from '../../../adapters/kalshi/rest.ts'
 import type { Signer } from '../../../adapters/kalshi/sign.ts'
@@ -59,7 +59,7 @@ const ROOT = 'http://127.0.0.1:1'
 export type NaiveParts = {
   readonly world: World
   readonly signer: Signer
-  readonly disk: Mount
+  readonly disk: Mount<string>
   readonly dice: Dice
   readonly limits: DrillLimits
   readonly isHalted: () => boolean
@@ -384,7 +384,8 @@ export class Naive {
         headers: signer.headers(method, `/trade-api/v2${path}`, world.clock.wall()),
         body: body === null ? null : JSON.stringify(body),
         timeout: 5 * SECOND,
-      })
+        ...(method === 'POST' && this.#p.mistake !== 'reads the brake before it waits' ? { mayLeave: () => !this.#p.isHalted() } : {}),
+      } as HttpRequest)
     } catch {
       return null
     }

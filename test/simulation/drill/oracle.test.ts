@@ -9,7 +9,7 @@ vi.mock('../../../adapters/exchange/auth.ts', async (original) => ({
   ...(await import('./trusting.ts')),
 }))
 
-function naive(mistake: Mistake | null): Drilled {
+function naive(mistake: Mistake | null): Drilled<string> {
   return {
     make: ({ world, signer, disk, seed, starts, cash, isHalted }) =>
       new Naive({ world, signer, disk, dice: new Dice(seed, `naive ${starts}`), limits: LIMITS, isHalted, cash, mistake, series: SERIES }),

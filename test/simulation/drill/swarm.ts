@@ -46,6 +46,8 @@ const MOST = {
   foreign: 0.02,
   outsideCancel: 0.03,
   groupTrigger: 0.01,
+  /** Somebody pulls the brake, and lets it go. */
+  brake: 0.01,
   /** Chance by second, and by moment at which something leaves or enters the process. */
   crash: 0.02,
   crashAt: 0.002,
@@ -114,6 +116,7 @@ export const KINDS = [
   'manual order',
   'canceled by somebody else',
   'group triggered',
+  'brake',
   'crash',
   'crash in the act',
 ] as const

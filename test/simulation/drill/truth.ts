@@ -15,12 +15,13 @@ export type LastWord = {
   readonly positions: ReadonlyMap<string, number>
   /** Trade ids, each as often as it was booked. */
   readonly trades: readonly string[]
-  /** Fills as they stand in the books, by the venue's order: quantity, cost and fee. Null: it does not say. */
   readonly unknown: number
   /** Orders that it believes alive. */
   readonly alive: number
   /** Why it gave up; null: it did not. */
   readonly stopped: string | null
+  /** What it holds against itself. */
+  readonly more?: readonly string[]
 }
 /** What the oracle asks of the session while it runs. */
 export interface Witness {
@@ -124,6 +125,9 @@ export class Truth implements Watcher {
   halt(): void {
     if (this.haltedSince < 0) this.haltedSince = this.#now()
   }
+  release(): void {
+    this.haltedSince = -1
+  }
   left(way: Way): void {
     this.#dirty = true
     const adds = way.method === 'POST' && (way.path.endsWith('/events/orders') || way.path.endsWith('/amend'))
@@ -206,7 +210,7 @@ export class Truth implements Watcher {
 
   /** What of the last word is not so. */
   verdict(word: LastWord): string[] {
-    const wrong: string[] = []
+    const wrong: string[] = [...(word.more ?? [])]
     const account = this.account as Account
     if (word.unknown > 0 && word.stopped === null) wrong.push(`${word.unknown} orders are unknown and nothing was stopped`)
     const resting = [...account.resting].filter((o) => this.#witness.ours(o.clientId))
