@@ -3,7 +3,7 @@
  */
 import { random } from '../support/random.ts'
 
-type Due = { readonly time: number; readonly order: number; call: (() => void) | null }
+type Due = { readonly time: number; readonly order: number; readonly wakes: boolean; call: (() => void) | null }
 
 export class Timeline {
   now: number
@@ -16,8 +16,9 @@ export class Timeline {
     this.#next = random(seed)
   }
 
-  after(delay: number, call: () => void): { cancel(): void } {
-    const due: Due = { time: this.now + Math.max(0, Math.ceil(delay)), order: this.#order++, call }
+  /** `wakes`: it may end somebody's wait; then everything that waits for nothing else goes on before the next event. */
+  after(delay: number, call: () => void, wakes = true): { cancel(): void } {
+    const due: Due = { time: this.now + Math.max(0, Math.ceil(delay)), order: this.#order++, wakes, call }
     this.#push(due)
     return {
       cancel: () => {
@@ -43,7 +44,7 @@ export class Timeline {
       before(this.now)
       due.call()
       each()
-      await new Promise((resolve) => setImmediate(resolve))
+      if (due.wakes) await new Promise((resolve) => setImmediate(resolve))
     }
     this.now = Math.max(this.now, until)
   }

@@ -44,7 +44,7 @@ export type SessionPlan = {
   readonly trade: (desk: TradingDesk, hands: Hands) => Trading
 }
 
-const TICK = 20_000
+const TICK = 50_000
 const SECOND = 1_000_000
 
 export class LiveProcess implements Subject {
@@ -165,7 +165,7 @@ export class LiveProcess implements Subject {
       signer,
       rest,
       world,
-      options: { rule: { series: [plan.series] }, labelWait: 0, refreshEvery: 15 * SECOND },
+      options: { rule: { series: [plan.series] }, labelWait: 0, tickers: false, refreshEvery: 15 * SECOND },
     })
     for (const news of this.#trader.restore(inputs)) this.#act(() => this.#live.news(news))
   }
@@ -179,8 +179,6 @@ export class LiveProcess implements Subject {
         this.#act(() => this.#live.take(batch))
       }
       this.#act(() => this.#live.tick())
-    })
-    ticking(world, 50_000, () => {
       const latch = isHalted()
       if (latch !== this.#latched) this.#act(() => this.#live.operator({ command: latch ? 'halt' : 'resume', reason: 'the brake' }))
       this.#latched = latch

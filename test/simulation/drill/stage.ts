@@ -69,7 +69,7 @@ export class DrillStage {
     this.#mixed = this.#dice.hit(0.5)
     for (let m = 0; m < MARKETS; m++) this.#open()
     this.#acts()
-    this.timeline.after(SECOND, () => this.#second())
+    this.timeline.after(SECOND, () => this.#second(), false)
   }
   get swarm(): Swarm {
     return this.network.swarm
@@ -126,7 +126,7 @@ export class DrillStage {
       if (market !== undefined && exchange.shard(market.exchangeIndex).tradingActive && exchange.shard(market.exchangeIndex).exchangeActive)
         this.#strangers.get(market.ticker)?.act()
     }
-    timeline.after(this.#dice.between(1, Math.round((2 * SECOND) / (MARKETS * Math.max(1, rate)))), () => this.#acts())
+    timeline.after(this.#dice.between(1, Math.round((2 * SECOND) / (MARKETS * Math.max(1, rate)))), () => this.#acts(), false)
   }
 
   // ---------------------------------------------------------------------------------------------- by the second
@@ -187,7 +187,7 @@ export class DrillStage {
           exchange.groups.trigger(this.account, group)
         }
     }
-    timeline.after(SECOND, () => this.#second())
+    timeline.after(SECOND, () => this.#second(), false)
   }
 
   #ownActive(): ListedMarket[] {
