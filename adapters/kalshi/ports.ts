@@ -49,6 +49,8 @@ export interface Socket {
 export interface Http {
   /** Rejects with an `HttpFailure` when there is no whole answer. */
   request(request: HttpRequest): Promise<HttpAnswer>
+  /** Opens connections for writes to this origin before they are needed, and keeps them fresh. */
+  prepare?(origin: string): void
 }
 export type HttpRequest = {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE'
@@ -57,15 +59,26 @@ export type HttpRequest = {
   readonly body: string | null
   /** µs until it is given up. */
   readonly timeout: number
+  /** Its first byte is written to a socket now. Called once at most, synchronously before the write. */
+  readonly onSent?: () => void
+  /** Asked synchronously right before its first byte: a request that may not leave by then never does, wherever it waited. */
+  readonly mayLeave?: () => boolean
+  /** Gives up a request whose first byte is not written yet; one that is on its way is not touched, its answer counts. */
+  readonly stop?: AbortSignal
+  /** It takes away risk: it has connections of its own, so that it never waits behind what adds some. */
+  readonly urgent?: boolean
 }
 export type HttpAnswer = { readonly status: number; readonly type: string; readonly date: string; readonly body: string }
 export class HttpFailure extends Error {
   override readonly name = 'HttpFailure'
-  readonly kind: 'timeout' | 'network' | 'too large'
+  readonly kind: 'timeout' | 'network' | 'too large' | 'stopped'
+  /** False only where it is proved that no byte of the request was written to a socket. */
+  readonly sent: boolean
 
-  constructor(kind: HttpFailure['kind'], message: string) {
+  constructor(kind: HttpFailure['kind'], message: string, sent = true) {
     super(message)
     this.kind = kind
+    this.sent = sent
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import { TokenBucket } from '../../engine/token-bucket.ts'
 
-/** Who goes first. Orders are 0 … 2 (none yet: they come with the venue); the feed repairs its books before it reads catalogs, and history comes last. */
+/** Who goes first. Orders are 0 … 2; the feed repairs its books before it reads catalogs, and history comes last. */
 export const Priority = { CANCEL: 0, ORDER: 1, RECONCILE: 2, REPAIR: 3, CATALOG: 4, HISTORY: 5 } as const
 export type Priority = (typeof Priority)[keyof typeof Priority]
 export type Lane = 'read' | 'write'
@@ -26,6 +26,8 @@ type Waiting = { readonly cost: number; readonly priority: Priority; readonly nu
 type Bucket = { tokens: TokenBucket; capacity: number; blockedUntil: number; refusals: number; readonly waiting: Waiting[] }
 
 export class Budget {
+  /** Order entry decides at once whether it may spend, shard by shard: it does not wait in line. */
+  readonly writes: WriteBudget
   readonly #lanes: Record<Lane, Bucket>
   #costs: CostTable = costTable(COST_DEFAULT, [])
   #number = 0
@@ -39,6 +41,7 @@ export class Budget {
       waiting: [],
     })
     this.#lanes = { read: bucket(limits.read), write: bucket(limits.write) }
+    this.writes = new WriteBudget(limits.write)
   }
 
   /** The account's own limits, once they are known. A bucket starts empty: what was spent before is not known. */
@@ -50,6 +53,7 @@ export class Budget {
       bucket.capacity = capacity
       bucket.tokens.spend(now, capacity)
     }
+    this.writes.setLimits(limits.write, now)
   }
   setCosts(standard: number, costs: readonly { readonly method: string; readonly path: string; readonly cost: number }[]): void {
     this.#costs = costTable(standard, costs)
@@ -96,6 +100,80 @@ export class Budget {
       first.go()
     }
     return Infinity
+  }
+}
+
+/** Of what the account may spend, this much is spent here: other programs of the account and the way there take some. */
+const WRITE_SHARE = 0.8
+const CANCEL_COST = 2
+const REFUSED_FIRST = 1_000_000
+const REFUSED_MAX = 30_000_000
+/** More refusals than this in a minute: nothing that adds risk for a minute. */
+const REFUSALS_MAX = 5
+const MINUTE = 60_000_000
+
+/**
+ * Write tokens by shard (api.md §2.3): each has the whole budget of the tier, 0 is the unscoped bucket. What takes away risk spends to the last token; everything else leaves enough to
+ * cancel what is open.
+ */
+export class WriteBudget {
+  #limits: BudgetLimits['write']
+  readonly #buckets = new Map<number, TokenBucket>()
+  /** Shards that are known: an order without one is billed on each. */
+  readonly #shards = new Set<number>([0])
+  #refusedUntil = 0
+  #refusedWait = REFUSED_FIRST
+  readonly #refusals: number[] = []
+
+  constructor(limits: BudgetLimits['write']) {
+    this.#limits = limits
+  }
+  setLimits(limits: BudgetLimits['write'], now: number): void {
+    this.#limits = limits
+    this.#buckets.clear()
+    // What was spent before is not known.
+    for (const shard of this.#shards) this.#bucket(shard).spend(now, this.#bucket(shard).size)
+  }
+  /** `shard` null: routed by its ticker. A batch costs the sum of its items, whole or not at all. */
+  spend(now: number, shard: number | null, cost: number, reducing: boolean, ordersOpen: number): boolean {
+    if (this.freeAt(now, shard, cost, reducing, ordersOpen) > now) return false
+    for (const s of this.#payers(shard)) this.#bucket(s).spend(now, Math.min(cost, this.#bucket(s).size))
+    return true
+  }
+  /** When it could be spent. */
+  freeAt(now: number, shard: number | null, cost: number, reducing: boolean, ordersOpen: number): number {
+    let free = reducing ? now : Math.max(now, this.#refusedUntil)
+    for (const s of this.#payers(shard)) {
+      const bucket = this.#bucket(s)
+      const kept = reducing ? 0 : Math.min(bucket.size / 2, Math.max(bucket.size * RESERVE, ordersOpen * CANCEL_COST))
+      // What is larger than the bucket never fits: the exchange would refuse it whole.
+      if (cost + kept > bucket.size && !(reducing && cost >= bucket.size)) return Infinity
+      free = Math.max(free, bucket.freeAt(now, Math.min(cost, bucket.size) + kept))
+    }
+    return free
+  }
+  /** 429: nothing was done, and our picture of the bucket was wrong. */
+  refused(now: number): void {
+    this.#refusals.push(now)
+    while (this.#refusals.length > 0 && now - (this.#refusals[0] as number) > MINUTE) this.#refusals.shift()
+    this.#refusedUntil = now + (this.#refusals.length > REFUSALS_MAX ? MINUTE : this.#refusedWait)
+    this.#refusedWait = Math.min(REFUSED_MAX, this.#refusedWait * 2)
+  }
+  answered(): void {
+    this.#refusedWait = REFUSED_FIRST
+  }
+
+  #payers(shard: number | null): Iterable<number> {
+    if (shard !== null && !this.#shards.has(shard)) this.#shards.add(shard)
+    return shard === null ? this.#shards : [shard]
+  }
+  #bucket(shard: number): TokenBucket {
+    let bucket = this.#buckets.get(shard)
+    if (bucket === undefined) {
+      bucket = new TokenBucket(this.#limits.perSecond * WRITE_SHARE, this.#limits.capacity * WRITE_SHARE)
+      this.#buckets.set(shard, bucket)
+    }
+    return bucket
   }
 }
 

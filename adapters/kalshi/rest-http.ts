@@ -1,5 +1,6 @@
-/** HTTP over undici: the one door to it. Owns the connection pool and the size of an answer; hides sockets. Invariant: redirects are not followed and nothing is retried here. */
+/** HTTP over undici: the one door to it. Owns the connection pool of reads and the size of an answer; hides sockets. Invariant: redirects are not followed and nothing is retried here. */
 import { Agent, request } from 'undici'
+import { UndiciWrites } from './rest-writes.ts'
 import { HttpFailure, type Http, type HttpAnswer, type HttpRequest } from './ports.ts'
 
 const BODY_MAX = 64 * 1024 * 1024
@@ -12,8 +13,17 @@ export class UndiciHttp implements Http {
     connect: { timeout: CONNECT_TIMEOUT },
     maxResponseSize: BODY_MAX,
   })
+  readonly #writes = new UndiciWrites()
 
-  async request({ method, url, headers, body, timeout }: HttpRequest): Promise<HttpAnswer> {
+  /** Reads share a pool; whatever may change something at the exchange goes its own way, where it is known whether it left. */
+  request(request: HttpRequest): Promise<HttpAnswer> {
+    return request.method === 'GET' ? this.#read(request) : this.#writes.request(request)
+  }
+  prepare(origin: string): void {
+    this.#writes.prepare(origin)
+  }
+
+  async #read({ method, url, headers, body, timeout }: HttpRequest): Promise<HttpAnswer> {
     const milliseconds = Math.ceil(timeout / 1000)
     const signal = AbortSignal.timeout(milliseconds)
     try {
@@ -41,7 +51,7 @@ export class UndiciHttp implements Http {
   }
   async close(): Promise<void> {
     // What is on its way is not waited for: whoever closes has stopped asking.
-    await this.#agent.destroy()
+    await Promise.all([this.#agent.destroy(), this.#writes.close()])
   }
 }
 

@@ -2,7 +2,7 @@
  * Signatures (api.md §1.2): RSA-PSS with SHA-256, or Ed25519, over time, method and path. Owns the private key; hides it: it is read once into a key object and shown by
  * nothing. Invariants: the file is readable by its owner alone; no error and no inspection repeats a byte of it; the query is never signed.
  */
-import { constants, createPrivateKey, createPublicKey, sign, verify, type KeyObject } from 'node:crypto'
+import { constants, createPrivateKey, createPublicKey, sign, verify, type KeyObject, type SignKeyObjectInput } from 'node:crypto'
 import { lstatSync, readFileSync } from 'node:fs'
 import { inspect } from 'node:util'
 import { KalshiError } from './errors.ts'
@@ -63,12 +63,24 @@ export class Signer {
 
   /** The three headers of a request or a handshake. `path` from the root; what follows a `?` is left out. `wall` in ms. */
   headers(method: string, path: string, wall: number): Record<string, string> {
-    const timestamp = String(Math.floor(wall))
-    const message = Buffer.from(timestamp + method.toUpperCase() + path.replace(/[?#].*$/s, ''), 'utf8')
-    const signature =
-      this.#key.asymmetricKeyType === 'ed25519'
-        ? sign(null, message, this.#key)
-        : sign('sha256', message, { key: this.#key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 })
+    const { timestamp, message } = messageOf(method, path, wall)
+    return this.#headers(timestamp, sign(this.#algorithm, message, this.#options))
+  }
+  /** The same, made beside the main thread; null where it fails. */
+  headersLater(method: string, path: string, wall: number, call: (headers: Record<string, string> | null) => void): void {
+    const { timestamp, message } = messageOf(method, path, wall)
+    sign(this.#algorithm, message, this.#options, (error, signature) => call(error === null ? this.#headers(timestamp, signature) : null))
+  }
+
+  get #algorithm(): 'sha256' | null {
+    return this.#key.asymmetricKeyType === 'ed25519' ? null : 'sha256'
+  }
+  get #options(): SignKeyObjectInput {
+    return this.#key.asymmetricKeyType === 'ed25519'
+      ? { key: this.#key }
+      : { key: this.#key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 }
+  }
+  #headers(timestamp: string, signature: Buffer): Record<string, string> {
     return {
       'KALSHI-ACCESS-KEY': this.#id,
       'KALSHI-ACCESS-TIMESTAMP': timestamp,
@@ -101,4 +113,9 @@ export class Signer {
   [inspect.custom](): string {
     return HIDDEN
   }
+}
+
+function messageOf(method: string, path: string, wall: number): { readonly timestamp: string; readonly message: Buffer } {
+  const timestamp = String(Math.floor(wall))
+  return { timestamp, message: Buffer.from(timestamp + method.toUpperCase() + path.replace(/[?#].*$/s, ''), 'utf8') }
 }
