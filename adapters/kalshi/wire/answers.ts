@@ -285,8 +285,15 @@ export const settlement = object(
   },
   { event_ticker: string, exchange_index: integer, value: integer, ...unread('yes_total_cost_dollars', 'no_total_cost_dollars') },
 )
+const apiKey = object({ api_key_id: string, scopes: listOf(string) }, { subaccount: integer, ...unread('name', 'fcm_subtrader_id') })
+const nettingConfig = object({ subaccount_number: integer, enabled: boolean }, { exchange_index: integer })
+const orderGroup = object({ id: string, is_auto_cancel_enabled: boolean }, { contracts_limit_fp: decimal, exchange_index: integer })
 export const queuePosition = object({ order_id: string, market_ticker: string, queue_position_fp: decimal })
 
+export type WireOrder = Value<typeof order>
+export type WireFill = Value<typeof fill>
+export type WirePosition = Value<typeof position>
+export type WireSettlement = Value<typeof settlement>
 export type WireMarket = Value<typeof market>
 export type WireEvent = Value<typeof event>
 export type WireSeries = Value<typeof series>
@@ -370,6 +377,11 @@ export const ENDPOINTS = {
   settlements: endpoint('/portfolio/settlements', object({ settlements: listOf(settlement) }, cursor), true, 'settlements'),
   queuePositions: endpoint('/portfolio/orders/queue_positions', object({ queue_positions: listOf(queuePosition) }), true),
   queuePosition: endpoint('/portfolio/orders/{order_id}/queue_position', object({ queue_position_fp: decimal }), true),
+  historicalOrders: endpoint('/historical/orders', object({ orders: listOf(order) }, cursor), true, 'orders'),
+  historicalFills: endpoint('/historical/fills', object({ fills: listOf(fill) }, cursor), true, 'fills'),
+  apiKeys: endpoint('/api_keys', object({ api_keys: listOf(apiKey) }, unread('api_key_region_expiration_ts')), true),
+  netting: endpoint('/portfolio/subaccounts/netting', object({ netting_configs: listOf(nettingConfig) }), true),
+  orderGroups: endpoint('/portfolio/order_groups', object({}, { order_groups: listOf(orderGroup) }), true),
 } as const
 export type Endpoint = keyof typeof ENDPOINTS
 export type Answer<E extends Endpoint> = (typeof ENDPOINTS)[E] extends EndpointOf<infer T> ? T : never

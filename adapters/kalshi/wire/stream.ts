@@ -202,6 +202,9 @@ export const PAYLOADS = {
 type Payloads = typeof PAYLOADS
 type PayloadType = keyof Payloads
 
+export type WireUserOrder = Value<typeof userOrder>
+export type WireUserFill = Value<typeof fill>
+
 /** `seq` counts per `sid`; control replies on a counted subscription are counted too. `id` is the command that is answered. */
 type Envelope = { readonly sid: number | null; readonly seq: number | null; readonly id: number | null }
 export type StreamMessage =

@@ -1,0 +1,212 @@
+/**
+ * Order groups: the exchange's own brake, one for each shard that is traded on. Owns their life and what a trigger means; hides ids. A reducer: what happened in, what to write and what to tell out; the writes
+ * pass through somebody else's gate. Invariants: a group that triggered is reset only when a person says so; a shard without a live group permits no order.
+ */
+import type { AccountNews } from '../../../engine/news.ts'
+import { SECOND } from '../../../engine/units.ts'
+import { KalshiError } from '../errors.ts'
+import type { Rest } from '../rest.ts'
+import { READ } from './sweep.ts'
+
+/** What the gate does for us. An answer that is no proof is `unknown`. */
+export interface GroupWriter {
+  createGroup(shard: number, limit: number): Promise<GroupAnswer>
+  resetGroup(id: string, shard: number): Promise<GroupAnswer>
+  triggerGroup(id: string, shard: number): Promise<GroupAnswer>
+  deleteGroup(id: string, shard: number): Promise<GroupAnswer>
+}
+export type GroupAnswer =
+  | { readonly outcome: 'acknowledged'; readonly id: string }
+  | { readonly outcome: 'rejected' | 'not-sent' | 'unknown'; readonly reason: string }
+
+export type GroupWrite = {
+  readonly kind: 'create' | 'reset' | 'trigger' | 'delete'
+  readonly shard: number
+  readonly id: string | null
+  readonly limit: number
+}
+export type GroupState = 'wanted' | 'creating' | 'live' | 'triggered' | 'resetting' | 'triggering' | 'deleting' | 'gone' | 'failed'
+type Group = { state: GroupState; id: string | null; tries: number; retryAt: number; reason: string }
+
+const TRIES_MAX = 3
+const RETRY = 2 * SECOND
+
+export class GroupPlanner {
+  readonly #limit: number
+  readonly #tickersOf: (shard: number) => readonly string[]
+  readonly #write: (write: GroupWrite) => void
+  readonly #tell: (news: AccountNews) => void
+  readonly #groups = new Map<number, Group>()
+
+  /** `limit`: contracts (quantity units) that may be filled in any 15 s: at most half of what a shard may lose, because the fill that trips it is over already. */
+  constructor(
+    limit: number,
+    parts: {
+      readonly tickersOf: (shard: number) => readonly string[]
+      readonly write: (write: GroupWrite) => void
+      readonly tell: (news: AccountNews) => void
+    },
+  ) {
+    this.#limit = limit
+    this.#tickersOf = parts.tickersOf
+    this.#write = parts.write
+    this.#tell = parts.tell
+  }
+
+  /** The group for orders on a shard; null: no order is permitted there. */
+  idOf(shard: number): string | null {
+    const group = this.#groups.get(shard)
+    return group?.state === 'live' ? group.id : null
+  }
+  stateOf(shard: number): GroupState | null {
+    return this.#groups.get(shard)?.state ?? null
+  }
+  get groups(): readonly { readonly shard: number; readonly state: GroupState; readonly id: string | null; readonly reason: string }[] {
+    return [...this.#groups].map(([shard, { state, id, reason }]) => ({ shard, state, id, reason }))
+  }
+
+  /** This shard will be traded on. */
+  want(shard: number, now: number): void {
+    if (this.#groups.has(shard)) return
+    this.#groups.set(shard, { state: 'wanted', id: null, tries: 0, retryAt: now, reason: '' })
+    this.advance(now)
+  }
+  /** A group of this session that is known from its log. */
+  adopt(shard: number, id: string, triggered = false): void {
+    this.#groups.set(shard, {
+      state: triggered ? 'triggered' : 'live',
+      id,
+      tries: 0,
+      retryAt: Infinity,
+      reason: triggered ? 'group triggered' : '',
+    })
+  }
+  advance(now: number): void {
+    for (const [shard, group] of this.#groups) {
+      if (group.state !== 'wanted' || now < group.retryAt) continue
+      group.state = 'creating'
+      group.tries++
+      this.#write({ kind: 'create', shard, id: null, limit: this.#limit })
+    }
+  }
+  /** How a write ended. A group that may exist without our knowing holds no order, so that another one may be made. */
+  answered(write: GroupWrite, answer: GroupAnswer, now: number): void {
+    const group = this.#groups.get(write.shard)
+    if (group === undefined) return
+    const ok = answer.outcome === 'acknowledged'
+    if (!ok) group.reason = `${write.kind} ${answer.outcome}: ${answer.reason}`
+    switch (write.kind) {
+      case 'create':
+        if (group.state !== 'creating') return
+        if (ok) {
+          group.state = 'live'
+          group.id = answer.id
+          group.tries = 0
+        } else if (group.tries < TRIES_MAX) {
+          group.state = 'wanted'
+          group.retryAt = now + RETRY * 2 ** (group.tries - 1)
+        } else {
+          group.state = 'failed'
+          this.#tell({
+            type: 'disagreed',
+            reason: `no order group on shard ${write.shard} after ${TRIES_MAX} tries (${answer.reason.slice(0, 200)})`,
+          })
+        }
+        return
+      case 'reset':
+        // Whatever is not proved leaves it triggered.
+        if (group.state === 'resetting') group.state = ok ? 'live' : 'triggered'
+        return
+      case 'trigger':
+        if (group.state === 'triggering') this.#triggered(write.shard, group, ok ? 'triggered by us' : group.reason)
+        return
+      case 'delete':
+        if (group.state === 'deleting' && ok) group.state = 'gone'
+    }
+  }
+  /** What the private stream says of a group, ours or not. */
+  heard(id: string, event: 'created' | 'triggered' | 'reset' | 'deleted' | 'limit_updated'): void {
+    for (const [shard, group] of this.#groups) {
+      if (group.id !== id) continue
+      if (event === 'triggered' && group.state !== 'triggered') this.#triggered(shard, group, 'group triggered')
+      else if (event === 'deleted' && group.state !== 'deleting' && group.state !== 'gone') {
+        group.state = 'triggered'
+        this.#halt(shard, 'the order group was deleted by somebody else')
+      } else if (event === 'limit_updated' && group.state === 'live')
+        this.#halt(shard, 'the limit of the order group was changed by somebody else')
+      else if (event === 'reset' && group.state === 'triggered') group.reason = 'reset by somebody else; waits for the operator here'
+    }
+  }
+  /** The groups that the exchange lists (after a lost message): one of ours that is not among them is gone. */
+  listed(ids: ReadonlySet<string>): void {
+    for (const [shard, group] of this.#groups)
+      if (group.id !== null && group.state === 'live' && !ids.has(group.id)) {
+        group.state = 'triggered'
+        this.#halt(shard, 'the order group is not there any more')
+      }
+  }
+  /** A person says: go on. The only way back from a trigger. */
+  resume(shard: number): void {
+    const group = this.#groups.get(shard)
+    if (group === undefined || group.state !== 'triggered' || group.id === null) return
+    group.state = 'resetting'
+    this.#write({ kind: 'reset', shard, id: group.id, limit: this.#limit })
+  }
+  /** Stop everything on a shard: its orders are canceled by the exchange. Also when a trigger is on its way: it may be lost. */
+  trigger(shard: number): void {
+    const group = this.#groups.get(shard)
+    if (group?.id == null || group.state === 'gone') return
+    group.state = 'triggering'
+    this.#write({ kind: 'trigger', shard, id: group.id, limit: this.#limit })
+  }
+  /** The session is over and nothing rests: the groups go. */
+  retire(): void {
+    for (const [shard, group] of this.#groups) {
+      if (group.id === null || group.state === 'gone') continue
+      group.state = 'deleting'
+      this.#write({ kind: 'delete', shard, id: group.id, limit: this.#limit })
+    }
+  }
+
+  #triggered(shard: number, group: Group, reason: string): void {
+    group.state = 'triggered'
+    group.reason = reason
+    this.#halt(shard, reason)
+  }
+  #halt(shard: number, reason: string): void {
+    const tickers = this.#tickersOf(shard)
+    for (const ticker of tickers) this.#tell({ type: 'market-halted', ticker, reason: `${reason} (shard ${shard})` })
+    if (tickers.length === 0) this.#tell({ type: 'disagreed', reason: `${reason} (shard ${shard})` })
+  }
+}
+
+/** Lets the writer do what the planner wants, and tells it how each write ended. */
+export async function writeGroup(writer: GroupWriter, write: GroupWrite): Promise<GroupAnswer> {
+  const { kind, shard, limit } = write
+  const id = write.id ?? ''
+  try {
+    switch (kind) {
+      case 'create':
+        return await writer.createGroup(shard, limit)
+      case 'reset':
+        return await writer.resetGroup(id, shard)
+      case 'trigger':
+        return await writer.triggerGroup(id, shard)
+      case 'delete':
+        return await writer.deleteGroup(id, shard)
+    }
+  } catch (error) {
+    return { outcome: 'unknown', reason: error instanceof Error ? error.message : 'it failed' }
+  }
+}
+
+/** Ids of the groups that the exchange lists; null: not readable. Whether one has triggered is not listed. */
+export async function readGroups(rest: Rest, subaccount = 0): Promise<ReadonlySet<string> | null> {
+  try {
+    const { order_groups: groups } = await rest.get('orderGroups', { subaccount }, READ)
+    return new Set((groups ?? []).map((g) => g.id))
+  } catch (error) {
+    if (error instanceof KalshiError && error.code !== 'STOPPED') return null
+    throw error
+  }
+}
