@@ -30,6 +30,8 @@ export type SubjectParts<R> = {
   readonly starts: number
   readonly cash: number
   readonly isHalted: () => boolean
+  /** As anybody can read in the catalog. */
+  readonly shardOf: (ticker: string) => number | null
 }
 export type Drilled<R> = {
   readonly make: (parts: SubjectParts<R>) => Subject
@@ -76,7 +78,16 @@ export async function drill<R>(seed: number, { make, witness }: Drilled<R>, plan
   const start = (): void => {
     const chance = new Dice(seed, `chance ${starts}`)
     process = network.process(() => chance.next())
-    subject = make({ world: process.world, signer, disk: disk.mount(), seed, starts: starts++, cash: CASH_ALL, isHalted: () => halted })
+    subject = make({
+      world: process.world,
+      signer,
+      disk: disk.mount(),
+      seed,
+      starts: starts++,
+      cash: CASH_ALL,
+      isHalted: () => halted,
+      shardOf: (ticker) => exchange.markets.get(ticker)?.exchangeIndex ?? null,
+    })
     subject.start()
   }
   const crash = (): void => {

@@ -4,7 +4,7 @@
  */
 import { environmentOf } from '../../../adapters/kalshi/environment.ts'
 import { KalshiFeed } from '../../../adapters/kalshi/feed.ts'
-import type { HttpAnswer, HttpRequest, World } from '../../../adapters/kalshi/ports.ts'
+import type { HttpAnswer, World } from '../../../adapters/kalshi/ports.ts'
 import { Budget } from '../../../adapters/kalshi/rate-limit.ts'
 import { Rest } from '../../../adapters/kalshi/rest.ts'
 import type { Signer } from '../../../adapters/kalshi/sign.ts'
@@ -385,7 +385,7 @@ export class Naive {
         body: body === null ? null : JSON.stringify(body),
         timeout: 5 * SECOND,
         ...(method === 'POST' && this.#p.mistake !== 'reads the brake before it waits' ? { mayLeave: () => !this.#p.isHalted() } : {}),
-      } as HttpRequest)
+      })
     } catch {
       return null
     }

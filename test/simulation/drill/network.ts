@@ -48,14 +48,6 @@ export type NetworkParts = {
   readonly moment: (at: Moment) => void
 }
 
-/** What the port says of a request that has not left. */
-type Leaving = HttpRequest & {
-  readonly onSent?: () => void
-  readonly mayLeave?: () => boolean
-  readonly stop?: AbortSignal
-}
-const NOT_SENT = [] as unknown as []
-
 const PRIVATE = new Set(['fill', 'user_orders', 'market_positions', 'order_group_updates'])
 const JSON_TYPE = 'application/json'
 
@@ -148,7 +140,7 @@ export class Network {
 
   // ---------------------------------------------------------------------------------------------- requests
 
-  #request(request: Leaving, alive: () => boolean, resolve: (answer: HttpAnswer) => void, reject: (error: unknown) => void): void {
+  #request(request: HttpRequest, alive: () => boolean, resolve: (answer: HttpAnswer) => void, reject: (error: unknown) => void): void {
     if (request.method === 'GET') return this.#read(request, resolve, reject)
     const { timeline, moment } = this.parts
     const given = timeline.now
@@ -156,22 +148,23 @@ export class Network {
     const stopped = (): void => {
       if (!open) return
       open = false
-      reject(new HttpFailure('stopped' as 'network', 'stopped', ...NOT_SENT))
+      reject(new HttpFailure('stopped', 'stopped', false))
     }
     request.stop?.addEventListener('abort', stopped)
     // A connection may have to be made first.
     timeline.after(this.#dice.hit(this.swarm.connecting) ? this.#dice.between(1_000, 300_000) : 0, () => {
+      request.stop?.removeEventListener('abort', stopped)
       if (!open || !alive()) return
       open = false
       moment('send')
       if (!alive()) return
-      if (request.mayLeave?.() === false) return reject(new HttpFailure('stopped' as 'network', 'it may not leave', ...NOT_SENT))
+      if (request.mayLeave?.() === false) return reject(new HttpFailure('stopped', 'it may not leave', false))
       this.#write(request, given, resolve, reject)
       moment('sent')
     })
   }
 
-  #write(request: Leaving, given: number, resolve: (answer: HttpAnswer) => void, reject: (error: unknown) => void): void {
+  #write(request: HttpRequest, given: number, resolve: (answer: HttpAnswer) => void, reject: (error: unknown) => void): void {
     const { timeline, fired, watcher } = this.parts
     const { swarm } = this
     const dice = this.#dice
@@ -219,7 +212,7 @@ export class Network {
       fired.refused++
       return void timeline.after(dice.between(500, 5_000), () => {
         way.heard = true
-        reject(new HttpFailure('network', 'ECONNREFUSED', ...NOT_SENT))
+        reject(new HttpFailure('network', 'ECONNREFUSED', false))
       })
     }
     this.ways.add(way)

@@ -19,6 +19,7 @@ import { Kind, type Batch } from '../../../engine/message.ts'
 import type { News } from '../../../engine/news.ts'
 import type { SessionHeader } from '../../../engine/session.ts'
 import type { Strategy } from '../../../engine/strategy.ts'
+import type { OurPayment } from '../../../adapters/kalshi/venue/reconcile.ts'
 import type { Subject, SubjectParts } from './drill.ts'
 import type { LastWord } from './truth.ts'
 
@@ -36,11 +37,21 @@ export type Hands = {
   readonly budget: Budget
   readonly header: SessionHeader
   readonly halted: () => string | null
+  /** µs: when the session began. */
+  readonly start: number
+  readonly shards: readonly number[]
+  readonly shardOf: (ticker: string) => number | null
+  /** Markets that our books have paid. */
+  readonly payments: ReadonlyMap<string, OurPayment>
+  readonly failed: (error: unknown) => void
 }
 export type SessionPlan = {
   readonly header: SessionHeader
   readonly strategies: () => readonly Strategy[]
   readonly series: string
+  readonly start: number
+  readonly shards: readonly number[]
+  readonly shardOf: (ticker: string) => number | null
   readonly trade: (desk: TradingDesk, hands: Hands) => Trading
 }
 
@@ -55,6 +66,7 @@ export class LiveProcess implements Subject {
   readonly #feed: KalshiFeed
   readonly #lines: string[] = []
   readonly #trades: string[] = []
+  readonly #payments = new Map<string, OurPayment>()
   /** FILL rows of the journal. */
   #fills = 0
   #rows = 0
@@ -99,6 +111,11 @@ export class LiveProcess implements Subject {
       budget,
       header: plan.header,
       halted: () => (isHalted() ? 'the brake' : null),
+      start: plan.start,
+      shards: plan.shards,
+      shardOf: plan.shardOf,
+      payments: this.#payments,
+      failed: (error) => this.#fail(error),
     })
     this.#engine = desk.engine = new Engine({
       header: plan.header,
@@ -107,10 +124,21 @@ export class LiveProcess implements Subject {
       sink: {
         journal: (block, strings) => {
           const fresh: string[] = []
+          for (let i = 0; i < block.length; i++) {
+            if (block.kind[i] === JournalKind.FILL) this.#fills++
+            if (block.kind[i] !== JournalKind.SETTLEMENT || strings.at(block.what[i] as number) !== 'paid') continue
+            const ticker = strings.at(block.market[i] as number)
+            const before = this.#payments.get(ticker)
+            this.#payments.set(ticker, {
+              net: (before?.net ?? 0) + (block.quantity[i] as number),
+              value: block.price[i] as number,
+              paid: (before?.paid ?? 0) + (block.a[i] as number),
+              at: block.time[i] as number,
+            })
+          }
           for (const line of linesOf(block, strings)) {
             const was = repeat[this.#lines.length]
             if (was !== undefined && was !== line) this.#fail(new Error(`a restart leads to "${line}" where "${was}" was`))
-            if (line.includes(FILL)) this.#fills++
             this.#lines.push(line)
             if (was === undefined) fresh.push(line)
           }
@@ -257,7 +285,6 @@ export class LiveProcess implements Subject {
   }
 }
 
-const FILL = ` ${JOURNAL_KIND_NAMES[JournalKind.FILL]} `
 function* linesOf(t: JournalTable, s: Strings): Generator<string> {
   for (let i = 0; i < t.length; i++) {
     const text = (column: Int32Array): string => s.at(column[i] as number)
