@@ -48,6 +48,7 @@ export class PrivateCore {
   readonly #stream: Stream
   readonly #confirmed = new Set<Channel>()
   #whole = false
+  #opened = false
   #openedAt = 0
   #resubscribed = 0
   #now = 0
@@ -78,14 +79,14 @@ export class PrivateCore {
     if (this.#connection.state !== 'connecting') return
     this.counts.connects++
     this.#connection.opened(now)
+    this.#opened = true
     this.#openedAt = now
     this.#confirmed.clear()
     this.#stream.opened(now)
   }
   closed(end: SocketEnd, now: number): void {
     this.#now = now
-    const was = this.#connection.state
-    if (was === 'open' || was === 'connecting') this.#down(`disconnected${end.code === null ? '' : ` (${end.code})`}`)
+    this.#down(`disconnected${end.code === null ? '' : ` (${end.code})`}`)
     this.#connection.closed(end, now)
   }
   heard(now: number): void {
@@ -191,6 +192,9 @@ export class PrivateCore {
     this.#tell({ type: 'missed', reason, groups })
   }
   #down(reason: string): void {
+    // A connection that never came to be was down before.
+    if (!this.#opened) return
+    this.#opened = false
     this.#stream.closed()
     this.#confirmed.clear()
     this.#whole = false
