@@ -250,6 +250,7 @@ export class Orders {
     if (t === undefined) return
     t.pending = intent
     if (intent.kind === 'amend') t.amends({ price: intent.price, total: intent.quantity })
+    else if (intent.kind === 'decrease') t.decreasing = true
     else if (intent.kind === 'cancel') {
       t.cancelAsked = true
       t.canceling ||= intent.command !== null
@@ -334,7 +335,8 @@ export class Orders {
     }
   }
   #decreased(t: Tracked, intent: OrderIntent & { readonly kind: 'decrease' }, outcome: Outcome, now: number): void {
-    if (t.over) return
+    // A picture of the order may have answered it: by now the engine waits for something else.
+    if (t.over || !t.decreasing) return
     switch (outcome.kind) {
       case 'acknowledged': {
         const { answer } = outcome

@@ -40,6 +40,8 @@ export class Tracked {
   unknown: Unknown | null = null
   /** A decrease was acknowledged: what it left resting, and its time at the exchange; what that is in all shows the next picture of the order. */
   reduced: { readonly remaining: number; readonly time: number } | null = null
+  /** The engine waits for what becomes of a decrease: whichever proof comes first answers it, and no other does. */
+  decreasing = false
   /** We asked for its end: where the exchange says no other reason, that is it. */
   cancelAsked = false
   /** The engine asked, and waits for what becomes of it. */
@@ -79,6 +81,7 @@ export class Tracked {
   }
   /** The engine is told. */
   tell(news: AnswerNews): void {
+    if (news.type !== 'fill' && news.type !== 'no-answer' && news.type !== 'cancel-rejected') this.decreasing = false
     switch (news.type) {
       case 'fill': {
         this.#engineFilled += news.quantity
