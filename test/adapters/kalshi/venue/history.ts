@@ -41,8 +41,19 @@ export const cancel = (order: number, id: string, more: Partial<CancelIntent> = 
   ...more,
   order,
 })
-export const amend = (order: number, id: string, price: number, quantity: number): AmendIntent => ({ kind: 'amend', ...place(order, id), side: 'bid', price, quantity })
-export const decrease = (order: number, id: string, quantity: number, attempt = 1): DecreaseIntent => ({ kind: 'decrease', ...place(order, id), attempt, quantity })
+export const amend = (order: number, id: string, price: number, quantity: number): AmendIntent => ({
+  kind: 'amend',
+  ...place(order, id),
+  side: 'bid',
+  price,
+  quantity,
+})
+export const decrease = (order: number, id: string, quantity: number, attempt = 1): DecreaseIntent => ({
+  kind: 'decrease',
+  ...place(order, id),
+  attempt,
+  quantity,
+})
 
 /** The engine, by its own table: throws where a news cannot be. */
 export class EngineModel {

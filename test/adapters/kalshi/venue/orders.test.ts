@@ -23,11 +23,29 @@ const created = (intent: CreateIntent, id: string, filled: number, remaining: nu
 const end = (o: Orders, engine: EngineModel, order = 0) => {
   const t = o.get(order)
   const e = engine.states.get(order)
-  return { told: t?.told, booked: t?.booked, total: t?.total, price: t?.price, id: t?.id, open: o.open, state: e?.state, filled: e?.filled, of: e?.total }
+  return {
+    told: t?.told,
+    booked: t?.booked,
+    total: t?.total,
+    price: t?.price,
+    id: t?.id,
+    open: o.open,
+    state: e?.state,
+    filled: e?.filled,
+    of: e?.total,
+  }
 }
 const evidence = (h: History, skip = 0): Step[] => [
-  ...h.facts.slice(skip).map((fact): Step => (o) => o.seen(fact, 'stream', T0)),
-  ...h.fills.map((fact): Step => (o) => o.filled(fact, 'stream', T0)),
+  ...h.facts.slice(skip).map(
+    (fact): Step =>
+      (o) =>
+        o.seen(fact, 'stream', T0),
+  ),
+  ...h.fills.map(
+    (fact): Step =>
+      (o) =>
+        o.filled(fact, 'stream', T0),
+  ),
 ]
 /** Every order of the steps, then the exchange's whole list: each must be a life that the engine's table allows, and all must end alike. */
 function confluent(before: Step, steps: readonly Step[], h: History): { readonly ends: Set<string>; readonly count: number } {
@@ -52,10 +70,25 @@ function confluent(before: Step, steps: readonly Step[], h: History): { readonly
 
 describe('ORD-09: the same evidence in any order comes to the same end', () => {
   const c = create(0)
-  const answer = (h: History, filled = 0): Step => (o) => o.outcome(c, created(c, h.id, filled, c.quantity - filled), T0)
+  const answer =
+    (h: History, filled = 0): Step =>
+    (o) =>
+      o.outcome(c, created(c, h.id, filled, c.quantity - filled), T0)
   it('answer, pictures and up to three fills, filled whole', () => {
     const h = new History(c).fill(100).fill(200).fill(300)
-    const steps = [answer(h), ...h.fills.map((f): Step => (o) => o.filled(f, 'stream', T0)), ...[0, 2, 3].map((k): Step => (o) => o.seen(h.facts[k]!, 'stream', T0))]
+    const steps = [
+      answer(h),
+      ...h.fills.map(
+        (f): Step =>
+          (o) =>
+            o.filled(f, 'stream', T0),
+      ),
+      ...[0, 2, 3].map(
+        (k): Step =>
+          (o) =>
+            o.seen(h.facts[k]!, 'stream', T0),
+      ),
+    ]
     const { ends, count } = confluent((o, e) => command(o, e, c), steps, h)
     expect(count).toBe(5040)
     expect([...ends].map((x) => JSON.parse(x))).toEqual([
@@ -107,8 +140,23 @@ describe('ORD-09: the same evidence in any order comes to the same end', () => {
       const h = new History(c).fill(100).amend(price, total)
       for (const q of later) h.fill(q)
       const a = amend(0, h.id, price, total)
-      for (const outcome of [{ kind: 'acknowledged', answer: { kind: 'amend', id: h.id, filled: null, remaining: null, time: T0 + 2000 } } as const, unknown]) {
-        const steps: Step[] = [(o) => o.outcome(a, outcome, T0), ...h.facts.slice(1).map((f): Step => (o) => o.seen(f, 'stream', T0)), ...h.fills.map((f): Step => (o) => o.filled(f, 'stream', T0))]
+      for (const outcome of [
+        { kind: 'acknowledged', answer: { kind: 'amend', id: h.id, filled: null, remaining: null, time: T0 + 2000 } } as const,
+        unknown,
+      ]) {
+        const steps: Step[] = [
+          (o) => o.outcome(a, outcome, T0),
+          ...h.facts.slice(1).map(
+            (f): Step =>
+              (o) =>
+                o.seen(f, 'stream', T0),
+          ),
+          ...h.fills.map(
+            (f): Step =>
+              (o) =>
+                o.filled(f, 'stream', T0),
+          ),
+        ]
         const { ends } = confluent(
           (o, e) => {
             command(o, e, c)
@@ -131,8 +179,16 @@ describe('ORD-09: the same evidence in any order comes to the same end', () => {
     const d = decrease(0, h.id, 300)
     const steps: Step[] = [
       (o) => o.outcome(d, { kind: 'acknowledged', answer: { kind: 'decrease', id: h.id, remaining: 300, time: T0 + 2000 } }, T0),
-      ...h.facts.slice(1).map((f): Step => (o) => o.seen(f, 'stream', T0)),
-      ...h.fills.map((f): Step => (o) => o.filled(f, 'stream', T0)),
+      ...h.facts.slice(1).map(
+        (f): Step =>
+          (o) =>
+            o.seen(f, 'stream', T0),
+      ),
+      ...h.fills.map(
+        (f): Step =>
+          (o) =>
+            o.filled(f, 'stream', T0),
+      ),
     ]
     const { ends } = confluent(
       (o, e) => {
@@ -400,5 +456,238 @@ describe('a session of orders', () => {
     )
     expect(resolved).toBeGreaterThan(500)
     expect(absences).toBeGreaterThan(200)
+  })
+})
+
+describe('what is unknown', () => {
+  const c = create(0)
+  const start = (): { o: Orders; engine: EngineModel } => {
+    const o = orders()
+    const engine = new EngineModel()
+    command(o, engine, c)
+    o.outcome(c, unknown, T0 + SECOND)
+    tell(o, engine)
+    expect(engine.heard).toEqual([{ type: 'no-answer', order: 0, timeVenue: 0, reason: 'timeout' }])
+    return { o, engine }
+  }
+  const at = (k: number): number => T0 + 61 * SECOND + k * 2 * SECOND
+  it('ORD-02: is absent only after five whole, fresh sweeps in a row, two seconds apart, a minute after the last byte', () => {
+    const passes = (change: (k: number) => Parameters<typeof sweep>[2] | number): string => {
+      const { o, engine } = start()
+      for (let k = 0; k < 5; k++) {
+        const more = change(k)
+        const time = typeof more === 'number' ? more : at(k)
+        o.swept(sweep(time, [], typeof more === 'number' ? {} : more), time)
+      }
+      tell(o, engine)
+      return engine.states.get(0)?.state as string
+    }
+    expect(passes(() => ({}))).toBe('absent')
+    const not: Readonly<Record<string, (k: number) => Parameters<typeof sweep>[2] | number>> = {
+      'the third could not read the orders': (k) => (k === 2 ? { orders: null } : {}),
+      'the third could not read the fills': (k) => (k === 2 ? { fills: null } : {}),
+      'the last did not know how old the data is': (k) => (k === 4 ? { asOf: null } : {}),
+      'the data is as old as the send': () => ({ asOf: T0 + 5 * SECOND }),
+      'the lists begin after the send': () => ({ since: T0 + SECOND }),
+      'they began within the minute': (k) => T0 + 50 * SECOND + k * 2 * SECOND,
+      'they were one second apart': (k) => T0 + 61 * SECOND + k * SECOND,
+    }
+    for (const [what, change] of Object.entries(not)) expect([what, passes(change)]).toEqual([what, 'unknown'])
+  })
+  it('a fill whose order nobody knows stands against absence', () => {
+    const { o, engine } = start()
+    o.filled(new History(create(7), 'other').fill(100).fills[0]!, 'stream', T0)
+    for (let k = 0; k < 9; k++) o.swept(sweep(at(k), []), at(k))
+    tell(o, engine)
+    expect(engine.states.get(0)?.state).toBe('unknown')
+    // It is asked for until it is known whose it is.
+    o.tick(at(9))
+    expect(o.takeWanted().reads).toEqual(['other'])
+    o.seen({ ...new History(create(7), 'other').last, client: 'somebody-else' }, 'read', at(9))
+    for (let k = 10; k < 15; k++) o.swept(sweep(at(k), []), at(k))
+    tell(o, engine)
+    expect(engine.states.get(0)?.state).toBe('absent')
+    expect(engine.heard.map((n) => n.type)).toEqual(['no-answer', 'market-halted', 'foreign-fill', 'absent'])
+  })
+  it('ORD-03: one that turns up late, after it was absent or refused, is told, and its fills are booked', () => {
+    for (const how of ['absent', 'rejected'] as const) {
+      const o = orders()
+      const engine = new EngineModel()
+      command(o, engine, c)
+      if (how === 'rejected') o.outcome(c, { kind: 'rejected', code: 'insufficient_balance', status: 400 }, T0)
+      else {
+        o.outcome(c, unknown, T0)
+        for (let k = 0; k < 5; k++) o.swept(sweep(at(k), []), at(k))
+      }
+      tell(o, engine)
+      expect([engine.states.get(0)?.state, o.open]).toEqual([how, 0])
+      const h = new History(c).fill(100)
+      o.filled(h.fills[0]!, 'stream', at(20))
+      o.seen(h.last, 'read', at(20))
+      tell(o, engine)
+      expect(engine.heard.slice(-2).map((n) => n.type)).toEqual(['accepted', 'fill'])
+      expect([o.open, o.get(0)?.told]).toEqual([1, 'open'])
+    }
+  })
+  it('ORD-04: an id that exists already means that an earlier send arrived', () => {
+    const { o, engine } = start()
+    o.seen(new History(c).last, 'list', T0)
+    tell(o, engine)
+    expect([engine.states.get(0)?.state, o.status.unknown]).toEqual(['working', 0])
+    // The same client order id on something else, or twice, is no order of ours.
+    o.seen({ ...new History(c).last, ticker: 'KXOTHER' }, 'list', T0)
+    o.seen(new History(c, 'second').last, 'list', T0)
+    expect(o.takeNews().map((n) => [n.type, 'ticker' in n && n.ticker])).toEqual([
+      ['market-halted', 'KXOTHER'],
+      ['market-halted', TICKER],
+    ])
+  })
+  it('ORD-11: a cancel without an answer is repeated twice, visibly; then the group is to be triggered', () => {
+    const grouped = create(0, { group: 'og-1' })
+    const o = orders()
+    const engine = new EngineModel()
+    command(o, engine, grouped)
+    const h = new History(grouped)
+    o.outcome(grouped, created(grouped, h.id, 0, 600), T0)
+    tell(o, engine)
+    let intent: OrderIntent = cancel(0, h.id)
+    command(o, engine, intent)
+    for (let attempt = 1; attempt <= 3; attempt++) {
+      expect(intent.attempt).toBe(attempt)
+      o.outcome(intent, unknown, T0 + attempt * SECOND)
+      o.tick(T0 + attempt * SECOND)
+      if (attempt < 3) expect(o.takeWrites()).toEqual([])
+      o.tick(T0 + attempt * SECOND + 600_000)
+      const [wanted] = o.takeWrites()
+      if (attempt === 3) expect(wanted).toEqual({ kind: 'trigger', group: 'og-1', shard: 0 })
+      else {
+        expect(wanted?.kind).toBe('repeat')
+        if (wanted?.kind === 'repeat') intent = wanted.intent
+        o.command(intent, T0)
+      }
+    }
+    tell(o, engine)
+    expect(engine.states.get(0)?.state).toBe('unknown')
+    o.triggered('og-1')
+    o.seen(h.end('Decrease').last, 'stream', T0)
+    tell(o, engine)
+    expect(engine.states.get(0)?.state).toBe('canceled')
+  })
+  it('FEED-20: a cancel that a closed market refuses is told, and its end comes from the exchange', () => {
+    const o = orders()
+    const engine = new EngineModel()
+    command(o, engine, c)
+    const h = new History(c)
+    o.outcome(c, created(c, h.id, 0, 600), T0)
+    tell(o, engine)
+    const x = cancel(0, h.id)
+    command(o, engine, x)
+    o.outcome(x, { kind: 'rejected', code: 'market_closed', status: 409 }, T0)
+    o.seen(h.end('CloseCancel').last, 'stream', T0)
+    tell(o, engine)
+    expect(engine.heard.slice(1)).toMatchObject([
+      { type: 'cancel-rejected', reason: 'market_closed' },
+      { type: 'canceled', reason: 'closed' },
+    ])
+  })
+})
+
+describe('fills and orders of others', () => {
+  it('ORD-15: are told, halt their market, and are booked to nobody of ours', () => {
+    const o = orders()
+    const h = new History(create(3, { client: 'manual' })).fill(100)
+    const none = new History(create(4, { client: 'x' }), 'web').fill(50)
+    o.seen(h.last, 'list', T0)
+    o.filled(h.fills[0]!, 'list', T0)
+    o.filled(none.fills[0]!, 'stream', T0)
+    expect(o.takeWanted().reads).toEqual([none.id])
+    o.readNotFound(none.id)
+    expect(o.takeNews().map((n) => n.type)).toEqual(['market-halted', 'foreign-fill'])
+    o.seen({ ...none.last, client: null }, 'read', T0)
+    expect(o.takeNews().map((n) => n.type)).toEqual(['market-halted', 'foreign-fill'])
+    // An id of this session that its log does not know is no order of ours either.
+    o.seen(new History(create(99), 'lost').last, 'list', T0)
+    expect(o.takeNews()).toMatchObject([{ type: 'market-halted', reason: expect.stringContaining('its log does not know it') }])
+    // Before the session, and in another subaccount: not its books.
+    o.filled({ ...h.fills[0]!, id: 'old', trade: 'old', timeVenue: T0 - 3600 * SECOND }, 'list', T0)
+    o.filled({ ...h.fills[0]!, id: 'sub', trade: 'sub', subaccount: 3 }, 'list', T0)
+    expect([o.takeNews(), o.status.held]).toEqual([[], 0])
+  })
+  it('an earlier generation of the session is the session', () => {
+    const o = orders()
+    const old = create(0, { client: 'abc-1-0' })
+    const young = create(1, { client: 'abc-2-1' })
+    for (const i of [old, young]) o.command(i, T0)
+    for (const i of [old, young]) o.seen(new History(i).last, 'list', T0)
+    expect(o.takeNews().map((n) => n.type)).toEqual(['accepted', 'accepted'])
+  })
+  it('ORD-16, ORD-17: a trade counts once; told with other content, the first counts and the market is halted', () => {
+    const o = orders()
+    const c = create(0)
+    const h = new History(c).fill(100)
+    o.command(c, T0)
+    o.outcome(c, created(c, h.id, 0, 600), T0)
+    const fill = h.fills[0]!
+    for (const again of [fill, fill, { ...fill, fee: fill.fee + 50 }]) o.filled(again, 'list', T0)
+    expect(o.takeNews().map((n) => n.type)).toEqual(['accepted', 'fill'])
+    o.filled({ ...fill, quantity: 200 }, 'list', T0)
+    expect(o.takeNews()).toMatchObject([{ type: 'market-halted', reason: expect.stringContaining('different content') }])
+    expect(o.get(0)?.booked).toBe(100)
+    // More than the order ever had: the position changes, the order does not.
+    o.filled({ ...fill, trade: 'too much', quantity: 900 }, 'list', T0)
+    expect(o.takeNews().map((n) => n.type)).toEqual(['market-halted', 'foreign-fill'])
+  })
+  it('ORD-20: every reason of the exchange has a word; a new one leads to a read', () => {
+    const words = [
+      'MarginCancel',
+      'SelfTradeCancel',
+      'ExpiryCancel',
+      'CloseCancel',
+      'HaltCancel',
+      'PostOnlyCrossCancel',
+      'ReduceOnlyCancel',
+      'SettlementBoundsCancel',
+    ]
+    expect(words.map((w) => reasonOf(w).reason)).toEqual([
+      'margin',
+      'self-trade',
+      'expired',
+      'closed',
+      'halted',
+      'post-only',
+      'reduce-only',
+      'bounds',
+    ])
+    for (const [word, reason] of [
+      ['Decrease', 'outside'],
+      ['Amend', 'outside'],
+      ['ExpiryCancel', 'expired'],
+      ['SolarFlareCancel', 'outside'],
+    ] as const) {
+      const o = orders()
+      const c = create(0)
+      o.command(c, T0)
+      o.seen(new History(c).end(word).last, 'stream', T0)
+      expect(o.takeNews().at(-1)).toMatchObject({ type: 'canceled', reason })
+      expect(o.takeWanted().reads).toEqual(word === 'SolarFlareCancel' ? ['venue-0'] : [])
+    }
+  })
+  it('ten thousand markets leave nothing behind once they have settled', () => {
+    const o = orders()
+    for (let k = 0; k < 10_000; k++) {
+      const c = create(k, { ticker: `KX-${k}` })
+      const h = new History(c).fill(600)
+      o.command(c, T0)
+      o.outcome(c, created(c, h.id, 600, 0), T0)
+      // It settles before its fill is known: it is forgotten with it.
+      if (k % 2 === 0) o.forget(c.ticker)
+      o.filled(h.fills[0]!, 'stream', T0)
+      if (k % 2 === 1) o.forget(c.ticker)
+      o.filled(h.fills[0]!, 'list', T0)
+    }
+    expect(o.takeNews().filter((n) => n.type === 'fill')).toHaveLength(10_000)
+    expect(o.status).toEqual({ open: 0, unknown: 0, watched: 0, held: 0, trades: 0, foreign: 0, repeatedTrades: 10_000 })
+    expect([...o.live()]).toEqual([])
+    expect(o.restless).toBe(false)
   })
 })
