@@ -42,9 +42,7 @@ const show: CommandModule<object, ConfigArguments & { sources: boolean }> = {
       const { file, profile, values } = settingsOf(argv)
       const rows = SETTINGS.flatMap(({ path }) => {
         const value = values.get(path)
-        return value === undefined
-          ? []
-          : [{ path, value: path === 'kalshi.keyId' ? abbreviated(String(value.value)) : value.value, origin: value.origin }]
+        return value === undefined ? [] : [{ path, value: shownValue(path, value.value), origin: value.origin }]
       })
       const production = values.get('kalshi.environment')
       const unconfirmed = production?.value === 'production' && production.origin.kind !== 'flag'
@@ -68,8 +66,13 @@ const show: CommandModule<object, ConfigArguments & { sources: boolean }> = {
       }
     }),
 }
+/** Without what others should not read: the address of a webhook is its password. */
+function shownValue(path: string, value: unknown): unknown {
+  if (path === 'kalshi.keyId') return abbreviated(String(value))
+  return path === 'live.alert.webhook' ? `${new URL(String(value)).origin}/…` : value
+}
 /** Enough to tell two keys apart. */
-function abbreviated(id: string): string {
+export function abbreviated(id: string): string {
   return id.length <= 8 ? id : `${id.slice(0, 8)}…`
 }
 

@@ -55,6 +55,10 @@ export type Settings = {
   readonly sessions: string
   readonly record: Following
   readonly paper: Following
+  /** What else a live session needs is read by `cli/live/settings.ts`. */
+  readonly live: Following
+  /** Paths that a file or a flag says: a value that a variable gave over a default is not among them. */
+  readonly written: ReadonlySet<string>
   /** Every setting by its path, in the form that the file has, and where it came from. */
   readonly values: ReadonlyMap<string, Value>
 }
@@ -64,7 +68,7 @@ export function settingsOf(request: ConfigRequest, env: Environment = process.en
   const layers = layersOf(request, env)
   const mistakes = layers.mistakes.length > 0 ? layers.mistakes : exchangeMistakes(layers)
   if (mistakes.length > 0) throw new ConfigError(mistakes)
-  const { file, profile, values } = layers
+  const { file, profile, values, written } = layers
   const text = (path: string): string | null => (values.get(path)?.value as string | undefined) ?? null
   const number = (path: string): number | null => (values.get(path)?.value as number | undefined) ?? null
   const duration = (path: string): number | null => (text(path) === null ? null : parseDuration(text(path) as string, path))
@@ -108,6 +112,8 @@ export function settingsOf(request: ConfigRequest, env: Environment = process.en
     sessions: text('sessions') as string,
     record: following('record'),
     paper: following('paper'),
+    live: following('live'),
+    written,
     values,
   }
 }

@@ -174,9 +174,9 @@ function endingError(ending: Ending, dir: string): { code: string; message: stri
 }
 
 /** Round trips of a small read, µs, sorted. The first one opens the connection and does not count; between two the budget recovers, or its wait would be measured. */
-async function roundTrips(kalshi: Kalshi, { clock }: World): Promise<number[]> {
+export async function roundTrips(kalshi: Kalshi, { clock }: World, times = ROUND_TRIPS): Promise<number[]> {
   const trips: number[] = []
-  for (let i = 0; i <= ROUND_TRIPS; i++) {
+  for (let i = 0; i <= times; i++) {
     await new Promise((resolve) => setTimeout(resolve, ROUND_TRIP_PAUSE_MS))
     const sent = clock.now()
     await kalshi.rest.get('exchangeStatus')

@@ -12,9 +12,11 @@ import { downloadCommand } from './download.ts'
 import { explainCommand } from './explain.ts'
 import { exchangeCommand } from './exchange.ts'
 import { EXIT, EXIT_TEXT } from './exit.ts'
+import { liveCommand } from './live.ts'
 import { notebookCommand } from './notebook.ts'
 import { statusCommand, wordCommands } from './operate.ts'
 import { paperCommand } from './paper.ts'
+import { promoteCommand } from './promote.ts'
 import { replayCommand } from './replay.ts'
 import { recordCommand } from './record.ts'
 import { reportCommand } from './report.ts'
@@ -46,6 +48,8 @@ await yargs(hideBin(process.argv))
   .command(backtestCommand)
   .command(paperCommand)
   .command(recordCommand)
+  .command(promoteCommand)
+  .command(liveCommand)
   .command(statusCommand)
   .command([...wordCommands])
   .command(replayCommand)

@@ -146,6 +146,9 @@ export class FeedCore implements TranslatorHost {
     if ((this.#options.batchMs ?? 0) === 0) this.outbox.release()
   }
 
+  shardOf(ticker: string): number | null {
+    return this.#followed.tracked.get(ticker)?.shard ?? null
+  }
   /** By how much (µs) the call of the clock was late. */
   late(by: number): void {
     this.#lateness[this.#ticks++ % this.#lateness.length] = Math.max(0, by)

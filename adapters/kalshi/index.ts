@@ -1,6 +1,6 @@
 /**
- * The door of the Kalshi adapter, reading side. Owns how a session with the exchange begins: environment, key, budget, the account's own limits; hides the parts. Orders are not here
- * yet: `venue.ts` and `reconcile.ts` will stand beside `feed.ts`, on the same budget (priorities 0 … 2) and the private channels that `core.ts` passes over.
+ * The door of the Kalshi adapter, reading side. Owns how a session with the exchange begins: environment, key, budget, the account's own limits; hides the parts. Invariant: nothing behind this door can
+ * send an order; `live.ts` is the door to what can.
  */
 import { environmentOf, type Environment } from './environment.ts'
 import { KalshiFeed } from './feed.ts'
@@ -13,6 +13,7 @@ import { Signer } from './sign.ts'
 
 export { download, keptRequest, type DownloadOptions, type DownloadRequest, type DownloadSummary } from './download/index.ts'
 export { KalshiError } from './errors.ts'
+export type { KalshiFeed } from './feed.ts'
 export { readCandles, readTrades } from './history.ts'
 export { probe, type ProbeResult } from './probe.ts'
 export { PublicReader } from './learn.ts'
@@ -34,8 +35,8 @@ export class Kalshi {
   readonly environment: Environment
   readonly rest: Rest
   readonly budget: Budget
-  readonly #signer: Signer
-  readonly #world: World
+  protected readonly signer: Signer
+  protected readonly world: World
 
   constructor(
     { environment = 'demo', keyId, keyFile }: KalshiAccess,
@@ -43,15 +44,15 @@ export class Kalshi {
     env: Readonly<Record<string, string | undefined>> = {},
   ) {
     this.environment = environmentOf(environment, env)
-    this.#signer = Signer.fromFile(keyId, keyFile)
-    this.#world = world
+    this.signer = Signer.fromFile(keyId, keyFile)
+    this.world = world
     this.budget = new Budget()
-    this.rest = new Rest(this.environment, this.#signer, this.budget, world)
+    this.rest = new Rest(this.environment, this.signer, this.budget, world)
   }
 
   /** The account's own limits and costs. Without them the Basic tier is assumed; a key that is refused is an error. */
   async learn(): Promise<{ readonly tier: string | null }> {
-    return learnLimits(this.rest, this.budget, this.#world.clock)
+    return learnLimits(this.rest, this.budget, this.world.clock)
   }
 
   /** Lets no further read out. Feeds are stopped on their own. */
@@ -60,6 +61,6 @@ export class Kalshi {
   }
 
   feed(options: FeedOptions): KalshiFeed {
-    return new KalshiFeed({ environment: this.environment, signer: this.#signer, rest: this.rest, world: this.#world, options })
+    return new KalshiFeed({ environment: this.environment, signer: this.signer, rest: this.rest, world: this.world, options })
   }
 }

@@ -162,7 +162,8 @@ class Spares {
   readonly connect: buildConnector.connector = (options, callback) => {
     const socket = this.#take()
     if (socket === null) this.#open(options, callback)
-    else callback(null, socket)
+    // Never at once: undici goes on when it is called back later.
+    else queueMicrotask(() => callback(null, socket))
     this.#fill()
   }
   keep(count: number): void {

@@ -7,7 +7,7 @@ import { homedir } from 'node:os'
 import { dirname, isAbsolute, join } from 'node:path'
 import { suggest } from '../exit.ts'
 import { LIMIT_NAMES, limitDefault, LimitsSection } from './limits.ts'
-import { ConfigFile, OUTLINE, PATHS, SETTINGS, variableOf, type Setting } from './schema.ts'
+import { ConfigFile, OUTLINE, PATHS, SETTINGS, hasVariable, variableOf, type Setting } from './schema.ts'
 import { looksLikeKey, shown } from './secret.ts'
 import { ConfigText, KEY_ADVICE, wording, type Place } from './yaml.ts'
 
@@ -40,6 +40,8 @@ export type Layers = {
   readonly values: ReadonlyMap<string, Value>
   readonly common: Layer
   readonly chosen: Layer
+  /** Paths that a file or a flag says, whatever else does. */
+  readonly written: ReadonlySet<string>
   readonly mistakes: readonly string[]
 }
 
@@ -76,7 +78,8 @@ export function layersOf(request: ConfigRequest, env: Environment): Layers {
   for (const { path, standard } of SETTINGS) if (standard !== undefined) values.set(path, { value: standard, origin: { kind: 'default' } })
   for (const layer of layers) for (const [path, value] of layer) if (!path.startsWith('limits.')) values.set(path, value)
   for (const name of LIMIT_NAMES) tighten(`limits.${name}`, limitDefault(name), layers, values, mistakes)
-  return { file: text?.name ?? null, profile, values, common, chosen, mistakes }
+  const written = new Set(layers.flatMap((layer) => [...layer].filter(([, v]) => v.origin.kind !== 'environment').map(([path]) => path)))
+  return { file: text?.name ?? null, profile, values, common, chosen, written, mistakes }
 }
 
 function openFile(request: ConfigRequest, env: Environment, mistakes: string[]): ConfigText | null {
@@ -174,7 +177,7 @@ function located(path: string, value: unknown, file: string): unknown {
 
 function variables(env: Environment, mistakes: string[]): Layer {
   const layer: Layer = new Map()
-  const byName = new Map(SETTINGS.filter((s) => s.kind !== 'objects').map((s) => [variableOf(s.path), s]))
+  const byName = new Map(SETTINGS.filter((s) => s.kind !== 'objects' && hasVariable(s.path)).map((s) => [variableOf(s.path), s]))
   for (const [name, text] of Object.entries(env).sort(([a], [b]) => (a < b ? -1 : 1))) {
     if (!name.startsWith('TAPELINE_') || VARIABLES.has(name) || text === undefined || text === '') continue
     const setting = byName.get(name)
@@ -182,9 +185,11 @@ function variables(env: Environment, mistakes: string[]): Layer {
       const near = suggest(name, [...byName.keys(), ...VARIABLES])
       const advice = /KEY|SECRET|PEM|TOKEN/.test(name)
         ? 'a key never stands in the environment: TAPELINE_KALSHI_KEY_FILE is the path of its file'
-        : near === null
-          ? 'take it out of the environment'
-          : `did you mean ${near}?`
+        : name.startsWith('TAPELINE_LIVE')
+          ? 'live trading takes nothing from the environment: write it under live: in tapeline.yaml, and take it out of the environment'
+          : near === null
+            ? 'take it out of the environment'
+            : `did you mean ${near}?`
       mistakes.push(`$${shown(name)}: unknown; ${advice}`)
     } else if (looksLikeKey(text)) mistakes.push(`$${name} ${KEY_ADVICE}`)
     else {

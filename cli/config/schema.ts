@@ -3,8 +3,9 @@
  * the starter file, the JSON Schema and `config show` are made. Nothing here is a secret: of a key there is its id and the path of its file.
  */
 import { z } from 'zod'
-import { DELAYS_DEFAULT } from '../options.ts'
+import { DELAYS_DEFAULT, parseDuration } from '../options.ts'
 import { LimitsSection } from './limits.ts'
+import { LIVE_CASH_MAX, LIVE_GROUP_MAX, LIVE_SECTION } from './live.ts'
 
 const DURATION = /^\d+(\.\d+)?(us|µs|ms|s|m|h|d)$/
 const DURATION_SAID = 'expected a duration such as 50ms, 2s, 5m or 1h'
@@ -49,33 +50,91 @@ const External = z.strictObject({
 })
 
 /** Markets to follow, what else to write down, and when a part of the tape is finished. The same words for a recording and a paper session. */
-function markets(what: string) {
-  return z
+const marketSettings = () => ({
+  series: tickers('Markets of these series'),
+  markets: tickers('These markets, by ticker, whatever the rules below say'),
+  closeWithin: duration('Only markets that close within this'),
+  closeAfter: duration('… but not sooner than this'),
+  spreadMaxCents: setting(z.number().positive().max(100), 'Only markets with at most this between bid and ask'),
+  volumeMinContracts: setting(z.number().nonnegative().max(1e12), 'Only markets with at least this traded in the last 24 hours'),
+  marketsMax: setting(z.int().positive().max(100_000), 'At most so many: those that close first', 500),
+  indices: setting(z.array(z.string().regex(/^[\w.-]{1,60}$/, 'expected the id of an index')).max(100), 'CF Benchmarks indices, as BRTI'),
+  external: setting(z.array(External).max(100), 'Outside series from files that grow, each { series, file }'),
+  rotate: z
     .strictObject({
-      series: tickers('Markets of these series'),
-      markets: tickers('These markets, by ticker, whatever the rules below say'),
-      closeWithin: duration('Only markets that close within this'),
-      closeAfter: duration('… but not sooner than this'),
-      spreadMaxCents: setting(z.number().positive().max(100), 'Only markets with at most this between bid and ask'),
-      volumeMinContracts: setting(z.number().nonnegative().max(1e12), 'Only markets with at least this traded in the last 24 hours'),
-      marketsMax: setting(z.int().positive().max(100_000), 'At most so many: those that close first', 500),
-      indices: setting(
-        z.array(z.string().regex(/^[\w.-]{1,60}$/, 'expected the id of an index')).max(100),
-        'CF Benchmarks indices, as BRTI',
+      rows: setting(z.int().min(1000).max(1e8), 'A part is finished after so many rows,', 1_000_000),
+      megabytes: setting(z.int().positive().max(100_000), '… or this size,', 64),
+      every: duration('… or this time, whichever is first', '1h'),
+    })
+    .optional(),
+  spaceMinMegabytes: setting(z.int().nonnegative().max(1e7), 'Disk space that is left for the journal', 256),
+})
+function markets(what: string) {
+  return z.strictObject(marketSettings()).meta({ description: what }).optional()
+}
+
+/** Between these, or the rule that a margin stands for is none. */
+const between = (least: number, most: number, said: string, description: string, standard: string) =>
+  setting(
+    z
+      .string(DURATION_SAID)
+      .regex(DURATION, DURATION_SAID)
+      .refine((text) => {
+        const us = DURATION.test(text) ? parseDuration(text, '') : Number.NaN
+        return us >= least * 1_000_000 && us <= most * 1_000_000
+      }, said),
+    description,
+    standard,
+  )
+
+/** What a live session is beside its limits. No variable sets any of it. */
+const live = () =>
+  z
+    .strictObject({
+      ...marketSettings(),
+      subaccount: setting(z.int().min(0).max(63), 'Subaccount that it trades, 0 the primary one', 0),
+      cashDollars: setting(
+        z
+          .number()
+          .positive()
+          .max(LIVE_CASH_MAX)
+          .refine((v) => Math.abs(v * 100 - Math.round(v * 100)) < 1e-6, 'it comes in whole cents'),
+        'Capital to use, no more than the balance. A live session needs it',
       ),
-      external: setting(z.array(External).max(100), 'Outside series from files that grow, each { series, file }'),
-      rotate: z
+      orderGroupContracts: setting(
+        z.int().positive().max(LIVE_GROUP_MAX),
+        'Contracts that may fill in 15 s before the exchange itself cancels everything. A live session needs it',
+      ),
+      absenceMargin: between(
+        10,
+        600,
+        'expected 10s to 10m',
+        'How long after its last byte an order whose outcome is unknown may be called absent',
+        '60s',
+      ),
+      closeMargin: between(0, 3600, 'expected 0s to 1h', 'Nothing new is sent so close to the close of a market', '30s'),
+      heartbeat: between(1, 60, 'expected 1s to 60s', 'Silence of the engine after which `tapeline watch` halts and cancels', '5s'),
+      alert: z
         .strictObject({
-          rows: setting(z.int().min(1000).max(1e8), 'A part is finished after so many rows,', 1_000_000),
-          megabytes: setting(z.int().positive().max(100_000), '… or this size,', 64),
-          every: duration('… or this time, whichever is first', '1h'),
+          command: setting(
+            z.array(z.string().min(1).max(1000), 'expected a list such as [notify-send, Tapeline]').min(1).max(20),
+            'Program to call with the text on its stdin, and its arguments; no shell',
+          ),
+          webhook: setting(
+            z
+              .string()
+              .max(1000)
+              .regex(
+                /^(https:\/\/[^\s@/]+(\/\S*)?|http:\/\/(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?(\/\S*)?)$/,
+                'expected an https address without a password in it',
+              ),
+            'Address that gets the text as JSON by POST',
+          ),
         })
         .optional(),
-      spaceMinMegabytes: setting(z.int().nonnegative().max(1e7), 'Disk space that is left for the journal', 256),
     })
-    .meta({ description: what })
+    .meta({ description: 'Live trading. Every limit above has to stand in this file too; no variable sets anything here' })
     .optional()
-}
 
 const sections = {
   kalshi: z
@@ -128,6 +187,7 @@ const sections = {
   sessions: path('Folder of paper and live sessions', 'sessions'),
   record: markets('What `tapeline record` writes down'),
   paper: markets('What a paper session follows'),
+  live: live(),
   alerts: z.strictObject({}).meta({ description: 'Nothing can be set here yet' }).optional(),
 }
 
@@ -183,6 +243,10 @@ export const SETTINGS: readonly Setting[] = OUTLINE.filter((x): x is Setting => 
 /** Settings whose text is a path: one in a file starts at the file's folder. */
 export const PATHS: ReadonlySet<string> = new Set(['kalshi.keyFile', 'tapes', 'runs', 'sessions'])
 
+/** Whether a variable may set it: nothing of live trading comes from the environment. */
+export function hasVariable(path: string): boolean {
+  return !path.startsWith(LIVE_SECTION)
+}
 export function variableOf(path: string): string {
   return `TAPELINE_${path
     .replace(/[A-Z]/g, (c) => `_${c}`)

@@ -13,6 +13,10 @@ const EXAMPLES: Readonly<Record<string, unknown>> = {
   volumeMinContracts: 100,
   indices: ['BRTI'],
   external: [{ series: 'spot', file: 'spot.ndjson' }],
+  cashDollars: 200,
+  orderGroupContracts: 100,
+  command: ['notify-send', 'Tapeline'],
+  webhook: 'https://example.com/hook',
 }
 
 /** YAML of a value on one line; JSON is YAML. */

@@ -8,7 +8,7 @@
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import type { FeedOptions, Kalshi } from '../../adapters/kalshi/index.ts'
+import type { FeedOptions, Kalshi, KalshiFeed } from '../../adapters/kalshi/index.ts'
 import type { World } from '../../adapters/kalshi/ports.ts'
 import { SessionFolder } from '../../adapters/record/session-record.ts'
 import { Recorder } from '../../adapters/recorder/recorder.ts'
@@ -45,6 +45,8 @@ export type LivePlan = {
   readonly external: string | null
   /** Round trips as measured, µs. */
   readonly measured: readonly number[]
+  /** µs of the exchange's clock when it began: nothing of it is older. */
+  readonly start: number
 }
 
 export type LiveOptions = {
@@ -57,7 +59,7 @@ export type LiveOptions = {
   readonly resume: boolean
   /** What was armed: kept with the session. */
   readonly armed: unknown
-  readonly trade: (desk: TradingDesk) => Trading
+  readonly trade: (desk: TradingDesk, feed: Pick<KalshiFeed, 'shardOf'>) => Trading
   /** Why everything is halted on this machine; null: it is not. */
   readonly halted: () => string | null
   /** Real milliseconds after which it ends by itself; null: never. */
@@ -141,8 +143,11 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       synced: () => folder.log.syncedSequence,
       enter: (news) => dispatch?.(news),
       say: (text) => void troubles.push(text),
+      fail: (error) => fail(error),
     }
-    const trader = options.trade(port)
+    let fail: (error: unknown) => void = () => {}
+    const feed = kalshi.feed(feedOptions(plan))
+    const trader = options.trade(port, feed)
     trading = trader
     const engine = new Engine({ header, strategies: strategies.map((s) => s.strategy), venue: trader.venue, sink: run })
     desk.engine = engine
@@ -170,7 +175,6 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       numbersFrom: past?.markets ?? 0,
       from: Math.max(past?.to ?? 0, resume ? Math.max(ranUntil, run.lastTime) + 1 : 0),
     })
-    const feed = kalshi.feed(feedOptions(plan))
     const snapshots = new Snapshots({
       dir,
       mode: header.mode,
@@ -226,9 +230,16 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       guarded(body, news)
       if (!deaf && broken === null) trader.flush()
     }
+    fail = (error) => {
+      if (error instanceof DataError) deaf = true
+      const text = error instanceof Error ? error.message : String(error)
+      snapshots.error(text)
+      end({ reason: text, exit: error instanceof DataError ? EXIT.data : EXIT.exchange, complete: false, error })
+    }
     dispatch = (news) => act(() => live.news(news), true)
     for (const text of troubles.splice(0)) snapshots.error(text)
-    for (const news of trader.restore(folder.inputs())) act(() => live.news(news), true)
+    trader.restore(folder.inputs())
+    trader.flush()
 
     const external = externalOf(plan.external, past?.externals ?? 0, live, (text) => snapshots.error(text))
     const status = (endedWith: string | null): void => {
@@ -253,11 +264,15 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     let latched = false
     const commands = setInterval(() => {
       const latch = options.halted()
-      if (latch !== null && !latched) act(() => live.operator({ command: 'halt', reason: `latched: ${latch}` }))
+      if (latch !== null && !latched) {
+        trader.halted()
+        act(() => live.operator({ command: 'halt', reason: `latched: ${latch}` }))
+      }
       latched = latch !== null
       for (const { id, command, reason: why } of takeCommands(dir, (text) => snapshots.error(text)))
         act(() =>
           live.operator({ command, reason: why }, () => {
+            if (command === 'resume') trader.resumed()
             snapshots.acknowledge({ id, command, reason: why, time: engine.now, state: engine.session.name })
             // On the tape and obeyed: whoever waits for it is told at once.
             queueMicrotask(() => status(null))
@@ -309,7 +324,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     external?.close()
     feed.stop()
     await reading
-    if (broken !== null) throw broken instanceof Error ? broken : new Error(String(broken))
+    if (broken !== null) throw broken instanceof Error ? broken : new Error('it broke')
     let sessionEnd: SessionEnd | null = null
     const full = deaf
     deaf = false

@@ -77,6 +77,10 @@ export function isReducing(intent: Intent): boolean {
       return false
   }
 }
+/** Whether it makes the exchange's own brake ready, and trades nothing. */
+export function isBrake(intent: Intent): boolean {
+  return intent.kind === 'group-create' || intent.kind === 'group-limit' || intent.kind === 'group-reset'
+}
 /** Of the session's orders, and with an order's number. */
 export function isOfOrder(intent: Intent): intent is OrderIntent {
   return 'order' in intent && intent.order !== null
