@@ -56,7 +56,8 @@ const TABLE: Readonly<Record<OrderState, Partial<Record<OrderEvent, Step>>>> = {
   unknown: {
     accepted: 'working',
     rejected: 'rejected',
-    fill: 'working',
+    // It says nothing of the write that has no outcome.
+    fill: 'unknown',
     'fill-last': 'filled',
     canceled: 'canceled',
     'no-answer': 'unknown',

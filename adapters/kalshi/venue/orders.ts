@@ -158,11 +158,14 @@ export class Orders {
   /** A command that a crash kept from being sent: provably no byte of it left. */
   dropped(order: number, type: Command['type']): void {
     const t = this.#byOrder.get(order)
-    if (t?.over === true) return
     const kind = type === 'submit' ? 'rejected' : type === 'cancel' ? 'cancel-rejected' : 'amend-rejected'
     const news: AnswerNews = { type: kind, order, timeVenue: 0, reason: 'not-sent' }
     if (t === undefined) this.#news.push(news)
     else this.#tell(t, news)
+  }
+  /** A change of an order that has ended, as the engine is about to learn: it is not sent, and the engine does not wait for it. */
+  pointless(order: number): void {
+    this.#news.push({ type: 'amend-rejected', order, timeVenue: 0, reason: 'not-sent' })
   }
   #heard(news: News, now: number): void {
     if (news.type === 'foreign-fill') return void this.#trades.take(news.ticker, news.trade, { ...news, id: '' })
@@ -203,7 +206,6 @@ export class Orders {
         return
       case 'fill':
         t.booked += news.quantity
-        if (t.told === 'unknown') t.told = 'open'
         this.#trades.take(t.ticker, news.trade, { ...news, id: t.id ?? '', side: t.create.side })
         if (t.engineOver) this.#close(t, 'over')
         return
@@ -611,6 +613,8 @@ export class Orders {
   }
   /** Price and size of a picture against what we asked for. */
   #compare(t: Tracked, fact: OrderFact, source: Source): void {
+    // A picture from before the last change that is proved shows terms that were.
+    if (fact.updated === null || fact.updated < t.changed) return
     const resting = fact.status === 'resting'
     const total = fact.filled + fact.remaining
     const { next } = t
@@ -672,10 +676,6 @@ export class Orders {
     t.booked += fact.quantity
     const { price, quantity, fee, maker, trade, timeVenue } = fact
     this.#tell(t, { type: 'fill', order: t.order, timeVenue, price, quantity, fee, maker, trade })
-    if (t.told !== 'unknown') return
-    // A fill makes the engine think that it knows the order again.
-    t.told = 'open'
-    if (t.unknown !== null && !t.engineOver) this.#doubt(t, t.unknown.what, 'still unknown', t.unknown.at)
   }
   /** Told when everything that was filled is booked. */
   #settle(t: Tracked): void {

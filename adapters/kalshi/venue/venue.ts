@@ -119,6 +119,8 @@ export class KalshiVenue implements Venue {
       intents.push({ intent, sequence: this.#keep(intent) })
       if (isOfOrder(intent)) this.orders.command(intent, made)
     }
+    // What is not sent is answered, too.
+    this.#tellAll()
     if (intents.length === 0) return
     await this.#sync()
     const synced = clock.now()
@@ -185,8 +187,11 @@ export class KalshiVenue implements Venue {
       }
     }
     const t = this.orders.get(order.id)
-    // Over by now: the engine was told, or is about to be.
-    if (t === undefined || t.over) return null
+    if (t === undefined || t.over) {
+      // The engine was told, or is about to be. A cancel is answered by that; a change is not.
+      if (type !== 'cancel') this.orders.pointless(order.id)
+      return null
+    }
     if (t.id === null) {
       this.#nameless.set(order.id, commanded)
       return null

@@ -30,8 +30,6 @@ export type SubjectParts<R> = {
   readonly starts: number
   readonly cash: number
   readonly isHalted: () => boolean
-  /** As anybody can read in the catalog. */
-  readonly shardOf: (ticker: string) => number | null
 }
 export type Drilled<R> = {
   readonly make: (parts: SubjectParts<R>) => Subject
@@ -86,7 +84,6 @@ export async function drill<R>(seed: number, { make, witness }: Drilled<R>, plan
       starts: starts++,
       cash: CASH_ALL,
       isHalted: () => halted,
-      shardOf: (ticker) => exchange.markets.get(ticker)?.exchangeIndex ?? null,
     })
     subject.start()
   }

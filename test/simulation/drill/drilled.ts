@@ -1,14 +1,14 @@
 /** The program under drill: the real venue in a session, as `drill` wants it. Owns its header and limits; hides nothing. */
 import { readClientId, type Intent } from '../../../adapters/kalshi/venue/intent.ts'
-import type { Trading, TradingDesk } from '../../../cli/live/trading.ts'
+import { KalshiTrader, type TraderDesk } from '../../../adapters/kalshi/venue/trader.ts'
+import type { Trading } from '../../../cli/live/trading.ts'
 import type { Limits, SessionHeader } from '../../../engine/session.ts'
 import { header } from '../../support/session.ts'
 import type { Disk } from './disk.ts'
 import { LIMITS, type Drilled } from './drill.ts'
-import { handsOf } from './hands.ts'
 import { maker } from './maker.ts'
 import { LiveProcess, type Hands, type Rec } from './session.ts'
-import { CASH_ALL, SERIES, SHARDS, START } from './stage.ts'
+import { CASH_ALL, SERIES, START } from './stage.ts'
 import type { Witness } from './truth.ts'
 
 const SECOND = 1_000_000
@@ -26,13 +26,23 @@ const limits: Limits = {
   orderAgeMax: 40 * SECOND,
 }
 
-/** `trade`: the hands; a mutant brings its own. `watch`: told of every process that begins. */
+export type Trade = (desk: TraderDesk, hands: Hands) => Trading
+export const honest: Trade = (desk, hands) =>
+  new KalshiTrader(
+    { ...hands, desk },
+    {
+      nonce: NONCE,
+      subaccount: 0,
+      start: START,
+      groupLimit: 150 * 100,
+      caps: { orderMax: limits.orderMax, notionalMax: 12 * SECOND, collar: 2_000, ordersPerSecond: 10, ordersOpen: limits.ordersOpenMax },
+    },
+  )
+
+/** `trade`: a mutant brings its own. `watch`: told of every process that begins. */
 export function drilled(
   seed: number,
-  {
-    trade = handsOf,
-    watch = () => {},
-  }: { trade?: (desk: TradingDesk, hands: Hands) => Trading; watch?: (process: LiveProcess) => void } = {},
+  { trade = honest, watch = () => {} }: { trade?: Trade; watch?: (process: LiveProcess) => void } = {},
 ): Drilled<Rec> {
   const head: SessionHeader = {
     ...header(),
@@ -50,9 +60,6 @@ export function drilled(
         header: head,
         strategies: () => [maker(seed)],
         series: SERIES,
-        start: START,
-        shards: SHARDS,
-        shardOf: parts.shardOf,
         trade,
       })
       watch(process)

@@ -353,10 +353,11 @@ export class Naive {
   lastWord(): LastWord {
     let locked = 0
     for (const q of this.#positions.values()) locked += Math.max(0, -q) * PRICE_ONE
-    let [unknown, alive] = [0, 0]
+    let unknown = 0
+    const alive: string[] = []
     for (const o of this.#orders.values()) {
       if (o.state === 'unknown') unknown++
-      if (o.state === 'open' || o.state === 'sent') alive++
+      if (o.state === 'open' || o.state === 'sent') alive.push(`${o.client} ${o.state}`)
     }
     return {
       cash: this.#p.cash + this.#flows + this.#paid - locked,
@@ -370,7 +371,7 @@ export class Naive {
   /** Everything has an end that is proved. */
   get calm(): boolean {
     const { unknown, alive } = this.lastWord()
-    return this.#looked && unknown === 0 && alive === 0
+    return this.#looked && unknown === 0 && alive.length === 0
   }
 
   // ---------------------------------------------------------------------------------------------- requests

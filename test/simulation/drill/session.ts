@@ -6,20 +6,18 @@ import { environmentOf } from '../../../adapters/kalshi/environment.ts'
 import { KalshiFeed } from '../../../adapters/kalshi/feed.ts'
 import { Budget } from '../../../adapters/kalshi/rate-limit.ts'
 import { Rest } from '../../../adapters/kalshi/rest.ts'
-import type { World } from '../../../adapters/kalshi/ports.ts'
-import type { Signer } from '../../../adapters/kalshi/sign.ts'
-import type { Environment } from '../../../adapters/kalshi/environment.ts'
 import { lagOf, ticking } from '../../../cli/live-connection.ts'
 import { LiveSession } from '../../../cli/live-session.ts'
-import type { Trading, TradingDesk } from '../../../cli/live/trading.ts'
+import type { TraderDesk, TraderParts } from '../../../adapters/kalshi/venue/trader.ts'
+import type { Trading } from '../../../cli/live/trading.ts'
+import type { KnownMarket } from '../../../data/ledger.ts'
 import type { SessionInput } from '../../../data/session-inputs.ts'
 import { Engine } from '../../../engine/engine.ts'
 import { JOURNAL_KIND_NAMES, JournalKind, type JournalTable, type Strings } from '../../../engine/journal.ts'
-import { Kind, type Batch } from '../../../engine/message.ts'
+import { Kind, type Batch, type CatalogDetail, type DeterminedDetail, type FeeDetail, type StatusDetail } from '../../../engine/message.ts'
 import type { News } from '../../../engine/news.ts'
 import type { SessionHeader } from '../../../engine/session.ts'
 import type { Strategy } from '../../../engine/strategy.ts'
-import type { OurPayment } from '../../../adapters/kalshi/venue/reconcile.ts'
 import type { Subject, SubjectParts } from './drill.ts'
 import type { LastWord } from './truth.ts'
 
@@ -29,30 +27,13 @@ export type Rec =
   | { readonly kind: 'input'; readonly input: SessionInput }
   | { readonly kind: 'journal'; readonly lines: readonly string[] }
 
-export type Hands = {
-  readonly environment: Environment
-  readonly world: World
-  readonly signer: Signer
-  readonly rest: Rest
-  readonly budget: Budget
-  readonly header: SessionHeader
-  readonly halted: () => string | null
-  /** µs: when the session began. */
-  readonly start: number
-  readonly shards: readonly number[]
-  readonly shardOf: (ticker: string) => number | null
-  /** Markets that our books have paid. */
-  readonly payments: ReadonlyMap<string, OurPayment>
-  readonly failed: (error: unknown) => void
-}
+/** What a trader is made of. */
+export type Hands = Omit<TraderParts, 'desk'>
 export type SessionPlan = {
   readonly header: SessionHeader
   readonly strategies: () => readonly Strategy[]
   readonly series: string
-  readonly start: number
-  readonly shards: readonly number[]
-  readonly shardOf: (ticker: string) => number | null
-  readonly trade: (desk: TradingDesk, hands: Hands) => Trading
+  readonly trade: (desk: TraderDesk, hands: Hands) => Trading
 }
 
 const TICK = 50_000
@@ -66,7 +47,6 @@ export class LiveProcess implements Subject {
   readonly #feed: KalshiFeed
   readonly #lines: string[] = []
   readonly #trades: string[] = []
-  readonly #payments = new Map<string, OurPayment>()
   /** FILL rows of the journal. */
   #fills = 0
   #rows = 0
@@ -89,7 +69,7 @@ export class LiveProcess implements Subject {
     const budget = new Budget({ read: { perSecond: 1200, capacity: 1200 }, write: { perSecond: 1200, capacity: 3600 } })
     const rest = new Rest(environment, signer, budget, world)
     const desk: { engine: Engine | null } = { engine: null }
-    const port: TradingDesk = {
+    const port: TraderDesk = {
       generation,
       get engine() {
         return desk.engine as Engine
@@ -102,20 +82,26 @@ export class LiveProcess implements Subject {
       synced: () => disk.synced,
       enter: (news) => this.#act(() => this.#live.news(news)),
       say: (text) => void this.troubles.push(text),
+      fail: (error) => this.#fail(error),
     }
+    const memory = new Memory()
+    for (const record of past) if (record.kind === 'rows') memory.take(record.batch)
+    this.#feed = new KalshiFeed({
+      environment,
+      signer,
+      rest,
+      world,
+      options: { rule: { series: [plan.series] }, known: memory.alive, labelWait: 0, tickers: false, refreshEvery: 15 * SECOND },
+    })
     this.#trader = plan.trade(port, {
       environment,
       world,
       signer,
       rest,
       budget,
-      header: plan.header,
-      halted: () => (isHalted() ? 'the brake' : null),
-      start: plan.start,
-      shards: plan.shards,
-      shardOf: plan.shardOf,
-      payments: this.#payments,
-      failed: (error) => this.#fail(error),
+      killed: () => (isHalted() ? 'the brake' : null),
+      holdsLock: () => true,
+      shardOf: (ticker) => this.#feed.shardOf(ticker),
     })
     this.#engine = desk.engine = new Engine({
       header: plan.header,
@@ -124,18 +110,7 @@ export class LiveProcess implements Subject {
       sink: {
         journal: (block, strings) => {
           const fresh: string[] = []
-          for (let i = 0; i < block.length; i++) {
-            if (block.kind[i] === JournalKind.FILL) this.#fills++
-            if (block.kind[i] !== JournalKind.SETTLEMENT || strings.at(block.what[i] as number) !== 'paid') continue
-            const ticker = strings.at(block.market[i] as number)
-            const before = this.#payments.get(ticker)
-            this.#payments.set(ticker, {
-              net: (before?.net ?? 0) + (block.quantity[i] as number),
-              value: block.price[i] as number,
-              paid: (before?.paid ?? 0) + (block.a[i] as number),
-              at: block.time[i] as number,
-            })
-          }
+          for (let i = 0; i < block.length; i++) if (block.kind[i] === JournalKind.FILL) this.#fills++
           for (const line of linesOf(block, strings)) {
             const was = repeat[this.#lines.length]
             if (was !== undefined && was !== line) this.#fail(new Error(`a restart leads to "${line}" where "${was}" was`))
@@ -152,13 +127,10 @@ export class LiveProcess implements Subject {
     keep('segment', { generation })
 
     // What was before, again.
-    let markets = 0
     let to = 0
     for (const record of past) {
       if (record.kind === 'rows') {
         const { batch } = record
-        for (let i = 0; i < batch.length; i++)
-          if (batch.kind[i] === Kind.CATALOG) markets = Math.max(markets, (batch.market[i] as number) + 1)
         this.#rows += batch.length
         to = Math.max(to, batch.time[batch.length - 1] as number)
         this.#engine.run(batch)
@@ -185,17 +157,11 @@ export class LiveProcess implements Subject {
       clock: world.clock,
       lag: lagOf(0),
       turn: (body) => body(),
-      numbersFrom: markets,
+      numbersFrom: memory.numbers,
       from: resumed ? to + 1 : 0,
     })
-    this.#feed = new KalshiFeed({
-      environment,
-      signer,
-      rest,
-      world,
-      options: { rule: { series: [plan.series] }, labelWait: 0, tickers: false, refreshEvery: 15 * SECOND },
-    })
-    for (const news of this.#trader.restore(inputs)) this.#act(() => this.#live.news(news))
+    this.#trader.restore(inputs)
+    this.#trader.flush()
   }
 
   start(): void {
@@ -208,8 +174,14 @@ export class LiveProcess implements Subject {
       }
       this.#act(() => this.#live.tick())
       const latch = isHalted()
-      if (latch !== this.#latched) this.#act(() => this.#live.operator({ command: latch ? 'halt' : 'resume', reason: 'the brake' }))
+      if (latch === this.#latched) return
       this.#latched = latch
+      if (latch) this.#trader.halted()
+      this.#act(() =>
+        this.#live.operator({ command: latch ? 'halt' : 'resume', reason: 'the brake' }, () => {
+          if (!latch) this.#trader.resumed()
+        }),
+      )
     })
     ticking(world, SECOND, () => this.#act(() => this.#engine.flush()))
     this.#trader.start().catch((error: unknown) => this.#fail(error))
@@ -237,10 +209,11 @@ export class LiveProcess implements Subject {
     engine.flush()
     const positions = new Map<string, number>()
     for (const market of engine.markets.alive) if (market.holding !== null) positions.set(market.ticker, market.holding.position)
-    let [unknown, alive] = [0, 0]
+    let unknown = 0
+    const alive: string[] = []
     for (const order of engine.manager.known) {
       if (order.state === 'unknown') unknown++
-      else if (!order.over) alive++
+      else if (!order.over) alive.push(`${order.id} ${order.state} in ${order.market.ticker}`)
     }
     const { session } = engine
     return {
@@ -304,5 +277,40 @@ function copyOf(b: Batch): Batch {
     quantity: b.quantity.slice(0, b.length),
     detail: b.detail.slice(0, b.length),
     details: b.details.slice(),
+  }
+}
+
+/** What its rows say of each market that has not paid: followed until it has. */
+class Memory {
+  readonly #known = new Map<number, { catalog: CatalogDetail; result: string | null; settlementValue: number | null }>()
+  numbers = 0
+
+  take(b: Batch): void {
+    for (let i = 0; i < b.length; i++) {
+      const number = b.market[i] as number
+      const kind = b.kind[i] as number
+      if (kind < Kind.CATALOG || number < 0) continue
+      const detail = b.details[b.detail[i] as number] as string
+      this.numbers = Math.max(this.numbers, number + 1)
+      if (kind === Kind.CATALOG) {
+        const catalog = JSON.parse(detail) as CatalogDetail
+        for (const [n, other] of this.#known) if (other.catalog.ticker === catalog.ticker) this.#known.delete(n)
+        this.#known.set(number, { catalog, result: null, settlementValue: null })
+        continue
+      }
+      const known = this.#known.get(number)
+      if (known === undefined) continue
+      if (kind === Kind.STATUS) known.catalog = { ...known.catalog, ...(JSON.parse(detail) as StatusDetail) }
+      else if (kind === Kind.FEE) known.catalog = { ...known.catalog, fee: JSON.parse(detail) as FeeDetail }
+      else if (kind === Kind.DETERMINED) {
+        const { result, value } = JSON.parse(detail) as DeterminedDetail
+        known.catalog = { ...known.catalog, status: 'determined' }
+        known.result = result
+        known.settlementValue = value
+      } else if (kind === Kind.SETTLED) this.#known.delete(number)
+    }
+  }
+  get alive(): readonly KnownMarket[] {
+    return [...this.#known.values()]
   }
 }

@@ -16,7 +16,7 @@ const SECOND = 1_000_000
 export const SERIES = 'KXDRILL'
 /** Money on each shard. */
 const CASH = 400 * 1_000_000
-export const SHARDS = [0, 2]
+const SHARDS = [0, 2]
 export const CASH_ALL = CASH * SHARDS.length
 const MARKETS = 3
 const { publicKey } = generateKeyPairSync('ed25519')

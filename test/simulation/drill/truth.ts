@@ -16,8 +16,8 @@ export type LastWord = {
   /** Trade ids, each as often as it was booked. */
   readonly trades: readonly string[]
   readonly unknown: number
-  /** Orders that it believes alive. */
-  readonly alive: number
+  /** Orders that it believes alive, each in a word or two. */
+  readonly alive: readonly string[]
   /** Why it gave up; null: it did not. */
   readonly stopped: string | null
   /** What it holds against itself. */
@@ -215,7 +215,7 @@ export class Truth implements Watcher {
     if (word.unknown > 0 && word.stopped === null) wrong.push(`${word.unknown} orders are unknown and nothing was stopped`)
     const resting = [...account.resting].filter((o) => this.#witness.ours(o.clientId))
     if (resting.length > 0) wrong.push(`${resting.length} orders of ours still rest: ${resting.map((o) => o.clientId).join(' ')}`)
-    if (word.alive > 0) wrong.push(`it believes that ${word.alive} orders are alive`)
+    if (word.alive.length > 0) wrong.push(`it believes that these orders are alive: ${word.alive.join(', ')}`)
     const booked = new Map<string, number>()
     for (const t of word.trades) booked.set(t, (booked.get(t) ?? 0) + 1)
     const mine = new Map<string, number>()
