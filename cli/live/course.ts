@@ -8,7 +8,7 @@
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import type { FeedOptions, Kalshi, KalshiFeed } from '../../adapters/kalshi/index.ts'
+import type { Kalshi, KalshiFeed } from '../../adapters/kalshi/index.ts'
 import type { World } from '../../adapters/kalshi/ports.ts'
 import { SessionFolder } from '../../adapters/record/session-record.ts'
 import { Recorder } from '../../adapters/recorder/recorder.ts'
@@ -20,7 +20,7 @@ import type { News } from '../../engine/news.ts'
 import type { SessionEnd, SessionHeader, SessionRecord } from '../../engine/session.ts'
 import { StrategyError } from '../../engine/strategy-error.ts'
 import { EXIT } from '../exit.ts'
-import { BURST, externalOf, lagOf, REFRESH_EVERY, ruleOf, ticking, type Ending } from '../live-connection.ts'
+import { afterLong, BURST, externalOf, lagOf, REFRESH_EVERY, ruleOf, ticking, type Ending } from '../live-connection.ts'
 import { LiveSession } from '../live-session.ts'
 import { Snapshots } from '../session-snapshot.ts'
 import { clearCommands, readSnapshot, takeCommands, writeSnapshot } from '../session-status.ts'
@@ -146,7 +146,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       fail: (error) => fail(error),
     }
     let fail: (error: unknown) => void = () => {}
-    const feed = kalshi.feed(feedOptions(plan))
+    const feed = kalshi.feed({ rule: ruleOf(plan), known: recorder.known, labelWait: 0, refreshEvery: REFRESH_EVERY })
     const trader = options.trade(port, feed)
     trading = trader
     const engine = new Engine({ header, strategies: strategies.map((s) => s.strategy), venue: trader.venue, sink: run })
@@ -241,7 +241,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     trader.restore(folder.inputs())
     trader.flush()
 
-    const external = externalOf(plan.external, past?.externals ?? 0, live, (text) => snapshots.error(text))
+    const external = externalOf(plan.external, past?.externals ?? new Map<string, number>(), live, (text) => snapshots.error(text))
     const status = (endedWith: string | null): void => {
       try {
         writeSnapshot(dir, snapshots.take(endedWith))
@@ -279,10 +279,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
           }),
         )
     }, COMMANDS_MS)
-    const timer =
-      options.duration === null
-        ? null
-        : setTimeout(() => end({ reason: 'its time is over', exit: EXIT.ok, complete: true }), Math.min(options.duration, 2 ** 31 - 1))
+    const timer = afterLong(options.duration, () => end({ reason: 'its time is over', exit: EXIT.ok, complete: true }))
     options.onReady(end)
     status(null)
     const reading = (async (): Promise<void> => {
@@ -307,7 +304,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     await ended
 
     // ------------------------------------------------------------------------------------------ the end
-    if (timer !== null) clearTimeout(timer)
+    timer.cancel()
     clearInterval(commands)
     const last = ending as unknown as Ending
     act(() => {
@@ -346,10 +343,6 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     await watch.end()
     if (recorder.status.state !== 'finished') await recorder.leave().catch(() => {})
   }
-}
-
-function feedOptions(plan: LivePlan): FeedOptions {
-  return { rule: ruleOf(plan), labelWait: 0, refreshEvery: REFRESH_EVERY }
 }
 
 async function writeWhole(path: string, value: unknown): Promise<void> {
