@@ -355,6 +355,8 @@ export class Orders {
         return
       case 'rejected':
       case 'not-sent':
+        // Of a repetition: the first may have done it, and then there is nothing left to take away.
+        if (intent.attempt > 1) return this.#doubt(t, 'decrease', refusal(outcome), now)
         this.#tell(t, { type: 'amend-rejected', order: t.order, timeVenue: 0, reason: refusal(outcome) })
         if (outcome.kind === 'rejected' && outcome.status !== null) t.doubtful = true
     }
@@ -397,7 +399,7 @@ export class Orders {
     const filled = t.total - answer.reduced
     if (t.next === null && t.reduced === null && answer.reduced > 0 && filled >= t.booked) {
       t.changed = Math.max(t.changed, answer.time)
-      this.#end(t, 'user', filled, true)
+      this.#end(t, 'user', filled, true, false)
     } else t.cancelMissed ??= now
   }
   #batch(outcome: Outcome, now: number): void {
@@ -582,7 +584,8 @@ export class Orders {
   }
   #doubt(t: Tracked, what: OrderIntent['kind'], reason: string, at: number): void {
     t.unknown ??= { what, at, passes: 0, passedAt: -Infinity }
-    if (t.told === 'unknown') return
+    // Whole by its fills, it is over for the engine, whatever became of the change.
+    if (t.told === 'unknown' || t.engineOver) return
     t.told = 'unknown'
     this.#tell(t, { type: 'no-answer', order: t.order, timeVenue: 0, reason })
   }
@@ -651,9 +654,11 @@ export class Orders {
     this.#end(t, reason, fact.filled, true)
   }
   /** `canceled`: something of it was not filled. */
-  #end(t: Tracked, reason: string | null, filled: number, canceled: boolean): void {
+  /** `proved`: the exchange said itself how much was filled; else it follows from our size of the order, and its word replaces it. */
+  #end(t: Tracked, reason: string | null, filled: number, canceled: boolean, proved = true): void {
     if (t.ended !== null) {
-      t.ended.filled = Math.max(t.ended.filled, filled)
+      t.ended.filled = proved && !t.ended.proved ? filled : Math.max(t.ended.filled, filled)
+      t.ended.proved ||= proved
       return
     }
     const { tif, expires, group } = t.create
@@ -663,7 +668,7 @@ export class Orders {
     else if (why === null && t.cancelAsked) why = 'user'
     else if (why === null && group !== null && this.#triggered.has(group)) why = 'group'
     else if (why === null && expires !== null && t.changed >= expires) why = 'expired'
-    t.ended = { reason: why ?? 'outside', filled }
+    t.ended = { reason: why ?? 'outside', filled, proved }
   }
 
   #book(t: Tracked, fact: FillFact): void {

@@ -35,7 +35,7 @@ export class Tracked {
   /** The most that the exchange said was filled. */
   reported = 0
   /** It does not rest any more. `filled`: what the exchange says was filled by then; it is over when all of that is booked. */
-  ended: { readonly reason: string; filled: number } | null = null
+  ended: { readonly reason: string; filled: number; proved: boolean } | null = null
   pending: OrderIntent | null = null
   unknown: Unknown | null = null
   /** A decrease was acknowledged: what it left resting, and its time at the exchange; what that is in all shows the next picture of the order. */

@@ -229,7 +229,7 @@ export class LiveProcess implements Subject {
           : [`${this.#trades.length} fills were heard of and ${this.#fills} are in the journal`]),
         ...(session.agreed
           ? []
-          : [`the session does not agree with the exchange: ${this.#lines.findLast((l) => l.includes('agreed')) ?? ''}`]),
+          : [`the session does not agree with the exchange: ${this.#lines.findLast((l) => l.includes(' disagreed (')) ?? ''}`]),
         ...this.#left.map((l) => `left open: ${l}`),
       ],
     }
