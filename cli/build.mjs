@@ -16,6 +16,7 @@ const entries = {
   bench: 'bench/bench.ts',
   'bench-feed': 'bench/feed.ts',
   'bench-recorder': 'bench/recorder.ts',
+  'bench-order-entry': 'bench/order-entry.ts',
   'bench-soak': 'bench/soak.ts',
   'bench-soak-probe': 'bench/soak-probe.ts',
 }

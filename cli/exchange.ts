@@ -20,6 +20,7 @@ export type ExchangeArguments = {
   adminPort: number | undefined
   scale: number
   start: string | undefined
+  wait: string | undefined
   accounts: number
   cash: number
   tier: Tier
@@ -53,6 +54,12 @@ export const exchangeCommand: CommandModule<object, ExchangeArguments> = {
       .option('admin-port', { type: 'number', requiresArg: true, describe: 'Open the admin door on this port (0: any free one)' })
       .option('scale', { type: 'number', default: 1, requiresArg: true, describe: 'Seconds of exchange time in a real second' })
       .option('start', { type: 'string', requiresArg: true, describe: 'Exchange time at the start, UTC (default: now)' })
+      .option('wait', {
+        type: 'string',
+        requiresArg: true,
+        describe:
+          "Real time for which the tape waits, its first books shown, for the first WebSocket subscription to a market's data (default: 30s; 0s and with --start: it runs at once)",
+      })
       .option('accounts', { type: 'number', default: 2, requiresArg: true, describe: 'Accounts, each with its key' })
       .option('cash', { type: 'number', default: 10_000, requiresArg: true, describe: 'Dollars of each account' })
       .option('tier', { choices: TIER_NAMES, default: 'basic' as const, describe: 'Rate limit tier of the accounts' })
@@ -73,12 +80,13 @@ export const exchangeCommand: CommandModule<object, ExchangeArguments> = {
       .option('json', { type: 'boolean', default: false, describe: 'One JSON envelope on stdout when it is ready, and nothing else' })
       .check((argv) => once(argv))
       .example('$0 exchange --practice --duration 10m', '')
-      .example('$0 exchange --tape tapes/btc --scale 10 --admin-port 0', '') as unknown as Argv<ExchangeArguments>,
+      .example('$0 exchange --tape tapes/btc --scale 10 --admin-port 0', '')
+      .example('$0 exchange --tape tapes/btc --wait 5m', 'The tape begins when a client subscribes') as unknown as Argv<ExchangeArguments>,
   handler: async (argv) => {
     let running: Running | null = null
     await present('exchange', argv.json, async () => {
       running = await startExchange(argv)
-      return describe(argv, running.server)
+      return describe(argv, running)
     })
     if (running !== null) await untilEnd(argv, running)
   },
@@ -105,6 +113,7 @@ async function startExchange(argv: ExchangeArguments): Promise<Running> {
   if (!(argv.cash > 0 && argv.cash <= 1e9)) throw new UsageError(`--cash ${argv.cash}: dollars above zero`)
   const duration = parseDuration(argv.duration, '--duration')
   const start = parseInstant(argv.start, '--start') ?? x.realNow()
+  const wait = waitOf(argv, parseDuration)
   const exchange = new x.Exchange({
     start,
     seed: argv.seed,
@@ -117,6 +126,7 @@ async function startExchange(argv: ExchangeArguments): Promise<Running> {
   await accountsOf(exchange, argv)
   const drivers: Driver[] = []
   let tape: TapeDriver | null = null
+  let from = 0
   if (argv.tape !== undefined) {
     const { openTape } = await import('../data/tape-reader.ts')
     const { DataError } = await import('../data/errors.ts')
@@ -127,7 +137,7 @@ async function startExchange(argv: ExchangeArguments): Promise<Running> {
         'PARTIAL_BOOK',
         `${argv.tape} knows ${manifest.depth} and no order books: an exchange needs a tape with whole books`,
       )
-    const from = parseInstant(argv.from, '--from') ?? manifest.from
+    from = parseInstant(argv.from, '--from') ?? manifest.from
     if (from < manifest.from || from > manifest.to)
       throw new UsageError(
         `--from ${argv.from ?? ''} is not on the tape, which runs from ${new Date(manifest.from / 1000).toISOString()} to ${new Date(manifest.to / 1000).toISOString()}`,
@@ -142,7 +152,11 @@ async function startExchange(argv: ExchangeArguments): Promise<Running> {
   const ended = new Promise<string>((resolve) => (end = resolve))
   // The clock starts when everything is loaded: nobody misses the beginning. Where no time was asked for it starts at the real one, so that any client signs well.
   const realStart = x.realNow()
-  const clock = new x.VirtualClock({ virtualStart: argv.start === undefined ? realStart : start, realStart, scale: argv.scale })
+  const virtualStart = argv.start === undefined ? realStart : start
+  const clock = new x.VirtualClock({ virtualStart, realStart, scale: argv.scale })
+  const latest = Math.round(virtualStart + wait * argv.scale)
+  if (wait > 0) tape?.hold(from, latest)
+  else tape?.begin(from, virtualStart)
   const server = new x.ExchangeServer({
     exchange,
     clock,
@@ -153,6 +167,16 @@ async function startExchange(argv: ExchangeArguments): Promise<Running> {
     wallSignatures: argv.wallSignatures,
     onStop: () => end('stopped through the admin door'),
   })
+  if (tape?.held === true) {
+    const release = (why: string) => (): void => {
+      if (tape?.held !== true) return
+      server.hub.onWatched = null
+      tape.release()
+      process.stderr.write(`the tape begins: ${why}\n`)
+    }
+    server.hub.onWatched = release('a client has subscribed')
+    exchange.at(latest, release('nobody has subscribed'))
+  }
   try {
     await server.start()
   } catch (error) {
@@ -166,10 +190,19 @@ async function startExchange(argv: ExchangeArguments): Promise<Running> {
   return { server, tape, ended }
 }
 
+/** µs of real time for which a tape waits for its first listener. */
+function waitOf(argv: ExchangeArguments, parseDuration: (text: string, name: string) => number): number {
+  if (argv.wait === undefined) return argv.tape === undefined || argv.start !== undefined ? 0 : parseDuration('30s', '--wait')
+  if (argv.tape === undefined) throw new UsageError('--wait holds a tape back: it goes with --tape')
+  const wait = parseDuration(argv.wait, '--wait')
+  if (wait > 0 && argv.start !== undefined) throw new UsageError('--wait goes without --start, at which the tape begins')
+  return wait
+}
+
 async function accountsOf(exchange: Exchange, argv: ExchangeArguments): Promise<void> {
   const { openAccounts } = await import('../adapters/exchange/index.ts')
   try {
-    await openAccounts(exchange, {
+    const { warning } = await openAccounts(exchange, {
       folder: argv.keys,
       names: Array.from({ length: argv.accounts }, (_, i) => `account-${i + 1}`),
       keyType: argv.keyType,
@@ -177,6 +210,7 @@ async function accountsOf(exchange: Exchange, argv: ExchangeArguments): Promise<
       shards: argv.shard === 0 ? [0] : [0, argv.shard],
       tier: argv.tier,
     })
+    if (warning !== null) process.stderr.write(`warning: --keys ${warning}\n`)
   } catch (error) {
     throw new UsageError(`--keys ${argv.keys}: ${error instanceof Error ? error.message : String(error)}`, EXIT.credentials, 'CREDENTIALS')
   }
@@ -218,7 +252,7 @@ function readFaults<T>(path: string | undefined, parse: (json: unknown) => T): T
   }
 }
 
-function describe(argv: ExchangeArguments, server: ExchangeServer) {
+function describe(argv: ExchangeArguments, { server, tape }: Running) {
   server.catchUp()
   const { exchange, clock } = server
   const accounts = [...exchange.accounts.values()].map((a) => ({
@@ -233,14 +267,22 @@ function describe(argv: ExchangeArguments, server: ExchangeServer) {
     argv.practice ? `the practice population (seed ${argv.seed})` : '',
     argv.tape === undefined ? '' : `the tape ${argv.tape}`,
   ]
-  const data = { rest: server.url, socket: server.socketUrl, admin: server.adminUrl, clock: clock.plan, accounts, markets }
+  const data = {
+    rest: server.url,
+    socket: server.socketUrl,
+    admin: server.adminUrl,
+    clock: clock.plan,
+    tapeWaits: tape?.held ?? false,
+    accounts,
+    markets,
+  }
   const text = `A LOCAL EXCHANGE: no money, no Kalshi. Strangers are ${strangers.filter((s) => s !== '').join(' and ')}
 
 REST       ${server.url}
 WebSocket  ${server.socketUrl}
 Admin      ${server.adminUrl ?? 'closed (open it with --admin-port 0)'}
 Clock      ${new Date(clock.now() / 1000).toISOString()}, ${argv.scale === 1 ? 'real time' : `${argv.scale} seconds a second`}
-Accounts
+${tape === null ? '' : `Tape       ${tape.held ? `waits up to ${argv.wait ?? '30s'} for the first WebSocket subscription (--wait)` : 'runs'}\n`}Accounts
 ${accounts.map((a) => `  ${a.name}  $${argv.cash}  key ${a.keyId}  ${a.keyFile}`).join('\n')}
 Markets    ${markets.length === 0 ? 'none yet' : `${markets.slice(0, 4).join(', ')}${markets.length > 4 ? `, … ${markets.length} in all` : ''}`}
 

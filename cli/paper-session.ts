@@ -17,7 +17,6 @@ import { DataError, diskError } from '../data/errors.ts'
 import { holdFolder } from '../data/hold.ts'
 import { readRun, writePlace } from '../data/run.ts'
 import { RunLog } from '../data/run-log.ts'
-import { describeFile } from '../data/tape-writer.ts'
 import { openTape } from '../data/tape-reader.ts'
 import { assert } from '../engine/assert.ts'
 import { Engine } from '../engine/engine.ts'
@@ -27,6 +26,7 @@ import { afterLong, BURST, externalOf, lagOf, REFRESH_EVERY, ruleOf, TICK, ticki
 import { countExternals, LiveSession } from './live-session.ts'
 import { firstDifference, rowsBeforeEnd } from './journal-compare.ts'
 import { EXIT, UsageError } from './exit.ts'
+import { tapeFacts } from './tape-facts.ts'
 import { Snapshots } from './session-snapshot.ts'
 import { clearCommands, readSnapshot, takeCommands, writeSnapshot } from './session-status.ts'
 import { failureIn } from './strategy/failure.ts'
@@ -334,30 +334,6 @@ async function course(options: PaperOptions, troubles: string[]): Promise<PaperR
 async function writeWhole(path: string, value: unknown): Promise<void> {
   await writeFile(`${path}.tmp`, `${JSON.stringify(value, null, 1)}\n`)
   await rename(`${path}.tmp`, path)
-}
-
-/** The header with what is known of the tape by now. What decides the journal (depth and `lagMax`) stays. */
-async function tapeFacts(dir: string, header: SessionHeader): Promise<SessionHeader> {
-  const tape = await openTape(join(dir, 'tape'))
-  const { manifest } = tape
-  const coverage = await tape.coverage()
-  const recorded = coverage.reduce((a, c) => a + c.recorded, 0)
-  return {
-    ...header,
-    tape: {
-      ...header.tape,
-      manifest: (await describeFile(tape.dir, 'manifest.json', 0)).sha256,
-      rows: manifest.rows,
-      markets: manifest.markets,
-      from: manifest.from,
-      to: manifest.to,
-      gaps: coverage.reduce((a, c) => a + c.gaps, 0),
-      inFlux: coverage.reduce((a, c) => a + c.inFlux, 0),
-      coverage: recorded === 0 ? null : coverage.reduce((a, c) => a + c.synced, 0) / recorded,
-      labels: manifest.labelBasis,
-      remarks: [...header.tape.remarks, ...manifest.remarks],
-    },
-  }
 }
 
 // ---------------------------------------------------------------------------------------------------- going on

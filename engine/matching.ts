@@ -29,7 +29,17 @@ export type FillModel = FillModelName
 /** Where only trades are known a taker waits for them this long, then ends unfilled. */
 export const PRINTS_WAIT = 15 * MINUTE
 
-export type CancelReason = 'user' | 'ioc' | 'self-trade' | 'expired' | 'closed' | 'reactivated' | 'reduce-only' | 'grid' | 'session'
+export type CancelReason =
+  | 'user'
+  | 'ioc'
+  | 'self-trade'
+  | 'expired'
+  | 'closed'
+  | 'reactivated'
+  | 'reduce-only'
+  | 'grid'
+  | 'session'
+  | 'margin'
 export type PlaceRejection = 'post-only-cross' | 'fok-volume' | 'reduce-only-needs-ioc' | 'reduce-only-no-position' | 'off-grid' | 'size'
 
 /** An order at the venue. Created by the caller, owned by its matching while it rests. */
@@ -84,11 +94,17 @@ export interface MatchSink {
   canceled(order: VenueOrder, reason: CancelReason): void
   /** The known quantity at a level changed (no tape: the public delta). */
   level(side: SideCode, price: Price, delta: number): void
+  /** Whether an order can pay for what it is about to trade; where it cannot it ends. Absent: always. */
+  pays?(order: VenueOrder, taking: boolean, price: Price, quantity: Quantity): boolean
 }
+
+/** What a post-only order must not meet: everything displayed, or only what our takers left of it, which is what others see. */
+export type PostOnlyCheck = 'displayed' | 'left'
 
 export class Matching {
   readonly #sink: MatchSink
   readonly #model: FillModel
+  readonly #postOnly: PostOnlyCheck
   /** What a tape displays, or null. Read, never written. */
   readonly #depth: Book | null
   /** Totals of known orders by level. */
@@ -102,11 +118,12 @@ export class Matching {
   /** Resting and waiting orders. */
   count = 0
 
-  constructor(grid: PriceGrid, depth: Book | null, model: FillModel, sink: MatchSink) {
+  constructor(grid: PriceGrid, depth: Book | null, model: FillModel, sink: MatchSink, postOnly: PostOnlyCheck = 'displayed') {
     this.known = new Book(grid)
     this.#depth = depth
     this.#model = model
     this.#sink = sink
+    this.#postOnly = postOnly
   }
 
   get grid(): PriceGrid {
@@ -125,7 +142,7 @@ export class Matching {
       if (tif === 'gtc') return 'reduce-only-needs-ioc'
       if (reducible === 0) return 'reduce-only-no-position'
     }
-    if (order.postOnly && this.#crosses(order)) return 'post-only-cross'
+    if (order.postOnly && this.#crossesAt(order.side, order.index)) return 'post-only-cross'
     if (tif === 'fok' && this.#available(order) < order.remaining) return 'fok-volume'
     if (reducible >= 0 && reducible < order.remaining) order.remaining = reducible as Quantity
     if (this.#model === 'prints' && tif !== 'gtc') {
@@ -135,9 +152,9 @@ export class Matching {
       this.count++
       return null
     }
-    const stopped = order.postOnly ? false : this.#take(order)
+    const stopped = order.postOnly ? null : this.#take(order)
     if (order.remaining === 0) return null
-    if (stopped) this.#sink.canceled(order, 'self-trade')
+    if (stopped !== null) this.#sink.canceled(order, stopped)
     else if (tif === 'gtc') this.#rest(order)
     else this.#sink.canceled(order, 'ioc')
     return null
@@ -163,16 +180,16 @@ export class Matching {
   }
 
   /**
-   * New price or size. The place is kept only when the size falls at the same price; otherwise the order leaves and comes back at the
-   * end of the queue, and may trade on arrival.
+   * New price or size. The place is kept only when the size falls at the same price (api.md §4.3); otherwise, and when nothing changes, the order leaves and
+   * comes back at the end of the queue, and may trade on arrival.
    */
   amend(order: VenueOrder, price: Price, remaining: Quantity): PlaceRejection | 'gone' | null {
     if (!order.resting) return 'gone'
     const index = this.grid.indexOf[price] ?? -1
     if (index < 0) return 'off-grid'
     if (!(remaining > 0)) return 'size'
-    if (price === order.price && remaining <= order.remaining) {
-      if (remaining < order.remaining) this.decrease(order, remaining)
+    if (price === order.price && remaining < order.remaining) {
+      this.decrease(order, remaining)
       return null
     }
     if (order.postOnly && this.#crossesAt(order.side, index)) return 'post-only-cross'
@@ -181,9 +198,9 @@ export class Matching {
     order.index = index
     order.remaining = remaining
     order.uncertain = false
-    const stopped = order.postOnly ? false : this.#take(order)
+    const stopped = order.postOnly ? null : this.#take(order)
     if (order.remaining > 0) {
-      if (stopped) this.#sink.canceled(order, 'self-trade')
+      if (stopped !== null) this.#sink.canceled(order, stopped)
       else this.#rest(order)
     }
     return null
@@ -221,9 +238,7 @@ export class Matching {
       passed += anonymous
       left -= anonymous
       if (left > 0 && order.since < time) {
-        const q = Math.min(left, order.remaining)
-        left -= q
-        this.#fillResting(order, q)
+        left -= this.#fillResting(order, Math.min(left, order.remaining))
       }
       order = following
     }
@@ -235,9 +250,7 @@ export class Matching {
     let left = quantity
     for (let order = this.#front(side); order !== null && left > 0; order = this.#front(side)) {
       if ((side === BID ? order.price <= price : order.price >= price) || order.since >= time) break
-      const q = Math.min(left, order.remaining)
-      left -= q
-      this.#fillResting(order, q)
+      left -= this.#fillResting(order, Math.min(left, order.remaining))
     }
     return left
   }
@@ -311,9 +324,7 @@ export class Matching {
       for (let order = this.#front(side); order !== null; order = this.#front(side)) {
         const level = this.#bestShown(other)
         if (level < 0 || (side === BID ? level > order.index : level < order.index)) break
-        const q = Math.min(order.remaining, this.#shownAt(other, level))
-        this.#draw(other, level, q)
-        this.#fillResting(order, q)
+        this.#draw(other, level, this.#fillResting(order, Math.min(order.remaining, this.#shownAt(other, level))))
       }
     }
   }
@@ -356,9 +367,9 @@ export class Matching {
     }
   }
 
-  /** Contracts before an order in its level: anonymous, and known orders in front of it (api.md: queue position). */
+  /** Contracts before an order in its level: anonymous that our takers left, and known orders in front of it (api.md: queue position). */
   queuePosition(order: VenueOrder): Quantity {
-    let before = order.ahead
+    let before = Math.max(0, order.ahead - this.#takenAt(order.side, order.index))
     for (let o = order.previous; o !== null; o = o.previous) before += o.remaining
     return before as Quantity
   }
@@ -371,8 +382,8 @@ export class Matching {
 
   // ---------------------------------------------------------------------------------------------- taking
 
-  /** True when it stopped at an order of its own account. */
-  #take(order: VenueOrder): boolean {
+  /** Why it stopped before its limit did: an order of its own account, or money; null when neither did. */
+  #take(order: VenueOrder): 'self-trade' | 'margin' | null {
     const other: SideCode = order.side === BID ? ASK : BID
     while (order.remaining > 0) {
       const shown = this.#bestShown(other)
@@ -382,13 +393,14 @@ export class Matching {
       if (shown < 0) index = knownIndex
       else if (knownIndex < 0) index = shown
       else index = other === ASK ? Math.min(shown, knownIndex) : Math.max(shown, knownIndex)
-      if (index < 0 || (order.side === BID ? index > order.index : index < order.index)) return false
+      if (index < 0 || (order.side === BID ? index > order.index : index < order.index)) return null
       // Front to back: anonymous quantity before the first known order, that order, and so on.
       const maker = front !== null && front.index === index ? front : null
       const anonymous = this.#shownAt(other, index)
       const before = maker === null ? anonymous : Math.min(anonymous, Math.max(0, maker.ahead - this.#takenAt(other, index)))
       if (before > 0) {
         const q = Math.min(order.remaining, before)
+        if (!this.#pays(order, true, this.grid.priceAt(index), q)) return 'margin'
         this.#draw(other, index, q)
         this.#count(order, q)
         this.#sink.fill(null, order, this.grid.priceAt(index), q as Quantity)
@@ -396,17 +408,25 @@ export class Matching {
       }
       assert(maker !== null, 'a level that can be taken has somebody in it')
       if (maker.account === order.account) {
-        if (order.prevention === 'taker') return true
+        if (order.prevention === 'taker') return 'self-trade'
         this.cancel(maker, 'self-trade')
         continue
       }
       const q = Math.min(order.remaining, maker.remaining) as Quantity
       const at = maker.price
+      if (!this.#pays(maker, false, at, q)) {
+        this.cancel(maker, 'margin')
+        continue
+      }
+      if (!this.#pays(order, true, at, q)) return 'margin'
       this.#count(order, q)
       this.#reduceResting(maker, q)
       this.#sink.fill(maker, order, at, q)
     }
-    return false
+    return null
+  }
+  #pays(order: VenueOrder, taking: boolean, price: Price, quantity: number): boolean {
+    return this.#sink.pays === undefined || this.#sink.pays(order, taking, price, quantity as Quantity)
   }
 
   /** Quantity that an order could trade at once, its own account's left out. */
@@ -421,7 +441,8 @@ export class Matching {
       // It would stop at its own account's order: only what stands before that counts.
       if (own !== null) return sum + this.#before(other, i, own)
       sum += this.#shownAt(other, i)
-      for (let o = this.#heads[other][i] ?? null; o !== null; o = o.next) if (o.account !== order.account) sum += o.remaining
+      for (let o = this.#heads[other][i] ?? null; o !== null; o = o.next)
+        if (o.account !== order.account && this.#pays(o, false, o.price, o.remaining)) sum += o.remaining
       if (sum >= order.remaining) break
     }
     return sum
@@ -437,12 +458,25 @@ export class Matching {
     return sum
   }
 
-  #crosses(order: VenueOrder): boolean {
-    return this.#crossesAt(order.side, order.index)
+  /** Whether a post-only order at this price would be refused. */
+  crosses(side: SideCode, price: number): boolean {
+    return this.#crossesAt(side, this.grid.indexOf[price] as number)
   }
-  /** Against everything displayed, even what we took of it: a resting quote at or through the other side would be a fiction. */
+  /** Whether a resting order of the account stands at or through this price on the other side. */
+  crossesOwn(account: number, side: SideCode, price: number): boolean {
+    const limit = this.grid.indexOf[price] as number
+    for (const o of this.orders())
+      if (o.account === account && o.side !== side && (side === BID ? o.index <= limit : o.index >= limit)) return true
+    return false
+  }
+  /** In a backtest even what we took of the displayed counts: a resting quote at or through the other side would be a fiction. */
   #crossesAt(side: SideCode, index: number): boolean {
     const depth = this.#depth
+    if (this.#postOnly === 'left') {
+      const shown = this.#bestShown(side === BID ? ASK : BID)
+      if (shown >= 0 && (side === BID ? index >= shown : index <= shown)) return true
+      return side === BID ? index >= this.known.bestAsk : index <= this.known.bestBid
+    }
     if (side === BID) return index >= this.known.bestAsk || (depth !== null && index >= depth.bestAsk)
     return index <= this.known.bestBid || (depth !== null && index <= depth.bestBid)
   }
@@ -483,10 +517,16 @@ export class Matching {
     order.filled += q
   }
 
-  #fillResting(order: VenueOrder, q: number): void {
+  /** Returns what it traded: an order that cannot pay for it leaves instead. */
+  #fillResting(order: VenueOrder, q: number): number {
     const at = order.price
+    if (!this.#pays(order, false, at, q)) {
+      this.cancel(order, 'margin')
+      return 0
+    }
     this.#reduceResting(order, q)
     this.#sink.fill(order, null, at, q as Quantity)
+    return q
   }
 
   #reduceResting(order: VenueOrder, q: number): void {

@@ -43,6 +43,7 @@ export type OrderGroup = {
   readonly fills: [number, number][]
 }
 export type SubaccountTransfer = {
+  readonly number: number
   readonly id: string
   readonly from: number
   readonly to: number
@@ -51,6 +52,7 @@ export type SubaccountTransfer = {
   readonly exchangeIndex: number
 }
 export type ShardTransfer = {
+  readonly number: number
   readonly id: string
   readonly from: number
   readonly to: number

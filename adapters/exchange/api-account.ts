@@ -45,7 +45,7 @@ function subOf(body: Body, caller: Account, name: string): number {
 /** Cash that nothing rests on. */
 function movable(call: Call, caller: Account, sub: number, shard: number, amount: number): void {
   if (!(amount > 0)) throw refuse(400, 'invalid_parameters', 'the amount is above zero')
-  if (call.x.trading.free(caller, sub, shard) < amount) throw refuse(400, 'insufficient_balance')
+  if (call.x.margin.free(caller, sub, shard) < amount) throw refuse(400, 'insufficient_balance')
 }
 
 function transferBody(t: ShardTransfer): Record<string, unknown> {
@@ -220,14 +220,14 @@ export const accountRoutes: readonly Route[] = [
       const events = new Map([...caller.positions.values()].filter((p) => p.subaccount === sub).map((p) => [p.event, p.exchangeIndex]))
       if (flagOf(body, 'enabled')) caller.netting.add(sub)
       else {
-        // What was returned has to be there to be paid back.
-        let owed = 0
-        for (const event of events.keys()) owed += caller.returned.get(`${sub}/${event}`) ?? 0
-        const free = [...new Set(events.values())].reduce((a, shard) => a + call.x.trading.free(caller, sub, shard), 0)
-        if (owed > free) throw refuse(400, 'insufficient_balance')
+        // What was returned has to be there to be paid back, on the shard to which it was returned.
+        const owed = new Map<number, number>()
+        for (const [event, shard] of events) owed.set(shard, (owed.get(shard) ?? 0) + (caller.returned.get(`${sub}/${event}`) ?? 0))
+        for (const [shard, amount] of owed)
+          if (amount > 0 && amount > call.x.margin.free(caller, sub, shard)) throw refuse(400, 'insufficient_balance')
         caller.netting.delete(sub)
       }
-      for (const [event, shard] of events) call.x.trading.returnCollateral(caller, sub, event, shard)
+      for (const [event, shard] of events) call.x.margin.returnCollateral(caller, sub, event, shard)
       return ok({})
     },
   }),
@@ -252,7 +252,15 @@ export const accountRoutes: readonly Route[] = [
       movable(call, caller, from, shard, amount)
       caller.move(from, shard, -amount, call.x.now)
       caller.move(to, shard, amount, call.x.now)
-      caller.subaccountTransfers.set(id, { id: call.x.ids.next('transfer'), from, to, amount, time: call.x.now, exchangeIndex: shard })
+      caller.subaccountTransfers.set(id, {
+        number: caller.subaccountTransfers.size,
+        id: call.x.ids.next('transfer'),
+        from,
+        to,
+        amount,
+        time: call.x.now,
+        exchangeIndex: shard,
+      })
       return ok({})
     },
   }),
@@ -265,7 +273,7 @@ export const accountRoutes: readonly Route[] = [
         [...caller.subaccountTransfers.values()].reverse(),
         query.limit(1000, 100),
         query.text('cursor'),
-        (t) => t.id,
+        (t) => t.number,
       )
       return ok({
         cursor,
@@ -309,7 +317,15 @@ export const accountRoutes: readonly Route[] = [
       movable(call, caller, source, from, amount)
       caller.move(source, from, -amount, call.x.now)
       caller.move(destination, to, amount, call.x.now)
-      const transfer: ShardTransfer = { id: call.x.ids.next('transfer'), from, to, amount, time: call.x.now, clientId }
+      const transfer: ShardTransfer = {
+        number: caller.shardTransfers.length,
+        id: call.x.ids.next('transfer'),
+        from,
+        to,
+        amount,
+        time: call.x.now,
+        clientId,
+      }
       caller.shardTransfers.push(transfer)
       return ok({ transfer_id: transfer.id })
     },
@@ -319,7 +335,7 @@ export const accountRoutes: readonly Route[] = [
     path: '/portfolio/intra_exchange_instance_transfers',
     operation: 'GetIntraExchangeInstanceTransfers',
     handle: ({ query }, caller) => {
-      const { page, cursor } = paged([...caller.shardTransfers].reverse(), query.limit(500, 100), query.text('cursor'), (t) => t.id)
+      const { page, cursor } = paged([...caller.shardTransfers].reverse(), query.limit(500, 100), query.text('cursor'), (t) => t.number)
       return ok({ transfers: page.map(transferBody), ...(cursor === '' ? {} : { cursor }) })
     },
   }),

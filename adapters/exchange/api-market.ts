@@ -78,7 +78,7 @@ function markets(call: Call, historical: boolean): ListedMarket[] {
 
 function marketList(call: Call, historical: boolean): { status: number; body: unknown } {
   const limit = call.query.limit(1000, 100)
-  const { page, cursor } = paged(markets(call, historical), limit, call.query.text('cursor'), (m) => m.ticker)
+  const { page, cursor } = paged(markets(call, historical), limit, call.query.text('cursor'), (m) => m.number)
   return ok({ cursor, markets: page.map((m) => marketBody(m, call.x.now)) })
 }
 
@@ -97,7 +97,7 @@ function trades(call: Call, historical: boolean): { status: number; body: unknow
       (to === null || t.time < to + 1_000_000) &&
       block !== true,
   )
-  const { page, cursor } = paged(list.reverse(), limit, query.text('cursor'), (t) => t.id)
+  const { page, cursor } = paged(list.reverse(), limit, query.text('cursor'), (t) => t.number)
   return ok({ cursor, trades: page.map(tradeBody) })
 }
 
@@ -249,7 +249,7 @@ export const marketRoutes: readonly Route[] = [
           (close === null || e.markets.some((m) => m.closeTime >= close)) &&
           (updated === null || e.updated >= updated),
       )
-      const { page, cursor } = paged(list.reverse(), limit, query.text('cursor'), (e) => e.ticker)
+      const { page, cursor } = paged(list.reverse(), limit, query.text('cursor'), (e) => e.number)
       return ok({
         cursor,
         events: page.map((e) => eventBody(e, x.now, nested)),
@@ -272,7 +272,7 @@ export const marketRoutes: readonly Route[] = [
       const limit = query.limit(1000, 100)
       const ticker = query.text('event_ticker')
       const list = x.eventFees.filter((c) => ticker === null || c.ticker === ticker)
-      const { page, cursor } = paged([...list].reverse(), limit, query.text('cursor'), (c) => c.id)
+      const { page, cursor } = paged([...list].reverse(), limit, query.text('cursor'), (c) => c.number)
       return ok({
         cursor,
         event_fee_changes: page.map((c) => ({

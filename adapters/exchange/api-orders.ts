@@ -94,11 +94,11 @@ function created(call: Call, caller: Account, body: Body): Json {
     fill_count: text.count(t.quantity),
     remaining_count: text.count(t.order.remaining),
     ...averages(t),
-    ts_ms: text.milliseconds(call.x.now),
+    ts_ms: text.milliseconds(call.x.told),
   }
 }
 
-/** An order of the caller on the shard that was named, or routed to by ticker; none named is shard 0 (api.md §4.3). */
+/** An order of the caller on the shard that was named, or routed to by ticker; none named is shard 0 and subaccount 0 (api.md §4.3). */
 function orderOf(
   call: Call,
   caller: Account,
@@ -108,11 +108,11 @@ function orderOf(
   subaccount: number | null,
 ): OrderRecord {
   const order = caller.orders.get(id ?? '')
-  const sub = subaccountOf(call, caller, subaccount, null)
+  const sub = subaccountOf(call, caller, subaccount, 0)
   const routed = ticker !== null && (exchangeIndex === null || exchangeIndex < 0)
   const here =
     order !== undefined && (routed ? order.market.ticker === ticker : order.market.exchangeIndex === Math.max(0, exchangeIndex ?? 0))
-  if (order === undefined || !here || (sub !== null && order.subaccount !== sub)) throw refuse(404, 'not_found')
+  if (order === undefined || !here || order.subaccount !== sub) throw refuse(404, 'not_found')
   return order
 }
 function canceled(call: Call, order: OrderRecord): Json {
@@ -121,7 +121,7 @@ function canceled(call: Call, order: OrderRecord): Json {
     order_id: order.id,
     ...(order.clientId === '' ? {} : { client_order_id: order.clientId }),
     reduced_by: text.count(reduced),
-    ts_ms: text.milliseconds(call.x.now),
+    ts_ms: text.milliseconds(call.x.told),
   }
 }
 
@@ -166,11 +166,12 @@ function batchItems(call: Call, struct: string): unknown[] {
   return items
 }
 
-function groupOf(call: Call, caller: Account): OrderGroup {
+/** A group of the subaccount and the shard that are named; `otherwise`: the shard where none is, null for any. */
+function groupOf(call: Call, caller: Account, otherwise: 0 | null = 0): OrderGroup {
   const group = caller.groups.get(call.params['order_group_id'] ?? '')
-  const sub = subaccountOf(call, caller, call.query.integer('subaccount'), null)
-  const shard = call.query.integer('exchange_index')
-  if (group === undefined || (sub !== null && group.subaccount !== sub) || (shard !== null && shard >= 0 && shard !== group.exchangeIndex))
+  const sub = subaccountOf(call, caller, call.query.integer('subaccount'), 0)
+  const shard = call.query.integer('exchange_index') ?? otherwise
+  if (group === undefined || group.subaccount !== sub || (shard !== null && shard >= 0 && shard !== group.exchangeIndex))
     throw refuse(404, 'not_found')
   return group
 }
@@ -293,8 +294,8 @@ export const orderRoutes: readonly Route[] = [
       const ticker = requireField(stringOf(body, 'ticker'), 'ticker')
       const expires = integerOf(body, 'expiration_time')
       const order = caller.orders.get(call.params['order_id'] ?? '')
-      const sub = subaccountOf(call, caller, call.query.integer('subaccount'), null)
-      if (order === undefined || (sub !== null && order.subaccount !== sub)) throw refuse(404, 'not_found')
+      const sub = subaccountOf(call, caller, call.query.integer('subaccount'), 0)
+      if (order === undefined || order.subaccount !== sub) throw refuse(404, 'not_found')
       call.x.routed(ticker, integerOf(body, 'exchange_index'))
       const t = call.x.trading.amend(caller, order, {
         ticker,
@@ -310,9 +311,11 @@ export const orderRoutes: readonly Route[] = [
         body: {
           order_id: order.id,
           ...(order.clientId === '' ? {} : { client_order_id: order.clientId }),
-          ...(t.resized || t.quantity > 0 ? { remaining_count: text.count(order.remaining) } : {}),
-          ...(t.quantity > 0 ? { fill_count: text.count(t.quantity), ...averages(t) } : {}),
-          ts_ms: text.milliseconds(call.x.now),
+          // Both counts when the size changed or something traded, averages only of what traded; remaining is what is left after it.
+          ...(t.resized || t.quantity > 0
+            ? { remaining_count: text.count(order.remaining), fill_count: text.count(t.quantity), ...averages(t) }
+            : {}),
+          ts_ms: text.milliseconds(call.x.told),
         },
       }
     },
@@ -343,7 +346,7 @@ export const orderRoutes: readonly Route[] = [
           order_id: order.id,
           ...(order.clientId === '' ? {} : { client_order_id: order.clientId }),
           remaining_count: text.count(order.remaining),
-          ts_ms: text.milliseconds(call.x.now),
+          ts_ms: text.milliseconds(call.x.told),
         },
       }
     },
@@ -383,7 +386,8 @@ export const orderRoutes: readonly Route[] = [
     path: '/portfolio/order_groups/:order_group_id',
     operation: 'GetOrderGroup',
     handle: (call, caller) => {
-      const group = groupOf(call, caller)
+      // The spec knows no exchange_index here.
+      const group = groupOf(call, caller, null)
       const { id: _id, ...rest } = groupBody(group)
       return { status: 200, body: { ...rest, orders: [...caller.resting].filter((o) => o.group === group.id).map((o) => o.id) } }
     },

@@ -39,7 +39,7 @@ function orders(call: Call, caller: Account, historical: boolean): { status: num
         (shard === null || o.exchangeIndex === shard),
     )
     .sort((a, b) => b.number - a.number)
-  const { page, cursor } = paged(list, limit, query.text('cursor'), (o) => o.id)
+  const { page, cursor } = paged(list, limit, query.text('cursor'), (o) => o.number)
   return ok({ cursor, orders: page.map(orderBody) })
 }
 
@@ -62,7 +62,7 @@ function fills(call: Call, caller: Account, historical: boolean): { status: numb
         (shard === null || f.exchangeIndex === shard),
     )
     .reverse()
-  const { page, cursor } = paged(list, limit, query.text('cursor'), (f: FillRow) => String(f.number))
+  const { page, cursor } = paged(list, limit, query.text('cursor'), (f: FillRow) => f.number)
   return ok({ cursor, fills: page.map(fillBody) })
 }
 
@@ -79,7 +79,8 @@ function positions(call: Call, caller: Account, historical: boolean): { status: 
   // A settled event's positions move to the archive together.
   const archived = (p: Position): boolean =>
     (x.events.get(p.event)?.markets ?? []).every((m) => m.settled >= 0) && p.settled >= 0 && p.updated < x.cutoff.positions
-  const list = [...caller.view.positions.values()].filter(
+  const numberOf = (p: Position): number => x.markets.get(p.ticker)?.number ?? 0
+  const chosen = [...caller.view.positions.values()].filter(
     (p) =>
       p.subaccount === sub &&
       archived(p) === historical &&
@@ -89,7 +90,8 @@ function positions(call: Call, caller: Account, historical: boolean): { status: 
       (shard === null || p.exchangeIndex === shard) &&
       (counts.length === 0 || (counts.includes('position') && p.quantity !== 0) || (counts.includes('total_traded') && p.traded !== 0)),
   )
-  const { page, cursor } = paged(list, limit, query.text('cursor'), (p) => `${settled}/${p.ticker}`)
+  const list = chosen.sort((a, b) => numberOf(b) - numberOf(a))
+  const { page, cursor } = paged(list, limit, query.text('cursor'), numberOf)
   const byEvent = new Map<string, Position[]>()
   for (const p of page) byEvent.set(p.event, [...(byEvent.get(p.event) ?? []), p])
   return ok({
@@ -195,7 +197,7 @@ export const portfolioRoutes: readonly Route[] = [
             (sub === null || s.subaccount === sub),
         )
         .reverse()
-      const { page, cursor } = paged(list, limit, query.text('cursor'), (s) => String(s.number))
+      const { page, cursor } = paged(list, limit, query.text('cursor'), (s) => s.number)
       return ok({ cursor, settlements: page.map(settlementBody) })
     },
   }),
@@ -204,7 +206,7 @@ export const portfolioRoutes: readonly Route[] = [
     operation: 'GetPortfolioRestingOrderTotalValue',
     handle: (call, caller) => {
       const sub = subaccountOf(call, caller, null, 0)
-      const rows = caller.shards.map((shard) => ({ shard, value: call.x.trading.reserved(caller, sub, shard) }))
+      const rows = caller.shards.map((shard) => ({ shard, value: call.x.margin.reserved(caller, sub, shard) }))
       return ok({
         total_resting_order_value: text.cents(rows.reduce((a, r) => a + r.value, 0)),
         resting_order_value_breakdown: rows.map((r) => ({ exchange_index: r.shard, balance: text.balance(r.value) })),

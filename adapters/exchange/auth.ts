@@ -35,7 +35,7 @@ export function authenticate(
   if (signature === null) throw refuse(401, 'signature_is_missing_from_headers')
   const at = /^\d{10,16}$/.test(stamp) ? Number(stamp) * 1000 : Number.NaN
   const near = (clock: number): boolean => Math.abs(at - clock) <= x.options.skewMax
-  if (!near(x.signedAt ?? x.now) && !(wall !== null && near(wall))) throw refuse(401, 'header_timestamp_expired')
+  if (!near(x.signedAt ?? x.told) && !(wall !== null && near(wall))) throw refuse(401, 'header_timestamp_expired')
   const found = x.accountOfKey(id)
   if (found === null) throw refuse(401, 'authentication_error', 'NOT_FOUND')
   if (!verified(found.key.publicKey, `${stamp}${method}${path}`, signature))

@@ -1,6 +1,6 @@
 /**
  * The clock that exchange and client share: virtual time = start + (real − real start) × scale. Owns the mapping; hides the machine's clock.
- * Invariant: it never runs backwards, unless a test shifts it on purpose.
+ * Invariant: it never runs backwards. What a fault shifts is its face, which is all that the world sees of it: what is due stays due when it was.
  */
 import { performance } from 'node:perf_hooks'
 
@@ -15,7 +15,7 @@ export function realNow(): number {
 export class VirtualClock {
   readonly plan: ClockPlan
   readonly #real: () => number
-  /** A fault: how far this side's clock is off, µs. */
+  /** A fault: how far the face is off, µs. */
   offset = 0
 
   constructor(plan: ClockPlan, real: () => number = realNow) {
@@ -24,7 +24,11 @@ export class VirtualClock {
   }
   now(): number {
     const { virtualStart, realStart, scale } = this.plan
-    return Math.round(virtualStart + (this.#real() - realStart) * scale) + this.offset
+    return Math.round(virtualStart + (this.#real() - realStart) * scale)
+  }
+  /** What the exchange calls now towards the outside. */
+  face(): number {
+    return this.now() + this.offset
   }
   /** Real milliseconds until a virtual time. */
   wait(until: number): number {

@@ -11,6 +11,7 @@ import { Account, type ApiKey } from './account.ts'
 import { Groups } from './groups.ts'
 import { Lifecycle } from './lifecycle.ts'
 import { TIER_NAMES, type Tier } from './limits.ts'
+import { Margin } from './margin.ts'
 import { ListedMarket, type EventRecord, type MarketDefinition, type SeriesRecord } from './market.ts'
 import type { TradeRow } from './order.ts'
 import type { IndexTick, Outlet } from './outlet.ts'
@@ -26,6 +27,7 @@ export type Shard = {
   transfersActive: boolean
 }
 export type FeeChange = {
+  readonly number: number
   readonly id: string
   readonly ticker: string
   readonly series: string
@@ -78,6 +80,7 @@ export class Exchange {
   readonly #keys = new Map<string, Account>()
   readonly shards: readonly Shard[]
   readonly trading: Trading
+  readonly margin: Margin
   readonly groups: Groups
   readonly lifecycle: Lifecycle
   readonly seriesFees: FeeChange[] = []
@@ -98,6 +101,8 @@ export class Exchange {
   signedAt: number | null = null
   /** What lies before belongs to the historical endpoints, µs. */
   cutoff: { settled: number; trades: number; orders: number; positions: number }
+  /** How far the time that it tells is off (a fault), µs: times of messages and answers and the check of signatures follow it, and nothing that is due. */
+  face: { readonly offset: number } = { offset: 0 }
   #now: number
   readonly #timers = new EventQueue<() => void>()
 
@@ -110,12 +115,17 @@ export class Exchange {
     const quarter = options.start - 90 * DAY
     this.cutoff = { settled: quarter, trades: quarter, orders: options.start - 14 * DAY, positions: quarter }
     this.trading = new Trading(this)
+    this.margin = new Margin(this)
     this.groups = new Groups(this)
     this.lifecycle = new Lifecycle(this)
   }
 
   get now(): number {
     return this.#now
+  }
+  /** What it calls now towards the outside. */
+  get told(): number {
+    return this.#now + this.face.offset
   }
   /** Everything that is due until `now` happens at its own time. */
   advance(now: number): void {
@@ -199,6 +209,7 @@ export class Exchange {
     const fresh = event === undefined
     if (event === undefined) {
       event = {
+        number: this.events.size,
         ticker: definition.event,
         series: series.ticker,
         title: definition.title,
@@ -213,6 +224,7 @@ export class Exchange {
     const holder: { market: ListedMarket | null } = { market: null }
     const sink = this.trading.sink(() => holder.market as ListedMarket)
     const market = new ListedMarket(
+      this.markets.size,
       definition,
       this.ids.of(`market:${definition.ticker}`),
       event,
@@ -268,7 +280,7 @@ export class Exchange {
     if (series === undefined) return
     series.fee = fee
     series.updated = this.#now
-    this.seriesFees.push({ id: this.ids.next('fee'), ticker, series: ticker, fee, time: this.#now })
+    this.seriesFees.push({ number: this.seriesFees.length, id: this.ids.next('fee'), ticker, series: ticker, fee, time: this.#now })
   }
   /** `null` clears the override. */
   eventFee(ticker: string, fee: FeeDetail | null): void {
@@ -276,7 +288,7 @@ export class Exchange {
     if (event === undefined) return
     event.override = fee
     event.updated = this.#now
-    this.eventFees.push({ id: this.ids.next('fee'), ticker, series: event.series, fee, time: this.#now })
+    this.eventFees.push({ number: this.eventFees.length, id: this.ids.next('fee'), ticker, series: event.series, fee, time: this.#now })
     this.outlet.fee(event)
   }
 

@@ -2,6 +2,7 @@
 import { SECOND } from '../../engine/units.ts'
 import type { Account, OrderGroup } from './account.ts'
 import type { Exchange } from './exchange.ts'
+import type { GroupEvent } from './outlet.ts'
 import { refuse } from './refusal.ts'
 
 const WINDOW = 15 * SECOND
@@ -42,15 +43,18 @@ export class Groups {
   }
   trigger(account: Account, group: OrderGroup): void {
     group.triggered = true
-    this.#cancelAll(account, group)
-    this.#x.outlet.group(account, group, 'triggered')
+    this.#cancelAll(account, group, 'triggered')
   }
   delete(account: Account, group: OrderGroup): void {
-    this.#cancelAll(account, group)
     account.groups.delete(group.id)
-    this.#x.outlet.group(account, group, 'deleted')
+    this.#cancelAll(account, group, 'deleted')
   }
-  #cancelAll(account: Account, group: OrderGroup): void {
-    for (const order of account.resting) if (order.group === group.id) this.#x.trading.remove(order, 'Decrease')
+  /** Its orders go first, then it is told why. */
+  #cancelAll(account: Account, group: OrderGroup, event: GroupEvent): void {
+    const { trading, outlet } = this.#x
+    trading.operate(null, () => {
+      for (const order of account.resting) if (order.group === group.id) trading.remove(order, 'Decrease')
+      trading.say(() => outlet.group(account, group, event))
+    })
   }
 }

@@ -27,11 +27,15 @@ import type { FillRow, OrderRecord, OrderRow, TradeRow, UpdateReason } from './o
 import type { GroupEvent, IndexTick, LifecycleType, Outlet } from './outlet.ts'
 import { Session, type Frame, type Subscription } from './session.ts'
 
+const MARKET_DATA: readonly Channel[] = ['orderbook_delta', 'ticker', 'trade']
+
 export class Hub implements Outlet {
   readonly #x: Exchange
   readonly indices = new Indices()
   readonly #subscriptions: Record<Channel, Set<Subscription>>
   readonly sessions = new Set<Session>()
+  /** Called once, when somebody first wants to hear of markets. */
+  onWatched: (() => void) | null = null
   readonly #tickers = new Map<ListedMarket, string>()
   readonly #byId = new Map<string, string>()
 
@@ -43,7 +47,7 @@ export class Hub implements Outlet {
   }
 
   get now(): number {
-    return this.#x.now
+    return this.#x.told
   }
   /** A client that has shown who it is. */
   connect(account: Account, key: ApiKey, send: (frame: Frame) => void): Session {
@@ -61,6 +65,11 @@ export class Hub implements Outlet {
   }
   add(sub: Subscription): void {
     this.#subscriptions[sub.channel].add(sub)
+    const watched = this.onWatched
+    if (watched === null || !MARKET_DATA.includes(sub.channel)) return
+    this.onWatched = null
+    // After the answers to the command.
+    queueMicrotask(watched)
   }
   remove(sub: Subscription): void {
     this.#subscriptions[sub.channel].delete(sub)
@@ -96,7 +105,7 @@ export class Hub implements Outlet {
     }
   }
   trade(market: ListedMarket, trade: TradeRow): void {
-    this.#public('trade', market.ticker, 'trade', () => tradeMessage(trade))
+    this.#public('trade', market.ticker, 'trade', () => tradeMessage(this.#told(trade)))
   }
   ticker(market: ListedMarket): void {
     if (this.#subscriptions.ticker.size === 0) return
@@ -106,7 +115,7 @@ export class Hub implements Outlet {
     this.#public('ticker', market.ticker, 'ticker', () => tickerBody(market, this.now))
   }
   fill(account: Account, fill: FillRow): void {
-    this.#private('fill', account, fill.ticker, fill.subaccount, 'fill', () => fillMessage(fill))
+    this.#private('fill', account, fill.ticker, fill.subaccount, 'fill', () => fillMessage(this.#told(fill)))
   }
   order(account: Account, row: OrderRow, reason: UpdateReason | null): void {
     this.#private('user_orders', account, row.ticker, row.subaccount, 'user_order', () => orderMessage(row, reason))
@@ -137,6 +146,11 @@ export class Hub implements Outlet {
     for (const { channel, body } of this.indices.bodies(tick, this.now)) this.#public(channel, tick.id, channel, () => body)
   }
 
+  /** As of the clock's face. */
+  #told<T extends { readonly time: number }>(row: T): T {
+    const { offset } = this.#x.face
+    return offset === 0 ? row : { ...row, time: row.time + offset }
+  }
   #public(channel: Channel, name: string | null, type: string, make: () => string): void {
     let body: string | null = null
     for (const sub of this.#subscriptions[channel]) {

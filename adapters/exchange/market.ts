@@ -44,6 +44,8 @@ export type MarketDefinition = {
 }
 
 export type EventRecord = {
+  /** Counts up: the order of lists and their cursor. */
+  readonly number: number
   readonly ticker: string
   readonly series: string
   readonly title: string
@@ -65,6 +67,8 @@ export type SeriesRecord = {
 export type LevelSink = (market: ListedMarket, side: SideCode, price: number, delta: number) => void
 
 export class ListedMarket {
+  /** Counts up: the order of lists and their cursor. */
+  readonly number: number
   readonly definition: MarketDefinition
   readonly ticker: string
   /** The `market_id` of the wire. */
@@ -110,6 +114,7 @@ export class ListedMarket {
   readonly #levels: LevelSink
 
   constructor(
+    number: number,
     definition: MarketDefinition,
     id: string,
     event: EventRecord,
@@ -118,6 +123,7 @@ export class ListedMarket {
     sink: MatchSink,
     levels: LevelSink,
   ) {
+    this.number = number
     this.definition = definition
     this.ticker = definition.ticker
     this.id = id
@@ -132,7 +138,7 @@ export class ListedMarket {
     const grid = gridOf(definition.grid)
     this.structure = definition.structure ?? structureName(definition.grid)
     this.depth = definition.tape === true ? new Book(grid) : null
-    this.matching = new Matching(grid, this.depth, 'queue', sink)
+    this.matching = new Matching(grid, this.depth, 'queue', sink, 'left')
     this.shown = new Book(grid)
     this.#levels = levels
   }

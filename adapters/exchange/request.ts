@@ -5,23 +5,24 @@
 import { parseDecimal } from '../../engine/units.ts'
 import { badQuery, badRequest, Refusal, refuse } from './refusal.ts'
 
-/** A page: items in order, and where the next begins. A cursor that says nothing starts at the first page, silently (recorded). */
+/**
+ * A page of a list, newest first: items have numbers that fall along it. A cursor is the number of the last item that was shown, so the next page goes on there even
+ * where that item has left the filter since. One that says nothing starts at the first page, silently (recorded).
+ */
 export function paged<T>(
   items: readonly T[],
   limit: number,
   cursor: string | null,
-  keyOf: (item: T) => string,
+  numberOf: (item: T) => number,
 ): { page: T[]; cursor: string } {
-  let from = 0
-  if (cursor !== null && cursor !== '') {
-    const key = Buffer.from(cursor, 'base64url').toString('utf8')
-    const at = items.findIndex((item) => keyOf(item) === key)
-    from = at < 0 ? 0 : at + 1
-  }
+  const said = /^below:(\d{1,15})$/.exec(Buffer.from(cursor ?? '', 'base64url').toString('utf8'))
+  const below = said === null ? Infinity : Number(said[1])
+  const found = items.findIndex((item) => numberOf(item) < below)
+  const from = found < 0 ? items.length : found
   const page = items.slice(from, from + limit)
   const last = page.at(-1)
   const more = from + page.length < items.length
-  return { page, cursor: more && last !== undefined ? Buffer.from(keyOf(last)).toString('base64url') : '' }
+  return { page, cursor: more && last !== undefined ? Buffer.from(`below:${numberOf(last)}`).toString('base64url') : '' }
 }
 
 export class Query {

@@ -3,6 +3,8 @@
  * the shift of tape time onto the exchange's clock; hides batches. Invariants: the rows of one venue instant of a market are applied together, so nobody trades on
  * half of them; rows keep their order.
  *
+ * A tape may be held at its beginning (`hold`): its markets are listed with their first books, so that a client finds them, and nothing moves until `release`.
+ *
  * A tape knows no orders, so its book does not answer to ours: what our takers took stays taken until the level falls below it (engine/matching), and a trade
  * that met our order was, on the tape, a trade of two strangers: its print is cut by what we took of it.
  */
@@ -36,7 +38,11 @@ export type TapeDriverOptions = {
 export class TapeDriver implements Driver {
   readonly #x: Exchange
   readonly #batches: AsyncIterator<Batch>
-  readonly #shift: number
+  #shift: number
+  /** Tape time at which it is held; null: it runs. */
+  #heldAt: number | null = null
+  /** Markets whose close the tape tells. */
+  readonly #closing = new Set<ListedMarket>()
   readonly #shard: number
   readonly #markets: (ListedMarket | undefined)[] = []
   #batch: Batch | null = null
@@ -65,7 +71,38 @@ export class TapeDriver implements Driver {
   get due(): number {
     const b = this.#batch
     if (b === null) return Infinity
+    if (this.#heldAt !== null) return this.#opens(b, this.#heldAt) ? this.#x.now : Infinity
     return (b.timeVenue[this.#row] as number) + this.#shift
+  }
+
+  get held(): boolean {
+    return this.#heldAt !== null
+  }
+  /** Tape time `from` is exchange time `at`. Before the first row. */
+  begin(from: number, at: number): void {
+    this.#shift = at - from
+  }
+  /** Stops before the first change after `from`; exchange time `latest` is when it will be released at the latest, so that no market closes before. */
+  hold(from: number, latest: number): void {
+    this.begin(from, latest)
+    this.#heldAt = from
+  }
+  /** The first change happens now, everything else as much later as it is on the tape. */
+  release(): void {
+    if (this.#heldAt === null) return
+    const b = this.#batch
+    const from = b === null ? this.#heldAt : Math.max(this.#heldAt, b.timeVenue[this.#row] as number)
+    this.#heldAt = null
+    const before = this.#shift
+    this.begin(from, this.#x.now)
+    for (const m of this.#closing)
+      if (m.status === 'active' || m.status === 'inactive') this.#x.lifecycle.moveClose(m, m.closeTime + this.#shift - before)
+  }
+  /** A row of the opening state: all up to the beginning, then catalogs and books as long as nothing moves. */
+  #opens(b: Batch, from: number): boolean {
+    const kind = b.kind[this.#row] as Kind
+    if ((b.timeVenue[this.#row] as number) <= from || (kind !== Kind.DELTA && kind !== Kind.TRADE && kind !== Kind.EXTERNAL)) return true
+    return this.#markets.every((m) => m === undefined || m.blind)
   }
 
   step(): void {
@@ -130,7 +167,8 @@ export class TapeDriver implements Driver {
     if (kind === Kind.CATALOG) return this.#catalog(feed, detail() as CatalogDetail)
     if (kind === Kind.EXTERNAL) {
       const e = detail() as ExternalDetail
-      x.publish({ feed: 'cfbenchmarks', id: e.series, value: String(e.value), sourceTime: (b.timeVenue[i] as number) + this.#shift })
+      const at = (b.timeVenue[i] as number) + this.#shift
+      x.publish({ feed: 'cfbenchmarks', id: e.series, value: String(e.value), sourceTime: this.held ? Math.min(at, x.now) : at })
       return
     }
     const m = this.#markets[feed]
@@ -212,6 +250,7 @@ export class TapeDriver implements Driver {
       tape: true,
     })
     m.blind = true
+    if (c.closeTime !== null) this.#closing.add(m)
     if (c.status === 'inactive') x.lifecycle.halt(m)
     if (c.status === 'closed' || c.status === 'determined') x.lifecycle.close(m)
     this.#markets[feed] = m

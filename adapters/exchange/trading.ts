@@ -1,18 +1,19 @@
 /**
  * Orders: what is checked, in which order, what they trade, what it costs. Owns orders' lives and the money of their fills; hides the matching.
- * Invariants: a refused order changed nothing; every contract that is bought was paid for; what an operation did is told once it is whole.
+ * Invariants: a refused order changed nothing; every contract that is bought was paid for, so no trade leaves cash below zero; what an operation did is told once it is
+ * whole, in the order in which it happened.
  *
  * Order of checks of a create (api.md §10.1, inferred): shard → account on the shard → pause → market → price → size → duplicate id → group →
  * post-only → balance → fill-or-kill.
  */
 import { assert } from '../../engine/assert.ts'
-import { fillFee, tradeFee } from '../../engine/fees.ts'
+import { fillFee } from '../../engine/fees.ts'
 import { VenueOrder, type CancelReason, type MatchSink } from '../../engine/matching.ts'
 import { ASK, BID, PRICE_ONE, type Price, type Quantity, type SideCode } from '../../engine/units.ts'
 import type { Account, OrderGroup } from './account.ts'
 import type { Exchange } from './exchange.ts'
 import { groupHit } from './groups.ts'
-import { applyFill, collateralReturned, reserveOf, type Position } from './ledger.ts'
+import { applyFill, type Position } from './ledger.ts'
 import type { ListedMarket } from './market.ts'
 import { OrderRecord, type TradeRow, type UpdateReason } from './order.ts'
 import type { AmendOrder, CreateOrder, Traded } from './order-request.ts'
@@ -28,6 +29,7 @@ const REASONS: Readonly<Record<CancelReason, UpdateReason>> = {
   'reduce-only': 'ReduceOnlyCancel',
   grid: 'HaltCancel',
   session: 'Decrease',
+  margin: 'MarginCancel',
 }
 
 export class Trading {
@@ -55,6 +57,7 @@ export class Trading {
       fill: (maker, taker, price, quantity) => this.#filled(market(), maker, taker, price, quantity),
       canceled: (order, reason) => this.#canceled(market(), order, reason),
       level: (side, price) => market().refresh(side, price),
+      pays: (order, taking, price, quantity) => this.#pays(market(), order, taking, price, quantity),
     }
   }
   /** A public level changed. */
@@ -78,6 +81,12 @@ export class Trading {
     }
   }
 
+  /** Tells something in its place among what the running operation tells; at once where none runs. */
+  say(tell: () => void): void {
+    if (this.#depth > 0) this.#outbox.push(tell)
+    else tell()
+  }
+
   // ---------------------------------------------------------------------------------------------- commands
 
   create(account: Account, r: CreateOrder): Traded {
@@ -97,14 +106,16 @@ export class Trading {
     if (r.clientId !== null && account.clientIds.has(r.clientId)) throw refuse(409, 'order_already_exists')
     if (r.group !== null) {
       const group = account.groups.get(r.group)
-      if (group === undefined || group.exchangeIndex !== market.exchangeIndex) throw refuse(404, 'order_group_not_found')
+      if (group === undefined || group.exchangeIndex !== market.exchangeIndex || group.subaccount !== r.subaccount)
+        throw refuse(404, 'order_group_not_found')
       if (group.triggered) throw refuse(409, 'exceeded_order_group_risk_limit')
     }
-    if (r.postOnly && this.#crosses(market, r.side, r.price)) throw refuse(400, 'invalid_order', 'post only cross')
+    if (r.postOnly && market.matching.crosses(r.side, r.price)) throw refuse(400, 'invalid_order', 'post only cross')
     const position = account.quantity(market.ticker, r.subaccount)
     const reducible = r.reduceOnly ? Math.max(0, r.side === BID ? -position : position) : -1
     if (reducible === 0) throw refuse(400, 'invalid_order', 'reduce only without a position')
-    if (reducible < 0) this.#afford(account, market, r.subaccount, r.side, r.price, r.quantity, null)
+    if (reducible < 0) x.margin.afford(account, market, r.subaccount, r.side, r.price, r.quantity, null)
+    else x.margin.affordClosing(account, market, r.subaccount, r.side, r.price, Math.min(r.quantity, reducible))
     const venue = new VenueOrder(x.ordersMade, account.number, r.side, r.price as Price, r.quantity as Quantity, r.postOnly, r.prevention)
     const order = new OrderRecord({
       id: x.ids.next('order'),
@@ -150,9 +161,10 @@ export class Trading {
   }
 
   cancel(order: OrderRecord): number {
-    this.#cancelable(order.market)
     const { remaining } = order
+    // An order that is over is not found, whatever state its market is in.
     if (order.state !== 'resting') throw refuse(404, 'not_found')
+    this.#cancelable(order.market)
     this.operate(order, () => order.market.matching.cancel(order.venue, 'user'))
     return remaining
   }
@@ -163,8 +175,8 @@ export class Trading {
 
   /** To `remaining` contracts; 0 cancels. */
   decrease(account: Account, order: OrderRecord, remaining: number): void {
-    this.#cancelable(order.market)
     if (order.state !== 'resting') throw refuse(404, 'not_found')
+    this.#cancelable(order.market)
     if (remaining >= order.venue.remaining) throw refuse(400, 'invalid_order', 'the new count is below the remaining count')
     this.operate(order, () => {
       if (remaining === 0) {
@@ -181,8 +193,8 @@ export class Trading {
   amend(account: Account, order: OrderRecord, r: AmendOrder): Traded & { resized: boolean } {
     const { market, venue } = order
     const x = this.#x
-    this.#open(market)
     if (order.state !== 'resting') throw refuse(404, 'not_found')
+    this.#open(market)
     if (r.ticker !== market.ticker) throw refuse(400, 'order_ticker_mismatch')
     if (r.side !== order.side) throw refuse(400, 'order_side_mismatch')
     if (r.clientId !== null && r.clientId !== order.clientId) throw refuse(400, 'order_id_and_client_order_id_mismatch')
@@ -193,8 +205,11 @@ export class Trading {
       throw refuse(400, 'invalid_order', 'Expiration timestamp must be in the future')
     if (r.clientIdNew !== null && r.clientIdNew !== order.clientId && account.clientIds.has(r.clientIdNew))
       throw refuse(409, 'order_already_exists')
-    if (order.postOnly && this.#crosses(market, r.side, r.price)) throw refuse(400, 'invalid_order', 'post only cross')
-    this.#afford(account, market, order.subaccount, r.side, r.price, remaining, order)
+    if (order.postOnly && market.matching.crosses(r.side, r.price)) throw refuse(400, 'invalid_order', 'post only cross')
+    // The order would be gone with nothing to show for it: refused whole, as FIX words it ("Replace would self-cross").
+    if (order.prevention === 'taker' && market.matching.crossesOwn(account.number, r.side, r.price))
+      throw refuse(400, 'invalid_order', 'self cross attempt')
+    x.margin.afford(account, market, order.subaccount, r.side, r.price, remaining, order)
     const before = { quantity: order.filled, cost: order.takerCost, fees: order.takerFees, remaining: venue.remaining }
     this.operate(order, () => {
       if (r.clientIdNew !== null && r.clientIdNew !== order.clientId) {
@@ -207,14 +222,13 @@ export class Trading {
         order.expires = r.expires === 0 ? null : r.expires
         this.#expireLater(order)
       }
-      if (r.price !== venue.price || remaining > venue.remaining) venue.since = x.now
+      if (r.price !== venue.price || remaining >= venue.remaining) venue.since = x.now
       order.updated = x.now
-      const at = this.#outbox.length
+      // First as it was amended, then what it traded.
+      const row = { ...order.row(), price: r.price, remaining }
+      this.#outbox.push(() => x.outlet.order(account, row, 'Amend'))
       const rejection = market.matching.amend(venue, r.price as Price, remaining as Quantity)
       assert(rejection === null, 'an amend was checked before')
-      // Told as it rests or before what it traded.
-      const row = order.row()
-      this.#outbox.splice(at, 0, () => x.outlet.order(account, row, 'Amend'))
       account.showOrder(order, x.now)
     })
     return {
@@ -222,7 +236,7 @@ export class Trading {
       quantity: order.filled - before.quantity,
       cost: order.takerCost - before.cost,
       fees: order.takerFees - before.fees,
-      resized: remaining !== before.remaining,
+      resized: order.remaining !== before.remaining,
     }
   }
 
@@ -258,63 +272,17 @@ export class Trading {
     // After the close every order operation is refused, cancels too (api.md §3.4).
     if (market.status !== 'active' && market.status !== 'inactive' && market.status !== 'initialized') throw refuse(409, 'market_closed')
   }
-  #crosses(market: ListedMarket, side: SideCode, price: number): boolean {
-    const { matching, depth } = market
-    const index = matching.grid.indexOf[price] as number
-    return side === BID
-      ? index >= matching.known.bestAsk || (depth !== null && index >= depth.bestAsk)
-      : index <= matching.known.bestBid || (depth !== null && index <= depth.bestBid)
-  }
-  #afford(
-    account: Account,
-    market: ListedMarket,
-    subaccount: number,
-    side: SideCode,
-    price: number,
-    quantity: number,
-    replaced: OrderRecord | null,
-  ): void {
-    const free = this.free(account, subaccount, market.exchangeIndex, replaced, this.#x.options.restingReserve === 'sum' ? null : market)
-    const orders = this.#restingIn(account, market, subaccount, replaced)
-    const position = account.quantity(market.ticker, subaccount)
-    const returned = account.netting.has(subaccount) && market.event.exclusive
-    const others = this.#x.options.restingReserve === 'sum' ? orders : []
-    const before = reserveOf(position, others, returned)
-    const after = reserveOf(position, [...others, { side, price, quantity }], returned)
-    const fee = tradeFee(market.fee, false, price, quantity)
-    if (after - before > 0 && after - before + fee > free) throw refuse(400, 'insufficient_balance')
-  }
-  #restingIn(
-    account: Account,
-    market: ListedMarket,
-    subaccount: number,
-    except: OrderRecord | null,
-  ): { side: SideCode; price: number; quantity: number }[] {
-    const out = []
-    for (const o of account.resting)
-      if (o.market === market && o.subaccount === subaccount && o !== except)
-        out.push({ side: o.side, price: o.venue.price, quantity: o.venue.remaining })
-    return out
-  }
-  /** Cash that resting orders do not need. `only`: set nothing aside (the other reading of the docs, api.md §4.10). */
-  free(account: Account, subaccount: number, shard: number, except: OrderRecord | null = null, only: ListedMarket | null = null): number {
-    const cash = account.cash(subaccount, shard)
-    return only === null ? cash - this.reserved(account, subaccount, shard, except) : cash
-  }
-  reserved(account: Account, subaccount: number, shard: number, except: OrderRecord | null = null): number {
-    const markets = new Set<ListedMarket>()
-    for (const o of account.resting)
-      if (o.subaccount === subaccount && o.market.exchangeIndex === shard && o !== except) markets.add(o.market)
-    let sum = 0
-    for (const m of markets) {
-      const orders = this.#restingIn(account, m, subaccount, except)
-      sum += reserveOf(account.quantity(m.ticker, subaccount), orders, account.netting.has(subaccount) && m.event.exclusive)
-      for (const o of orders) sum += tradeFee(m.fee, true, o.price, o.quantity)
-    }
-    return sum
-  }
 
   // ---------------------------------------------------------------------------------------------- what the matching tells
+
+  /** The last check of money, exact and at the moment of the trade: orders may set nothing aside, and fees of small fills are rounded up one by one. */
+  #pays(market: ListedMarket, venue: VenueOrder, taking: boolean, price: Price, quantity: Quantity): boolean {
+    const order = this.#records.get(venue)
+    if (order === undefined) return true
+    const { margin, now } = this.#x
+    const fee = fillFee(market.fee, !taking, order.side, price, quantity, now, { ...order.fees })
+    return margin.covers(this.#x.account(order.user), market, order.subaccount, order.side, price, quantity, fee)
+  }
 
   #filled(market: ListedMarket, maker: VenueOrder | null, taker: VenueOrder | null, price: Price, quantity: Quantity): void {
     const side: SideCode = taker !== null ? taker.side : maker?.side === BID ? ASK : BID
@@ -358,6 +326,8 @@ export class Trading {
     const p = account.position(market, order.subaccount, x.now)
     account.move(order.subaccount, market.exchangeIndex, applyFill(p, order.side, price, quantity, fee, x.now), x.now)
     account.feesPaid += fee
+    // At once: the next fill of the same operation may need it.
+    this.#x.margin.returnCollateral(account, order.subaccount, market.event.ticker, market.exchangeIndex)
     const cost = (order.side === BID ? price : PRICE_ONE - price) * quantity
     if (taker) {
       order.takerCost += cost
@@ -447,7 +417,7 @@ export class Trading {
     }
     this.#depth--
     for (const [p, account] of this.#positions) {
-      this.returnCollateral(account, p.subaccount, p.event, p.exchangeIndex)
+      this.#x.margin.returnCollateral(account, p.subaccount, p.event, p.exchangeIndex)
       account.showPosition(p, x.now)
       const row = { ...p }
       this.#outbox.push(() => x.outlet.position(account, row))
@@ -467,20 +437,5 @@ export class Trading {
   /** A settled position is told with everything else that the operation did. */
   moved(account: Account, p: Position): void {
     this.#positions.set(p, account)
-  }
-
-  /** MECNET: what the event gives back follows the NO contracts held in it. */
-  returnCollateral(account: Account, subaccount: number, eventTicker: string, shard: number): void {
-    const event = this.#x.events.get(eventTicker)
-    if (event === undefined || !event.exclusive) return
-    const key = `${subaccount}/${eventTicker}`
-    const before = account.returned.get(key) ?? 0
-    if (before === 0 && !account.netting.has(subaccount)) return
-    const held = event.markets.map((m) => Math.max(0, -account.quantity(m.ticker, subaccount)))
-    const resolved = event.markets.some((m) => m.status === 'finalized' && m.result === 'yes')
-    const after = account.netting.has(subaccount) ? collateralReturned(held, resolved) : 0
-    if (after === before) return
-    account.returned.set(key, after)
-    account.move(subaccount, shard, after - before, this.#x.now)
   }
 }

@@ -280,7 +280,7 @@ export class SimulatedVenue implements Venue, OnTape {
       return
     }
     this.#answer({ type: 'amended', order, timeVenue: this.#time, remaining })
-    if (command.price !== resting.venue.price || remaining > resting.venue.remaining) resting.venue.since = this.#time
+    if (command.price !== resting.venue.price || remaining >= resting.venue.remaining) resting.venue.since = this.#time
     const rejection = m.matching.amend(resting.venue, command.price, remaining)
     if (rejection !== null) this.#retract({ type: 'amend-rejected', order, timeVenue: this.#time, reason: rejection })
     else this.#flushHeld()

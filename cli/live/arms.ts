@@ -76,7 +76,7 @@ function folderOf(sessions: string): string {
 
 /** Writes an arm, and takes away older ones of the same account. */
 export function writeArm(sessions: string, made: Omit<Arm, 'schema' | 'id' | 'armed' | 'expires'>, lasts: number, now = Date.now()): Armed {
-  const id = `${new Date(now).toISOString().replace(/[-:]|\.\d+/g, '')}-${randomBytes(4).toString('hex')}`
+  const id = `${new Date(now).toISOString().replace(/[-:.]/g, '')}-${randomBytes(4).toString('hex')}`
   for (const { path, arm, state } of listArms(sessions, now))
     if (state !== 'spent' && arm !== null && accountOf(arm) === accountOf(made)) spend(sessions, path, `replaced by ${id}`)
   const arm: Arm = { schema: SCHEMA, id, armed: now, expires: now + lasts, ...made }
@@ -97,19 +97,23 @@ export function listArms(sessions: string, now = Date.now()): Listed[] {
           .sort()
           .map((n) => join(folder, n))
       : []
-  const look = (path: string, spent: boolean): Listed => {
+  const look = (path: string, spent: boolean): Listed[] => {
     try {
       const arm = readSealed<Arm>(path, SCHEMA, ADVICE)
-      if (spent) return { path, arm, state: 'spent', why: whyOf(path) }
+      if (spent) return [{ path, arm, state: 'spent', why: whyOf(path) }]
       return now >= arm.expires
-        ? { path, arm, state: 'expired', why: `it expired ${spanText(now - arm.expires)} ago` }
-        : { path, arm, state: 'ready', why: `for ${spanText(arm.expires - now)} more` }
+        ? [{ path, arm, state: 'expired', why: `it expired ${spanText(now - arm.expires)} ago` }]
+        : [{ path, arm, state: 'ready', why: `for ${spanText(arm.expires - now)} more` }]
     } catch (error) {
-      return { path, arm: null, state: spent ? 'spent' : 'damaged', why: error instanceof Error ? error.message : String(error) }
+      // It was taken since its name was read, and is among the spent by now.
+      if (!spent && !existsSync(path)) return []
+      return [{ path, arm: null, state: spent ? 'spent' : 'damaged', why: error instanceof Error ? error.message : String(error) }]
     }
   }
   const folder = folderOf(sessions)
-  return [...at(join(folder, 'spent')).map((p) => look(p, true)), ...at(folder).map((p) => look(p, false))]
+  // Those that wait first: one that is taken meanwhile is then found among the spent, and none is overlooked.
+  const waiting = at(folder).flatMap((p) => look(p, false))
+  return [...at(join(folder, 'spent')).flatMap((p) => look(p, true)), ...waiting]
 }
 function whyOf(path: string): string {
   try {

@@ -26,6 +26,7 @@ import { Snapshots } from '../session-snapshot.ts'
 import { clearCommands, readSnapshot, takeCommands, writeSnapshot } from '../session-status.ts'
 import type { Chosen } from '../strategy/choose.ts'
 import { failureIn } from '../strategy/failure.ts'
+import { tapeFacts } from '../tape-facts.ts'
 import { Watch } from '../watch.ts'
 import { relive } from './relive.ts'
 import type { Trading, TradingDesk } from './trading.ts'
@@ -153,10 +154,10 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     desk.engine = engine
     const turn = <T>(body: () => T): T => watch.turn(body)
     const past = resume ? await relive(dir, engine, turn) : null
-    if (past?.failure != null)
+    if (past !== null && past.failure !== null)
       throw new DataError(
         'DIVERGED',
-        `${dir} cannot go on: a strategy failed in it, and would again (${past.failure instanceof Error ? past.failure.message : String(past.failure)}): mend it and start a new session; \`tapeline flatten\` closes what it holds`,
+        `${dir} cannot go on: a strategy failed in it, and would again (${past.failure.message}): mend it and start a new session; \`tapeline flatten\` closes what it holds`,
       )
     if (past !== null) say(`going on: ${past.rows} rows and ${past.news} news of its own were lived again`)
     if (resume) turn(() => engine.tick(Math.max(ranUntil, run.lastTime) + 1))
@@ -336,7 +337,9 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     snapshots.close()
     await recorder.leave()
     const record = await folder.pause(sessionEnd as unknown as SessionEnd)
-    return { record, ending: last, failure, left, seconds: (performance.now() - started) / 1000 }
+    const facts = await tapeFacts(dir, header)
+    await writeWhole(join(dir, 'session.json'), facts)
+    return { record: { ...record, header: facts }, ending: last, failure, left, seconds: (performance.now() - started) / 1000 }
   } finally {
     Error.stackTraceLimit = limit
     await trading?.stop().catch(() => {})

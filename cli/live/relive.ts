@@ -17,7 +17,7 @@ export type Relived = {
   /** µs of the last row or news. */
   readonly to: number
   /** What a strategy threw; null: none failed. */
-  readonly failure: unknown
+  readonly failure: Error | null
 }
 
 /** `turn` makes a call into the engine. A strategy that fails is kept as `failure`: no row entered after it, and news to the end. Throws what else the engine throws. */
@@ -25,13 +25,13 @@ export async function relive(dir: string, engine: Pick<Engine, 'run' | 'enter' |
   const { tickers, pieces } = await readSession(dir, { decode: 'thread', batchRows: 4096 })
   let [rows, news, to] = [0, 0, 0]
   const externals = new Map<string, number>()
-  let failure: unknown = null
+  let failure: Error | null = null
   const guarded = (body: () => void): void => {
     try {
       turn(body)
     } catch (error) {
       if (failure !== null || error instanceof AssertionError) throw error
-      failure = error
+      failure = error instanceof Error ? error : new Error('a strategy threw something that is no error')
       engine.stop()
     }
   }

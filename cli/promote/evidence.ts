@@ -3,7 +3,7 @@
  * read is told with its folder; a digest stands beside everything, so that it can be said what a promotion rests on.
  */
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { z } from 'zod'
 import type { SessionEnd, SessionHeader } from '../../engine/session.ts'
 import { identityOf, type Identity } from './identity.ts'
@@ -143,8 +143,10 @@ export function gather(identity: Identity, roots: readonly string[]): Evidence {
 
 function foldersOf(roots: readonly string[]): string[] {
   const found: string[] = []
-  for (const root of new Set(roots)) {
-    if (!existsSync(root)) continue
+  const seen = new Set<string>()
+  for (const root of roots) {
+    if (seen.has(resolve(root)) || !existsSync(root)) continue
+    seen.add(resolve(root))
     for (const name of readdirSync(root).sort()) {
       const folder = join(root, name)
       if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() === true) found.push(folder)

@@ -20,13 +20,15 @@ export type Gate = {
 
 export function judge(evidence: Evidence, t: Thresholds): readonly Gate[] {
   const counts = ({ practice }: { readonly practice: boolean }): boolean => t.practice || !practice
-  const sets = bandsOf(evidence.backtests.filter((b) => b.complete && counts(b)))
+  // The backtest of a session's own tape is there to be compared with it; the sample is what was known before.
+  const lived = new Set([...evidence.papers, ...evidence.lives].map((r) => r.header.tape.manifest))
+  const backtests = evidence.backtests.filter((b) => b.complete && counts(b))
   const papers = evidence.papers.filter(counts)
   const demos = evidence.lives.filter((l) => l.proof?.environment === 'demo' || (t.practice && l.practice))
   const canaries = evidence.lives.filter((l) => l.proof?.environment === 'production')
   return [
     gate('backtest', 'strategy', 'it loads', 'it does', true, []),
-    ...paperGates(sets, t.paper),
+    ...paperGates(bandsOf(backtests.filter((b) => !lived.has(b.header.tape.manifest))), backtests, t.paper),
     ...demoGates(papers, evidence, t.demo),
     ...canaryGates(demos, evidence.drills, t.canary),
     ...liveGates(canaries, t.live),
@@ -77,7 +79,7 @@ function rank({ models }: Band): number {
   return models.size * 1e12 + (first === undefined ? 0 : first.to - first.from) / 1e6
 }
 
-function paperGates(bands: readonly Band[], t: Thresholds['paper']): Gate[] {
+function paperGates(bands: readonly Band[], backtests: readonly Backtest[], t: Thresholds['paper']): Gate[] {
   // The model that a backtest has by itself stands for the sample.
   const standing = bands.map(({ models }) => models.get('queue') ?? [...models.values()][0]).filter((b) => b !== undefined)
   const rests = standing.map(restOf)
@@ -97,8 +99,9 @@ function paperGates(bands: readonly Band[], t: Thresholds['paper']): Gate[] {
   const net = worst.reduce((a, b) => a + b.net, 0)
   const missing = bands.filter((b) => b.missing.length > 0)
   const without = withoutBest(worst)
-  const repeated = all.filter((b) => b.repeated === true)
-  const contradicted = all.filter((b) => b.repeated === false)
+  const repeated = backtests.filter((b) => b.repeated === true)
+  // Whatever its settings: what is not deterministic once is not.
+  const contradicted = backtests.filter((b) => b.repeated === false)
   return [
     gate('paper', 'days of tape', `≥ ${t.days}`, days.toFixed(1), days >= t.days, rests),
     gate('paper', 'fills', `≥ ${t.fills}`, String(fills), fills >= t.fills, rests),

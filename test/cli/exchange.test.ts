@@ -4,7 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, it } from 'vitest'
+import { WebSocket } from 'ws'
 import { signRequest, VirtualClock } from '../../adapters/exchange/index.ts'
+import { makePracticeTape } from '../../adapters/practice/practice-tape.ts'
+import { SocketClient } from '../adapters/exchange/support.ts'
 
 /** The shipped program, as its user starts and stops it. */
 const program = fileURLToPath(new URL('../../dist/tapeline.js', import.meta.url))
@@ -88,6 +91,44 @@ describe.skipIf(!built)(`tapeline exchange${built ? '' : ' (skipped: dist/ is no
     expect(again.envelope.data.accounts[0].keyId).toBe(accounts[0].keyId)
     expect((await again.ended).err).toContain('--duration 1s is over')
   })
+
+  it('holds a tape with its first books until a client subscribes, or for as long as it was told; --start ties it to the clock', async () => {
+    const dir = folder()
+    await makePracticeTape(join(dir, 'tape'), { seed: 3, markets: 1, days: 1, rate: 30, rowsMax: 4000 })
+    const { envelope, child, ended } = await start(dir, '--tape', 'tape', '--key-type', 'ed25519')
+    const { rest, socket, clock, accounts, markets, tapeWaits } = envelope.data
+    expect([tapeWaits, markets.length]).toEqual([true, 1])
+    const book = async (): Promise<string> => (await fetch(`${rest}/markets/${markets[0]}/orderbook`)).text()
+    const first = await book()
+    expect(first).toContain('0.')
+    await new Promise((resolve) => setTimeout(resolve, 1000))
+    expect(await book()).toBe(first)
+    const pem = readFileSync(join(dir, accounts[0].keyFile), 'utf8')
+    const headers = signRequest(accounts[0].keyId, pem, new VirtualClock(clock).now(), 'GET', '/trade-api/ws/v2')
+    const client = new SocketClient(new WebSocket(socket, { headers }))
+    await client.opened
+    client.send('subscribe', { channels: ['orderbook_delta'], market_tickers: markets })
+    const snapshot = await client.until((m) => m['type'] === 'orderbook_snapshot')
+    const { yes_dollars_fp: yes, no_dollars_fp: no } = snapshot['msg']
+    expect({ yes_dollars: yes, no_dollars: no }).toEqual(JSON.parse(first).orderbook_fp)
+    await client.until((m) => m['type'] === 'orderbook_delta')
+    child.kill('SIGINT')
+    expect((await ended).err).toMatch(/^the tape begins: a client has subscribed\n/)
+    const alone = await start(dir, '--tape', 'tape', '--wait', '1s', '--duration', '2s')
+    expect((await alone.ended).err).toMatch(/^the tape begins: nobody has subscribed\n/)
+    for (const args of [
+      ['--wait', '0s'],
+      ['--start', '2026-01-01'],
+    ]) {
+      const tied = await start(dir, '--tape', 'tape', '--duration', '1s', ...args)
+      expect([tied.envelope.data.tapeWaits, (await tied.ended).err]).toEqual([false, expect.not.stringContaining('begins')])
+    }
+    expect(refused(dir, '--tape', 'tape', '--wait', '5s', '--start', '2026-01-01')).toEqual([
+      2,
+      'error: --wait goes without --start, at which the tape begins',
+    ])
+    expect(refused(dir, '--practice', '--wait', '5s')).toEqual([2, 'error: --wait holds a tape back: it goes with --tape'])
+  }, 30_000)
 
   it('says in one sentence what is wrong', () => {
     const dir = folder()

@@ -24,6 +24,19 @@ module.exports = {
       from: { path: '^adapters/([^/]+)/' },
       to: { path: '^adapters/', pathNot: '^adapters/$1/' },
     },
+    // One road to the exchange for what may change something there: the gate, and behind it the transport.
+    {
+      name: 'transport-behind-the-gate',
+      severity: 'error',
+      from: { pathNot: '^adapters/kalshi/venue/gate\\.ts$' },
+      to: { path: '^adapters/kalshi/venue/transport\\.ts$' },
+    },
+    {
+      name: 'writes-behind-the-door',
+      severity: 'error',
+      from: { pathNot: '^adapters/kalshi/rest-http\\.ts$' },
+      to: { path: '^adapters/kalshi/rest-writes\\.ts$' },
+    },
     // A notebook is a command line in prose: its kit alone runs sessions as the commands do.
     { name: 'nobody-imports-cli', severity: 'error', from: { pathNot: '^(cli|notebooks/kit|test)' }, to: { path: '^cli/' } },
     // Whoever cannot reach the transport cannot send an order, whatever else is wrong with it.
@@ -38,12 +51,6 @@ module.exports = {
       severity: 'error',
       from: { path: '^cli/(paper|record|paper-session|record-session|live-session|backtest)\\.ts$' },
       to: { path: '^adapters/kalshi/venue/transport\\.ts$', reachable: true },
-    },
-    {
-      name: 'one-caller-of-the-transport',
-      severity: 'error',
-      from: { pathNot: '^(adapters/kalshi/venue/gate|test/)' },
-      to: { path: '^adapters/kalshi/venue/transport\\.ts$', dependencyTypesNot: ['type-only'] },
     },
     door('duckdb-door', '@duckdb', '^data/parquet'),
     door('arrow-door', 'apache-arrow', '^(data/arrow|test/)'),

@@ -3,6 +3,7 @@
  * hard caps, market's close, client ids, tokens. Invariants: between the checks and the write there is no await; a write that was checked and then had to wait (for a connection, for tokens) is checked again
  * when it leaves; what only takes away risk always passes, except when another process may be the master.
  */
+import { setMaxListeners } from 'node:events'
 import { PRICE_ONE, SECOND } from '../../../engine/units.ts'
 import { REST_ROOT, type Environment } from '../environment.ts'
 import type { Clock, Http, Timer, Timers } from '../ports.ts'
@@ -40,19 +41,21 @@ export type GateParts = {
   readonly budget: Budget
   readonly caps: HardCaps
   /** Why everything is halted; null: it is not. Read for every write. */
-  killed(): string | null
+  readonly killed: () => string | null
   /** Whether this process is still the only master of the session. */
-  holdsLock(): boolean
+  readonly holdsLock: () => boolean
   /** The last sequence of the log that is on disk. */
-  synced(): number
+  readonly synced: () => number
   /** Why the session permits no new risk (no agreement yet, a pause, a stale feed …); null: it permits. */
-  permits(): string | null
+  readonly permits: () => string | null
   /** Where the market stands, price units; null: unknown. */
-  reference(ticker: string): number | null
+  readonly reference: (ticker: string) => number | null
   /** When it closes, µs; null: unknown. */
-  closes(ticker: string): number | null
+  readonly closes: (ticker: string) => number | null
   /** Orders that may be open at the exchange, the one that asks included. */
-  ordersOpen(): number
+  readonly ordersOpen: () => number
+  /** Contracts of an order that are booked as filled, quantity units: an amend says its size with them. */
+  readonly bookedOf?: (order: number) => number
   /** No order without the exchange's own brake on it. */
   readonly needsGroup?: boolean
 }
@@ -207,8 +210,9 @@ export class Gate {
     return this.#checkCaps(intent)
   }
   #checkCaps(intent: CreateIntent | AmendIntent): string | null {
-    const { caps, reference, clock } = this.#parts
-    const { price, quantity, side, ticker } = intent
+    const { caps, reference, clock, bookedOf } = this.#parts
+    const { price, side, ticker } = intent
+    const quantity = intent.kind === 'amend' ? intent.quantity - (bookedOf?.(intent.order) ?? 0) : intent.quantity
     if (!(Number.isSafeInteger(quantity) && quantity > 0 && quantity <= caps.orderMax)) return 'size'
     if (!(Number.isSafeInteger(price) && price > 0 && price < PRICE_ONE)) return 'price'
     if (!((side === 'bid' ? price : PRICE_ONE - price) * quantity <= caps.notionalMax)) return 'notional'
@@ -294,7 +298,7 @@ export class Gate {
     let stopped: string | null = null
     const passage = this.#transport.send(request, {
       urgent: reducing,
-      stop: reducing ? undefined : (this.#creates ??= new AbortController()).signal,
+      stop: reducing ? undefined : this.#stopper(),
       mayLeave: () => (stopped = this.#permit(intent, sequence)) === null,
       timeout: this.#timeout,
     })
@@ -306,6 +310,14 @@ export class Gate {
       this.#outcomes[outcome.kind]++
       return { outcome, times: result.times }
     })
+  }
+  #stopper(): AbortSignal {
+    if (this.#creates === null) {
+      this.#creates = new AbortController()
+      // As many as there are creates on their way.
+      setMaxListeners(0, this.#creates.signal)
+    }
+    return this.#creates.signal
   }
   #learn(status: number, outcome: Outcome): void {
     const { budget, clock } = this.#parts

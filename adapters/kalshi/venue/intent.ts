@@ -66,21 +66,13 @@ export type OrderIntent = CreateIntent | AmendIntent | DecreaseIntent | (CancelI
 
 /** Whether it can only take away risk: such writes pass the gate whatever happened, except when another process may be the master. */
 export function isReducing(intent: Intent): boolean {
-  switch (intent.kind) {
-    case 'cancel':
-    case 'cancel-batch':
-    case 'cancel-all':
-    case 'group-trigger':
-    case 'group-delete':
-      return true
-    default:
-      return false
-  }
+  return REDUCING.has(intent.kind)
 }
 /** Whether it makes the exchange's own brake ready, and trades nothing. */
 export function isBrake(intent: Intent): boolean {
   return intent.kind === 'group-create' || intent.kind === 'group-limit' || intent.kind === 'group-reset'
 }
+const REDUCING: ReadonlySet<Intent['kind']> = new Set(['cancel', 'cancel-batch', 'cancel-all', 'group-trigger', 'group-delete'])
 /** Of the session's orders, and with an order's number. */
 export function isOfOrder(intent: Intent): intent is OrderIntent {
   return 'order' in intent && intent.order !== null

@@ -137,7 +137,10 @@ function read(intent: Intent, body: string, type: string): WriteAnswer | string 
       if (!WRITES.groupCreate.is(value)) return without(WRITES.groupCreate.why(value))
       return value.order_group_id === '' ? OTHER : { kind: 'group', id: value.order_group_id }
     }
-    default:
+    case 'group-limit':
+    case 'group-reset':
+    case 'group-trigger':
+    case 'group-delete':
       return { kind: 'group', id: intent.group }
   }
 }

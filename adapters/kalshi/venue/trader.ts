@@ -75,6 +75,8 @@ export type TraderStatus = {
 export type KeptInput = { readonly time: number; readonly kind: string; readonly detail: unknown }
 
 const TICK = SECOND / 5
+/** µs for which the exchange may show what cash was before. */
+const CASH_WINDOW = 30 * SECOND
 /** The private stream may be away for so long before what rests is taken back. */
 const DEAF_MAX = 5 * SECOND
 
@@ -98,6 +100,9 @@ export class KalshiTrader {
   /** When the last private news came, by the exchange and by our clock. */
   #eventVenue = 0
   #eventAt = 0
+  readonly #newsOf = new Map<string, { at: number; venue: number }>()
+  /** Our cash by shard, when it changed: of the last half minute. */
+  readonly #cashes: { readonly time: number; readonly cash: ReadonlyMap<number, number> }[] = []
   /** Since when the private stream is away; −1: it is there. */
   #deafSince = -1
   #deaf = false
@@ -129,6 +134,7 @@ export class KalshiTrader {
         },
         closes: (ticker) => desk.engine.markets.get(ticker)?.closeTime ?? null,
         ordersOpen: () => this.venue.orders.open,
+        bookedOf: (order) => this.venue.orders.get(order)?.booked ?? 0,
         needsGroup: options.groupLimit > 0,
       },
       {
@@ -391,22 +397,34 @@ export class KalshiTrader {
   // ---------------------------------------------------------------------------------------------- what is told
 
   #enter(news: News): void {
+    if (news.type === 'fill' || news.type === 'foreign-fill') this.#cashChanges()
     this.#remember(news, this.#parts.world.clock.now())
     this.#parts.desk.enter(news)
     if (news.type === 'accepted') this.#poller.busy()
   }
   #remember(news: News, at: number): void {
     if (news.type === 'accepted') this.#orderOfId.set(news.id, news.order)
-    if ('timeVenue' in news) this.#eventVenue = Math.max(this.#eventVenue, news.timeVenue)
-    this.#eventAt = Math.max(this.#eventAt, at)
+    const ticker =
+      'ticker' in news ? news.ticker : 'order' in news ? (this.#parts.desk.engine.manager.orderOf(news.order)?.market.ticker ?? null) : null
+    this.#happened(ticker, at, 'timeVenue' in news ? news.timeVenue : 0)
   }
   #event(fact: OrderFact | FillFact): void {
-    this.#eventAt = this.#parts.world.clock.now()
-    this.#eventVenue = Math.max(this.#eventVenue, 'timeVenue' in fact ? fact.timeVenue : (fact.updated ?? 0))
+    this.#happened(fact.ticker, this.#parts.world.clock.now(), 'timeVenue' in fact ? fact.timeVenue : (fact.updated ?? 0))
+  }
+  #happened(ticker: string | null, at: number, venue: number): void {
+    this.#eventAt = Math.max(this.#eventAt, at)
+    this.#eventVenue = Math.max(this.#eventVenue, venue)
+    if (ticker === null) return
+    const before = this.#newsOf.get(ticker)
+    if (before === undefined) this.#newsOf.set(ticker, { at, venue })
+    else {
+      before.at = Math.max(before.at, at)
+      before.venue = Math.max(before.venue, venue)
+    }
   }
   /** What happened to a write, for the report. */
   #passed(intent: Intent, { outcome, times }: Passed, made: number, synced: number): void {
-    this.#eventAt = this.#parts.world.clock.now()
+    this.#happened('ticker' in intent ? intent.ticker : null, this.#parts.world.clock.now(), 0)
     const reason = outcome.kind === 'rejected' ? outcome.code : outcome.kind === 'acknowledged' ? '' : outcome.reason
     this.#record('outcome', {
       order: isOfOrder(intent) ? intent.order : null,
@@ -499,7 +517,7 @@ export class KalshiTrader {
       else orders.push({ id: t.id, ticker: t.ticker, side: t.create.side, price: t.price, remaining: t.total - t.booked })
     }
     const positions = new Map<string, number>()
-    const cash = new Map(this.#gone)
+    const cash = this.#cashNow()
     const reserved = new Map<number, number>()
     const add = (map: Map<number, number>, shard: number, money: number): void => void map.set(shard, (map.get(shard) ?? 0) + money)
     for (const market of engine.markets.alive) {
@@ -507,7 +525,6 @@ export class KalshiTrader {
       if (h === null) continue
       const shard = this.#shardOf(market.ticker) ?? 0
       if (h.position !== 0) positions.set(market.ticker, h.position)
-      add(cash, shard, cashOf(market))
       add(reserved, shard, h.reserved)
     }
     return {
@@ -521,15 +538,46 @@ export class KalshiTrader {
       reserved,
       eventVenue: this.#eventVenue,
       eventAt: this.#eventAt,
+      newsOf: this.#newsOf,
+      cashBefore: this.#before(cash),
     }
   }
+  #cashNow(): Map<number, number> {
+    const cash = new Map(this.#gone)
+    for (const market of this.#parts.desk.engine.markets.alive) {
+      if (market.holding === null) continue
+      const shard = this.#shardOf(market.ticker) ?? 0
+      cash.set(shard, (cash.get(shard) ?? 0) + cashOf(market))
+    }
+    return cash
+  }
+  /** By how much cash was another at the moments of the last half minute. */
+  #before(now: ReadonlyMap<number, number>): ReadonlyMap<number, readonly number[]> {
+    const before = new Map<number, number[]>()
+    for (const { cash } of this.#cashes)
+      for (const shard of new Set([...cash.keys(), ...now.keys()])) {
+        const by = (cash.get(shard) ?? 0) - (now.get(shard) ?? 0)
+        const list = before.get(shard) ?? []
+        if (!list.includes(by)) list.push(by)
+        before.set(shard, list)
+      }
+    return before
+  }
+  /** A fill or a payment changed it: what it was before counts for a while. */
+  #cashChanges(): void {
+    const now = this.#parts.world.clock.now()
+    this.#cashes.push({ time: now, cash: this.#cashNow() })
+    while (this.#cashes.length > 0 && now - (this.#cashes[0] as { time: number }).time > CASH_WINDOW) this.#cashes.shift()
+  }
   #marketPaid(market: Market, net: number, paid: number): void {
+    this.#happened(market.ticker, this.#parts.world.clock.now(), 0)
     this.#paid.set(market.ticker, { net, value: market.settlementValue, paid, at: this.#parts.world.clock.now() })
   }
   #marketLeft(market: Market): void {
     const shard = this.#shardOf(market.ticker) ?? 0
     this.#gone.set(shard, (this.#gone.get(shard) ?? 0) + cashOf(market))
     this.#shards.delete(market.ticker)
+    this.#newsOf.delete(market.ticker)
     this.venue.forget(market.ticker)
     const { manager } = this.#parts.desk.engine
     for (const [id, order] of this.#orderOfId) if (manager.orderOf(order) === undefined) this.#orderOfId.delete(id)

@@ -202,6 +202,92 @@ describe('a tape behind the wire', () => {
     }
   })
 
+  it('knows what was taken of a level: for a post-only order, for a place in the queue, and for what fills it', async () => {
+    const w = await driven((push) => {
+      opening(push)
+      push(3_000_000, Kind.DELTA, Flag.LAST, ASK, 5200, 50)
+      push(4_000_000, Kind.DELTA, withLabel(Flag.LAST, Label.CANCEL), BID, 5000, -600)
+    })
+    const [a, b] = [trader(w.x, 'a'), trader(w.x, 'b')]
+    w.stage.advance(T0 + 1_500_000)
+    const place = (side: 'bid' | 'ask', price: number, count: number, more: Json = {}) =>
+      w.call(a, 'POST', '/portfolio/events/orders', order(side, price, count, { ticker: TICKER, ...more }))
+    const taking = (side: 'bid' | 'ask', price: number, count: number) =>
+      w.call(b, 'POST', '/portfolio/events/orders', order(side, price, count, { ticker: TICKER, time_in_force: 'immediate_or_cancel' }))
+        .body['fill_count']
+    const at = (id: unknown) => w.call(a, 'GET', `/portfolio/orders/${String(id)}/queue_position`).body['queue_position_fp']
+    const quiet = { post_only: true }
+    expect(taking('bid', 5200, 300)).toBe('3.00')
+    expect(place('bid', 5200, 100, quiet).body['error']?.details).toBe('post only cross')
+    expect(taking('bid', 5200, 100)).toBe('1.00')
+    // Nobody sees an offer at 0.52 any more, though the tape has one.
+    expect(book(w)['no_dollars']).toEqual([])
+    const bid = place('bid', 5200, 100, quiet)
+    expect([bid.status, at(bid.body['order_id'])]).toEqual([201, '0.00'])
+    // Of the ten bid for at 0.50 three are sold to: seven are seen, and stand before the next.
+    expect(taking('ask', 5200, 100)).toBe('1.00')
+    expect(taking('ask', 5000, 300)).toBe('3.00')
+    expect(book(w)['yes_dollars'].at(-1)).toEqual(['0.5000', '7.00'])
+    const next = place('bid', 5000, 200).body['order_id']
+    expect(at(next)).toBe('7.00')
+    expect(taking('ask', 5000, 100)).toBe('1.00')
+    expect(at(next)).toBe('6.00')
+    expect([taking('ask', 5000, 700), at(next)]).toEqual(['7.00', '0.00'])
+    expect(w.call(a, 'GET', '/portfolio/fills').body['fills'][0]).toMatchObject({ order_id: next, count_fp: '1.00' })
+    // New depth through a known bid meets it; what had been taken before does not.
+    const through = place('bid', 5200, 100, quiet).body['order_id']
+    w.stage.advance(T0 + 2_900_000)
+    expect(w.call(a, 'GET', `/portfolio/orders/${String(through)}`).body['order']['fill_count_fp']).toBe('0.00')
+    w.stage.advance(T0 + 3_100_000)
+    expect(w.call(a, 'GET', `/portfolio/orders/${String(through)}`).body['order']['fill_count_fp']).toBe('0.50')
+    w.stage.advance(T0 + 4_100_000)
+    expect(w.the(TICKER).shown.crossed).toBe(false)
+    expect(w.x.audit()).toEqual({ money: 0, positions: 0 })
+  })
+
+  it('waits with its first books for the first subscription to a market, then runs as if it had begun there; nobody missed a row', async () => {
+    const w = await driven((push) => {
+      opening(push)
+      push(3_000_000, Kind.DELTA, Flag.LAST, ASK, 5200, 900)
+      push(5_000_000, Kind.DELTA, Flag.LAST, BID, 5000, 500)
+    })
+    const a = trader(w.x, 'a')
+    const latest = T0 + 60_000_000
+    w.driver.hold(START, latest)
+    const closes = () => Date.parse(w.call(null, 'GET', `/markets/${TICKER}`).body['market'].close_time as string) * 1000
+    w.stage.advance(T0 + 1000)
+    expect(book(w)['no_dollars']).toEqual([['0.4800', '4.00']])
+    // It never closes before it begins: its close is where it would be if nobody came.
+    expect(closes()).toBe(latest + 3_600_000_000)
+    expect(w.call(a, 'POST', '/portfolio/events/orders', order('bid', 1000, 100, { ticker: TICKER })).status).toBe(201)
+    w.stage.advance(T0 + 20_000_000)
+    expect([book(w)['no_dollars'], w.driver.due]).toEqual([[['0.4800', '4.00']], Infinity])
+    w.hub.onWatched = () => w.driver.release()
+    const { session, messages } = w.connect(a)
+    session.receive(JSON.stringify({ id: 1, cmd: 'subscribe', params: { channels: ['user_orders', 'market_lifecycle_v2'] } }))
+    await Promise.resolve()
+    expect(w.driver.held).toBe(true)
+    session.receive(JSON.stringify({ id: 2, cmd: 'subscribe', params: { channels: ['orderbook_delta'], market_tickers: [TICKER] } }))
+    await Promise.resolve()
+    expect(w.driver.held).toBe(false)
+    w.stage.advance(T0 + 20_000_000)
+    w.stage.advance(T0 + 21_999_999)
+    const heard = () =>
+      messages()
+        .filter((m) => m['msg']?.delta_fp !== undefined)
+        .map((m) => [m['msg'].delta_fp, m['msg'].ts_ms])
+    expect(heard()).toEqual([['9.00', T0 / 1000 + 20_000]])
+    w.stage.advance(T0 + 22_000_000)
+    expect(heard()).toEqual([
+      ['9.00', T0 / 1000 + 20_000],
+      ['5.00', T0 / 1000 + 22_000],
+    ])
+    // Its first change was three seconds after its beginning, so it closes so much earlier, and that is told.
+    expect(closes()).toBe(T0 + 17_000_000 + 3_600_000_000)
+    const moved = messages().filter((m) => m['msg']?.event_type === 'close_date_updated')
+    expect(moved.map((m) => m['msg'].close_ts)).toEqual([Math.floor(closes() / 1e6)])
+  })
+
   it('without known orders shows the tape and nothing else', async () => {
     const tape = randomTape({ seed: 77, rows: 3000, markets: 1 })
     const batch = createBatch(tape.rows.length)

@@ -1,3 +1,6 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
@@ -6,12 +9,16 @@ import {
   orderOfAnswer,
   orderOfStream,
   positionOfAnswer,
+  readAll,
   settlementOfAnswer,
 } from '../../../../adapters/kalshi/venue/facts.ts'
 import { ENDPOINTS, type WireFill, type WireOrder } from '../../../../adapters/kalshi/wire/answers.ts'
 import { readFrame } from '../../../../adapters/kalshi/wire/stream.ts'
 import { order } from '../../exchange/support.ts'
 import { inOne } from './support.ts'
+
+const recorded = fileURLToPath(new URL('../../../../../shared/kalshi/recorded', import.meta.url))
+const there = existsSync(recorded)
 
 /** Two traders do this and that; everything the exchange then says of the first one, from all sides. */
 async function life(seed: number) {
@@ -117,6 +124,27 @@ describe('facts', () => {
     expect(fillOfAnswer({ ...f, fee_cost: '-0.0002' }).fact?.fee).toBe(-200)
     expect(fillOfAnswer({ ...f, count_fp: 12.5, yes_price_dollars: 0.56 }).fact).toMatchObject({ quantity: 1250, price: 5600 })
   })
+
+  it.skipIf(!there)(
+    `can be read of every order, fill and position that was recorded${there ? '' : ' (skipped: no recorded answers on this machine)'}`,
+    () => {
+      const why: string[] = []
+      let rows = 0
+      const add = (file: string, facts: { readonly facts: readonly unknown[]; readonly why: string | null }): void => {
+        rows += facts.facts.length
+        if (facts.why !== null) why.push(`${file}: ${facts.why}`)
+      }
+      for (const file of readdirSync(recorded).filter((f) => f.endsWith('.json') && !f.endsWith('.meta.json'))) {
+        const body: unknown = JSON.parse(readFileSync(join(recorded, file), 'utf8'))
+        if (ENDPOINTS.orders.check.is(body)) add(file, readAll(body.orders, orderOfAnswer))
+        if (ENDPOINTS.order.check.is(body)) add(file, readAll([body.order], orderOfAnswer))
+        if (ENDPOINTS.fills.check.is(body)) add(file, readAll(body.fills, fillOfAnswer))
+        if (ENDPOINTS.positions.check.is(body)) add(file, readAll(body.market_positions, positionOfAnswer))
+      }
+      expect(why).toEqual([])
+      expect(rows).toBeGreaterThan(5)
+    },
+  )
 
   it('keep every digit', () => {
     const row = { ticker: 'T', market_result: 'scalar', settled_time: '2026-10-10T10:00:00Z', fee_cost: '0', no_count_fp: '0.00' } as const

@@ -106,7 +106,10 @@ export class EngineModel {
         case 'absent':
           this.#step(n.order, 'absent-proved')
           break
-        default:
+        case 'rejected':
+        case 'canceled':
+        case 'cancel-rejected':
+        case 'no-answer':
           this.#step(n.order, n.type)
       }
     }
@@ -124,8 +127,11 @@ export class EngineModel {
     const o = this.#of(order)
     const step = ORDER_LIFE[o.state][event]
     if (step === undefined) throw new Error(`an order that is ${o.state} cannot see ${event}`)
+    // Stricter than the table: an order's end is told after all of its fills, and once.
+    if (step === 'book') throw new Error('a fill was told after the end')
+    if (step === '=' && event === 'canceled') throw new Error('an end was told twice')
     if (step === 'adopt') o.state = 'working'
-    else if (step !== '=' && step !== 'book') o.state = step
+    else if (step !== '=') o.state = step
   }
 }
 

@@ -15,7 +15,7 @@ const command = (o: Orders, engine: EngineModel, intent: OrderIntent, now = T0):
   else engine.wrote(intent.order, 'amend-sent', intent.kind === 'amend' ? intent.quantity : null)
   o.command(intent, now)
 }
-const created = (intent: CreateIntent, id: string, filled: number, remaining: number): Outcome => ({
+const created = (id: string, filled: number, remaining: number): Outcome => ({
   kind: 'acknowledged',
   answer: { kind: 'create', id, filled, remaining, time: T0 },
 })
@@ -73,7 +73,7 @@ describe('ORD-09: the same evidence in any order comes to the same end', () => {
   const answer =
     (h: History, filled = 0): Step =>
     (o) =>
-      o.outcome(c, created(c, h.id, filled, c.quantity - filled), T0)
+      o.outcome(c, created(h.id, filled, c.quantity - filled), T0)
   it('answer, pictures and up to three fills, filled whole', () => {
     const h = new History(c).fill(100).fill(200).fill(300)
     const steps = [
@@ -98,7 +98,7 @@ describe('ORD-09: the same evidence in any order comes to the same end', () => {
   it('an immediate order that was filled in part, with doubled fills and an answer that came to nothing', () => {
     const ioc = create(0, { tif: 'ioc', expires: null, postOnly: false })
     const h = new History(ioc).fill(100).fill(200).end('Trade')
-    for (const outcome of [created(ioc, h.id, 300, 0), unknown]) {
+    for (const outcome of [created(h.id, 300, 0), unknown]) {
       const steps: Step[] = [(o) => o.outcome(ioc, outcome, T0), ...evidence(h, 2), (o) => o.filled(h.fills[0]!, 'list', T0)]
       const { ends } = confluent((o, e) => command(o, e, ioc), steps, h)
       expect([...ends].map((x) => JSON.parse(x))).toEqual([
@@ -119,7 +119,7 @@ describe('ORD-09: the same evidence in any order comes to the same end', () => {
       const { ends } = confluent(
         (o, e) => {
           command(o, e, c)
-          o.outcome(c, created(c, h.id, 0, 600), T0)
+          o.outcome(c, created(h.id, 0, 600), T0)
           tell(o, e)
           command(o, e, x)
         },
@@ -160,7 +160,7 @@ describe('ORD-09: the same evidence in any order comes to the same end', () => {
         const { ends } = confluent(
           (o, e) => {
             command(o, e, c)
-            o.outcome(c, created(c, h.id, 0, 600), T0)
+            o.outcome(c, created(h.id, 0, 600), T0)
             tell(o, e)
             command(o, e, a)
           },
@@ -193,7 +193,7 @@ describe('ORD-09: the same evidence in any order comes to the same end', () => {
     const { ends } = confluent(
       (o, e) => {
         command(o, e, c)
-        o.outcome(c, created(c, h.id, 0, 600), T0)
+        o.outcome(c, created(h.id, 0, 600), T0)
         tell(o, e)
         command(o, e, d)
       },
@@ -264,7 +264,7 @@ function lived(order: number, l: Life): { readonly history: History | null; read
   const now = base + 100
   const outcome = (): Outcome =>
     l.answer === 'ack' && h !== null
-      ? created(intent, h.id, l.tif === 'ioc' ? h.filled : 0, l.tif === 'ioc' ? 0 : intent.quantity)
+      ? created(h.id, l.tif === 'ioc' ? h.filled : 0, l.tif === 'ioc' ? 0 : intent.quantity)
       : l.answer === 'refused'
         ? { kind: 'rejected', code: 'insufficient_balance', status: 400 }
         : l.answer === 'not-sent'
@@ -548,7 +548,7 @@ describe('what is unknown', () => {
     const engine = new EngineModel()
     command(o, engine, grouped)
     const h = new History(grouped)
-    o.outcome(grouped, created(grouped, h.id, 0, 600), T0)
+    o.outcome(grouped, created(h.id, 0, 600), T0)
     tell(o, engine)
     let intent: OrderIntent = cancel(0, h.id)
     command(o, engine, intent)
@@ -578,7 +578,7 @@ describe('what is unknown', () => {
     const engine = new EngineModel()
     command(o, engine, c)
     const h = new History(c)
-    o.outcome(c, created(c, h.id, 0, 600), T0)
+    o.outcome(c, created(h.id, 0, 600), T0)
     tell(o, engine)
     const x = cancel(0, h.id)
     command(o, engine, x)
@@ -626,11 +626,11 @@ describe('fills and orders of others', () => {
     const c = create(0)
     const h = new History(c).fill(100)
     o.command(c, T0)
-    o.outcome(c, created(c, h.id, 0, 600), T0)
+    o.outcome(c, created(h.id, 0, 600), T0)
     const fill = h.fills[0]!
     for (const again of [fill, fill, { ...fill, fee: fill.fee + 50 }]) o.filled(again, 'list', T0)
     expect(o.takeNews().map((n) => n.type)).toEqual(['accepted', 'fill'])
-    o.filled({ ...fill, quantity: 200 }, 'list', T0)
+    for (let k = 0; k < 3; k++) o.filled({ ...fill, quantity: 200 }, 'list', T0)
     expect(o.takeNews()).toMatchObject([{ type: 'market-halted', reason: expect.stringContaining('different content') }])
     expect(o.get(0)?.booked).toBe(100)
     // More than the order ever had: the position changes, the order does not.
@@ -678,7 +678,7 @@ describe('fills and orders of others', () => {
       const c = create(k, { ticker: `KX-${k}` })
       const h = new History(c).fill(600)
       o.command(c, T0)
-      o.outcome(c, created(c, h.id, 600, 0), T0)
+      o.outcome(c, created(h.id, 600, 0), T0)
       // It settles before its fill is known: it is forgotten with it.
       if (k % 2 === 0) o.forget(c.ticker)
       o.filled(h.fills[0]!, 'stream', T0)

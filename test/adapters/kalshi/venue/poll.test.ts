@@ -47,6 +47,14 @@ describe('a sweep', () => {
     s.x.advance(s.x.now + 5 * MINUTE)
     const later = await sweeper.sweep(s.x.now - MINUTE)
     expect([ids(later.sweep.orders), ids(later.sweep.fills)]).toEqual([s.truth().resting, []])
+    // One that rested is canceled: it is in no list any more, and is read by itself.
+    const [gone] = s.truth().resting as [string]
+    s.call(s.we, 'DELETE', `/portfolio/events/orders/${gone}?market_ticker=KXTEST-A`)
+    s.x.advance(s.x.now + SECOND)
+    const ended = await sweeper.sweep(s.x.now)
+    expect(ended.sweep.orders?.find((o) => o.id === gone)).toMatchObject({ status: 'canceled', remaining: 0 })
+    s.x.advance(s.x.now + SECOND)
+    expect(ids((await sweeper.sweep(s.x.now)).sweep.orders)).toEqual(s.truth().resting)
     // The archive takes what is old: the joined list is the whole one.
     s.x.cutoff.orders = s.x.now - MINUTE
     s.x.cutoff.trades = s.x.now - MINUTE
@@ -155,11 +163,17 @@ describe('polling', () => {
       s.act(0, 1)
       await s.run(roll(40) * SECOND)
     }
+    // One list alone is away for longer than windows overlap.
+    s.world.instead = (path) => (path.startsWith('/portfolio/fills') ? { status: 503 } : null)
+    for (let i = 0; i < 10; i++) {
+      s.act(0, 1)
+      await s.run(30 * SECOND)
+    }
     s.world.instead = () => null
     await s.run(90 * SECOND)
     const seen = new Set(p.of('sweep').flatMap((e) => ids(e.sweep.fills) ?? []))
     expect([...seen].sort()).toEqual(s.truth().fills)
-    expect(seen.size).toBe(60)
+    expect(seen.size).toBe(70)
     expect(p.of('sweep').filter((e) => e.sweep.fills === null).length).toBeGreaterThan(5)
     // The window stays small: what is old and whole is not read again.
     expect(p.of('sweep').at(-1)?.sweep.fills?.length).toBeLessThan(10)
@@ -186,6 +200,24 @@ describe('polling', () => {
     await s.run(SECOND)
     expect(p.of('unread').at(-1)).toMatchObject({ missing: false, reason: 'the answer is about another order (other)' })
     p.poller.stop()
+  })
+
+  it('ends with what broke in whoever listens, and quietly when the session does', async () => {
+    const s = traded()
+    const broken = polled(s, () => {
+      throw new Error('no books')
+    })
+    broken.poller.start()
+    await s.run(20 * SECOND)
+    expect([broken.failures.map(String), broken.events.filter((e) => e.event.type === 'sweep')]).toEqual([['Error: no books'], []])
+    const rest = s.rest(s.we)
+    const failures: unknown[] = []
+    const parts = { needs: () => idle, onEvent: () => {}, onFail: (error: unknown) => void failures.push(error) }
+    const poller = new Poller(rest, s.world, { start: s.x.now }, parts)
+    poller.start()
+    rest.stop()
+    await s.run(20 * SECOND)
+    expect(failures).toEqual([])
   })
 
   it('tells where our orders stand in the queue, and which shard is paused', async () => {

@@ -1,24 +1,16 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import type { Clock, Timers, World } from '../../../../adapters/kalshi/ports.ts'
 import { PositionChain } from '../../../../adapters/kalshi/venue/chain.ts'
 import type { FillFact } from '../../../../adapters/kalshi/venue/evidence.ts'
 import { PrivateCore, type PrivateCommand, type PrivateEvent } from '../../../../adapters/kalshi/venue/private.ts'
+import { Poller } from '../../../../adapters/kalshi/venue/poll.ts'
 import { PrivateSocket } from '../../../../adapters/kalshi/venue/private-socket.ts'
 import { order, type Trader } from '../../exchange/support.ts'
-import { onLoopback, until } from './support.ts'
+import { faster, onLoopback, until } from './support.ts'
 
 const closing: (() => Promise<void> | void)[] = []
 afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close()
 })
-/** A world in which everything of ours is `scale` times as fast; signatures stay in real time. */
-function faster(world: World, scale: number): World {
-  const start = world.clock.now()
-  const clock: Clock = { now: () => Math.floor(start + (world.clock.now() - start) * scale), wall: () => world.clock.wall() }
-  const timers: Timers = { after: (delay, call) => world.timers.after(delay / scale, call) }
-  return { ...world, clock, timers }
-}
-
 async function started(more: Parameters<typeof onLoopback>[0] = {}, scale = 1) {
   const local = await onLoopback(more)
   closing.push(() => local.stop())
@@ -98,6 +90,51 @@ describe('the private socket over real sockets', () => {
     expect(byPosition.of('missed')[0]?.reason).toBe('position of KXTEST-A is 3, its fills lead to 1')
   })
 
+  it('FEED-25: with a third of the private messages dropped, every fill is known soon, and what was lost starts the sweep', async () => {
+    const scale = 10
+    const s = await started({ rules: [{ on: 'frame', do: 'drop', probability: 0.33, account: 'we', channel: 'fill' }], seed: 5 }, scale)
+    await until(() => s.of('reconnected').length === 1, 'connected')
+    const known = new Map<string, number>()
+    const world = faster(s.world, scale)
+    const poller = new Poller(
+      s.rest(s.we),
+      world,
+      { start: s.x.now },
+      {
+        needs: () => ({ live: 1, resting: [], since: null }),
+        onEvent: (e) => {
+          if (e.type === 'sweep') for (const f of e.sweep.fills ?? []) if (!known.has(f.trade)) known.set(f.trade, performance.now())
+        },
+        onFail: (error) => {
+          throw error
+        },
+      },
+    )
+    closing.push(() => poller.stop())
+    poller.start()
+    let read = 0
+    const hear = (): void => {
+      for (const e of s.events.slice(read)) {
+        if (e.type === 'fill' && !known.has(e.fact.trade)) known.set(e.fact.trade, performance.now())
+        if (e.type === 'missed' || e.type === 'reconnected') poller.sweepNow()
+      }
+      read = s.events.length
+    }
+    const hearing = setInterval(hear, 2)
+    closing.push(() => clearInterval(hearing))
+    const waits: number[] = []
+    for (let i = 0; i < 60; i++) {
+      const at = performance.now()
+      await s.trade()
+      await until(() => s.truth().length > i && known.has(s.truth()[i] as string), `fill ${i}`)
+      waits.push((((known.get(s.truth()[i] as string) as number) - at) * scale) / 1000)
+    }
+    expect(s.of('missed').length).toBeGreaterThan(5)
+    expect(s.of('fill').length).toBeLessThan(55)
+    // Seconds of ours: a second of grace for the position message, or the next sweep.
+    expect(Math.max(...waits)).toBeLessThan(10)
+  })
+
   it('a doubled fill is told once and breaks nothing', async () => {
     const s = await started({ rules: [{ on: 'frame', do: 'duplicate', type: 'fill', account: 'we' }] })
     await until(() => s.of('reconnected').length === 1, 'connected')
@@ -156,7 +193,18 @@ describe('the private socket over real sockets', () => {
 
 describe('the chain of positions', () => {
   const fill = (trade: string, side: 'bid' | 'ask', quantity: number, position: number | null, subaccount = 0): FillFact => ({
-    ...{ trade, id: 'o', ticker: 'T', side, price: 5000, quantity, fee: 0, maker: true, timeVenue: 0, position, subaccount, shard: 0 },
+    trade,
+    id: 'o',
+    ticker: 'T',
+    side,
+    price: 5000,
+    quantity,
+    fee: 0,
+    maker: true,
+    timeVenue: 0,
+    position,
+    subaccount,
+    shard: 0,
   })
   it('holds over both sides and subaccounts, and says each break once', () => {
     const chain = new PositionChain()

@@ -1,7 +1,7 @@
 /** Reads against the local exchange: in one process under its own clock (`inOne`), or on real sockets (`onLoopback`). */
 import { Signer } from '../../../../adapters/kalshi/sign.ts'
 import { environmentOf } from '../../../../adapters/kalshi/environment.ts'
-import type { HttpRequest, QuarantineEntry, Timer, World } from '../../../../adapters/kalshi/ports.ts'
+import type { Clock, HttpRequest, QuarantineEntry, Timer, Timers, World } from '../../../../adapters/kalshi/ports.ts'
 import { HttpFailure } from '../../../../adapters/kalshi/ports.ts'
 import { Budget } from '../../../../adapters/kalshi/rate-limit.ts'
 import { Rest } from '../../../../adapters/kalshi/rest.ts'
@@ -106,4 +106,12 @@ export async function until(condition: () => boolean, what: string, ms = 15_000)
     if (performance.now() > end) throw new Error(`never: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
+}
+
+/** A world in which everything of ours is `scale` times as fast; signatures stay in real time. */
+export function faster(world: World, scale: number): World {
+  const start = world.clock.now()
+  const clock: Clock = { now: () => Math.floor(start + (world.clock.now() - start) * scale), wall: () => world.clock.wall() }
+  const timers: Timers = { after: (delay, call) => world.timers.after(delay / scale, call) }
+  return { ...world, clock, timers }
 }
