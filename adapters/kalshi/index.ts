@@ -22,10 +22,6 @@ export type { SelectionRule } from './selection.ts'
 export { Signer } from './sign.ts'
 export { FileQuarantine, systemWorld } from './system.ts'
 
-export type { Intent } from './venue/intent.ts'
-export type { Kept } from './venue/tracked.ts'
-export { KalshiVenue, type Leftover, type VenueOptions, type VenueParts, type VenueStatus } from './venue/venue.ts'
-
 export type KalshiAccess = {
   /** `demo` (the default), `production`, or the address of an exchange on this machine. */
   readonly environment?: string

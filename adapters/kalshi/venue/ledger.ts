@@ -198,7 +198,7 @@ export class Ledger {
   /** Told when everything that was filled is booked. */
   settle(t: Tracked): void {
     if (t.over || !t.accepted) return
-    const full = t.booked >= t.total && t.next === null && t.reduced === null
+    const full = t.booked >= t.total && t.next === null
     if (!full && (t.ended === null || t.lacksFills)) return
     if (!t.engineOver) this.tell(t, { type: 'canceled', order: t.order, timeVenue: t.changed, reason: t.ended?.reason ?? 'filled' })
     this.close(t, 'over')

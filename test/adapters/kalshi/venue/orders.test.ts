@@ -390,6 +390,12 @@ describe('a session of orders', () => {
               log.epoch++
               o = orders()
               o.restore(log.kept, event.at)
+              // Each doubt is told once, over any number of crashes.
+              const last = new Map(log.engine.heard.map((n) => ['order' in n ? n.order : -1, n.type]))
+              const again = o.takeNews()
+              for (const n of again) expect([n.type, 'order' in n && last.get(n.order)]).not.toEqual(['no-answer', 'no-answer'])
+              for (const n of again) log.kept.push({ news: n })
+              log.engine.hear(again)
               log.hear(o)
             }
             o.tick(event.at)
