@@ -181,7 +181,6 @@ export class GroupPlanner {
   #halt(shard: number, reason: string): void {
     const tickers = this.#tickersOf(shard)
     for (const ticker of tickers) this.#tell({ type: 'market-halted', ticker, reason: `${reason} (shard ${shard})` })
-    if (tickers.length === 0) this.#tell({ type: 'disagreed', reason: `${reason} (shard ${shard})` })
   }
 }
 
