@@ -213,8 +213,11 @@ const list: CommandModule<object, Json & { dir?: string; config?: string; profil
           gaps: m.gaps,
           labels: m.labelBasis,
           bytes,
+          /** It is being recorded, or was broken off: rows may still come. */
+          growing: m.growing !== undefined,
         })
       }
+      const grows = tapes.some((t) => t.growing)
       return {
         data: tapes,
         warnings,
@@ -222,7 +225,19 @@ const list: CommandModule<object, Json & { dir?: string; config?: string; profil
           tapes.length === 0
             ? `no tape in ${dir}: make one with \`npx tapeline data practice\` or \`npx tapeline data import kalshi-ws <path> --tape <dir>\``
             : tableText(
-                ['tape', 'source', 'depth', 'rows', 'markets', 'from (UTC)', 'to (UTC)', 'gaps', 'trades', 'MB'],
+                [
+                  'tape',
+                  'source',
+                  'depth',
+                  'rows',
+                  'markets',
+                  'from (UTC)',
+                  'to (UTC)',
+                  'gaps',
+                  'trades',
+                  'MB',
+                  ...(grows ? ['state'] : []),
+                ],
                 tapes.map((t) => [
                   t.tape,
                   t.source,
@@ -234,6 +249,7 @@ const list: CommandModule<object, Json & { dir?: string; config?: string; profil
                   t.depth === 'book' ? String(t.gaps) : '',
                   t.depth === 'book' ? t.labels : '',
                   (t.bytes / 1e6).toFixed(1),
+                  t.growing ? 'grows' : '',
                 ]),
               ),
       }

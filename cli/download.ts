@@ -5,7 +5,7 @@ import type { DownloadRequest, DownloadSummary } from '../adapters/kalshi/index.
 import { once } from './backtest.ts'
 import { printsText } from './data-import.ts'
 import { EXIT, UsageError } from './exit.ts'
-import { ACCESS_OPTIONS, accessOf, type AccessArguments } from './kalshi-access.ts'
+import { accessOf, accessOptions, type AccessArguments } from './kalshi-access.ts'
 import { count, present, progress, type Outcome } from './output.ts'
 
 type DownloadArguments = AccessArguments & {
@@ -32,7 +32,7 @@ export const downloadCommand: CommandModule<object, DownloadArguments> = {
   command: 'download',
   describe: 'Public history of the exchange (markets, trades, results, fees) into a tape',
   builder: (y) =>
-    y
+    accessOptions(y)
       .option('series', { ...many, describe: 'Markets of a series (may be given again)' })
       .option('event', { ...many, describe: 'Markets of an event (may be given again)' })
       .option('market', { ...many, describe: 'A market by its ticker (may be given again)' })
@@ -51,7 +51,6 @@ export const downloadCommand: CommandModule<object, DownloadArguments> = {
       .option('restart', { type: 'boolean', default: false, describe: 'Throw away what an earlier call has kept' })
       .option('keep', { type: 'boolean', default: false, describe: 'Keep the answers in <tape>.download/ when the tape is done' })
       .option('strict', { type: 'boolean', default: false, describe: "Exit 9 when trades do not make up the exchange's own volume" })
-      .options(ACCESS_OPTIONS)
       .option('json', { type: 'boolean', default: false, describe: 'One JSON envelope on stdout and nothing else' })
       .check((argv) => once(argv))
       .example('$0 download --series KXHIGHNY --from 2026-05-01 --to 2026-06-01 --tape tapes/weather --environment production', '')
@@ -65,7 +64,7 @@ export const downloadCommand: CommandModule<object, DownloadArguments> = {
 async function run(argv: DownloadArguments): Promise<Outcome<unknown>> {
   const { download, FileQuarantine, KalshiError, PublicReader, systemWorld } = await import('../adapters/kalshi/index.ts')
   const { parseDuration } = await import('./options.ts')
-  const access = accessOf(argv)
+  const access = await accessOf(argv)
   const lag = parseDuration(argv.lag, '--lag')
   const request = await requestOf(argv, access.name)
   // No answer goes there: what cannot be read is an error here.

@@ -202,7 +202,7 @@ function waitOf(argv: ExchangeArguments, parseDuration: (text: string, name: str
 async function accountsOf(exchange: Exchange, argv: ExchangeArguments): Promise<void> {
   const { openAccounts } = await import('../adapters/exchange/index.ts')
   try {
-    await openAccounts(exchange, {
+    const { warning } = await openAccounts(exchange, {
       folder: argv.keys,
       names: Array.from({ length: argv.accounts }, (_, i) => `account-${i + 1}`),
       keyType: argv.keyType,
@@ -210,6 +210,7 @@ async function accountsOf(exchange: Exchange, argv: ExchangeArguments): Promise<
       shards: argv.shard === 0 ? [0] : [0, argv.shard],
       tier: argv.tier,
     })
+    if (warning !== null) process.stderr.write(`warning: --keys ${warning}\n`)
   } catch (error) {
     throw new UsageError(`--keys ${argv.keys}: ${error instanceof Error ? error.message : String(error)}`, EXIT.credentials, 'CREDENTIALS')
   }

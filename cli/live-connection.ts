@@ -12,7 +12,7 @@ import { DataError } from '../data/errors.ts'
 import { configOptions } from './config-command.ts'
 import type { Settings } from './config.ts'
 import { EXIT, UsageError } from './exit.ts'
-import type { LiveSession } from './live-session.ts'
+import { OWN_MAX, type LiveSession } from './live-session.ts'
 
 export type LiveArguments = {
   series: string[] | undefined
@@ -81,6 +81,7 @@ export function endingCode({ exit }: Ending): string {
   return exit === EXIT.terminated ? 'TERMINATED' : exit === EXIT.interrupted ? 'INTERRUPTED' : 'FEED_ENDED'
 }
 
+type ConfigChoice = { config?: string | undefined; profile?: string | undefined; limits?: string | undefined }
 /** What the command line and tapeline.yaml say of the exchange: where it is, and whose key. */
 export type Access = {
   readonly environment: string
@@ -89,7 +90,7 @@ export type Access = {
   readonly settings: Settings
 }
 
-export async function accessOf(argv: LiveArguments & { limits?: string | undefined }): Promise<Access> {
+export async function accessOf(argv: Omit<LiveArguments, 'config' | 'profile'> & ConfigChoice): Promise<Access> {
   const { exchangeOf, settingsOf } = await import('./config.ts')
   const { config, profile, environment, url, limits } = argv
   if (url !== undefined && environment !== 'local')
@@ -105,10 +106,11 @@ export async function accessOf(argv: LiveArguments & { limits?: string | undefin
   return { environment: exchangeOf(settings), ...key }
 }
 /** The key for an exchange that is known already. */
-export async function keyOf(argv: LiveArguments): Promise<Pick<Access, 'keyId' | 'keyFile'>> {
+export async function keyOf(argv: LiveArguments): Promise<Omit<Access, 'environment'>> {
   const { settingsOf } = await import('./config.ts')
-  const { keyId, keyFile } = settingsOf({ config: argv.config, profile: argv.profile }).kalshi
-  return { keyId: argv.keyId ?? keyId, keyFile: argv.keyFile ?? keyFile }
+  const settings = settingsOf({ config: argv.config, profile: argv.profile })
+  const { keyId, keyFile } = settings.kalshi
+  return { keyId: argv.keyId ?? keyId, keyFile: argv.keyFile ?? keyFile, settings }
 }
 
 /** Markets of the command line, else those of the settings' section. */
@@ -174,20 +176,32 @@ export function externalPath(given: string | undefined): string | null {
     throw new DataError('FILE_UNREADABLE', `--external ${given} is no file: give a file with a value a line, or - for stdin`)
   return path
 }
+/** `taken`: how many values of each series the tape has already. */
 export function externalOf(
   external: string | null,
-  skip: number,
+  taken: ReadonlyMap<string, number>,
   live: LiveSession,
   trouble: (text: string) => void,
 ): ExternalFile | ExternalStream | null {
   if (external === null) return null
+  let told = false
   const events = {
     value: ({ series, value, published, known, revision }: Parameters<ConstructorParameters<typeof ExternalFile>[1]['value']>[0]) =>
       live.external({ series, value, revision }, published, known),
     trouble,
-    room: () => live.room,
+    room: () => {
+      const { room, waiting } = live
+      if (!room && !told)
+        trouble(
+          `${waiting} outside values wait for the time at which they are known, and no more are read until some of them are due: is "known" of ${external === '-' ? 'stdin' : external} far ahead?`,
+        )
+      // Told once until the queue is well below its bound again.
+      if (!room) told = true
+      else if (waiting < OWN_MAX / 2) told = false
+      return room
+    },
   }
-  return external === '-' ? new ExternalStream(process.stdin, events) : new ExternalFile(external, events, skip)
+  return external === '-' ? new ExternalStream(process.stdin, events) : new ExternalFile(external, events, taken)
 }
 
 export function ruleOf({
@@ -221,4 +235,16 @@ export function ticking({ timers }: World, every: number, call: () => void): { c
     call()
   }
   return { cancel: () => timer.cancel() }
+}
+
+/** The longest that the machine's timer waits; a longer one would fire at once. */
+const TIMER_MAX = 2 ** 31 - 1
+/** Calls once, after so many milliseconds however many they are. Null: never. */
+export function afterLong(milliseconds: number | null, call: () => void): { cancel(): void } {
+  let timer: NodeJS.Timeout | undefined
+  const wait = (left: number): void => {
+    timer = setTimeout(() => (left > TIMER_MAX ? wait(left - TIMER_MAX) : call()), Math.min(left, TIMER_MAX))
+  }
+  if (milliseconds !== null) wait(milliseconds)
+  return { cancel: () => clearTimeout(timer) }
 }

@@ -38,11 +38,14 @@ type Own = {
   readonly done: (() => void) | null
 }
 
-const OWN_MAX = 10_000
+/** Rows of our own that may wait. */
+export const OWN_MAX = 10_000
 
 export class LiveSession {
   readonly #parts: LiveParts
   readonly #own: Own[] = []
+  /** Of each outside series, when its last value is due. */
+  readonly #dueLast = new Map<string, number>()
   readonly #single = createBatch(1)
   /** Time of the last row. */
   #last: number
@@ -69,6 +72,10 @@ export class LiveSession {
   }
   get room(): boolean {
     return this.#own.length < OWN_MAX
+  }
+  /** Rows of our own whose time has not come. */
+  get waiting(): number {
+    return this.#own.length
   }
 
   /** Rows of the feed. */
@@ -99,7 +106,9 @@ export class LiveSession {
   /** An outside value; known now, or later where it says so. */
   external(detail: ExternalDetail, published: number | null, known: number | null): void {
     const now = this.#parts.clock.now()
-    const due = Math.max(now, known ?? now)
+    // Values of a series stay in the order in which they were given.
+    const due = Math.max(now, known ?? now, this.#dueLast.get(detail.series) ?? 0)
+    this.#dueLast.set(detail.series, due)
     this.#queue({ due, kind: Kind.EXTERNAL, timeVenue: Math.min(published ?? due, due), detail: JSON.stringify(detail), done: null })
   }
   /** News of the account, now: kept before the engine learns it. Later rows are later than it. */
@@ -113,13 +122,12 @@ export class LiveSession {
     this.#floor = time + 1
     this.#parts.turn(() => port.enter(time, news))
   }
-  /** In the order in which they were given. */
+  /** By the time at which it is due; what is due at one time in the order in which it was given. */
   #queue(own: Own): void {
     if (this.#resting) return
-    const last = this.#own.at(-1)
-    this.#own.push(last !== undefined && last.due > own.due && own.kind === Kind.EXTERNAL ? { ...own, due: last.due } : own)
-    // A command does not wait behind a value that is known later.
-    if (own.kind === Kind.OPERATOR) this.#own.sort((a, b) => a.due - b.due)
+    let at = this.#own.length
+    while (at > 0 && (this.#own[at - 1] as Own).due > own.due) at--
+    this.#own.splice(at, 0, own)
   }
 
   /** Time passes. */
@@ -179,5 +187,14 @@ export class LiveSession {
     this.#last = batch.time[batch.length - 1] as number
     this.rows += batch.length
     if (engine !== null) turn(() => engine.run(batch))
+  }
+}
+
+/** Outside values on a tape, by their series. */
+export function countExternals(batch: Batch, into: Map<string, number>): void {
+  for (let i = 0; i < batch.length; i++) {
+    if (batch.kind[i] !== Kind.EXTERNAL) continue
+    const { series } = JSON.parse(batch.details[batch.detail[i] as number] as string) as ExternalDetail
+    into.set(series, (into.get(series) ?? 0) + 1)
   }
 }

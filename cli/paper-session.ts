@@ -9,24 +9,24 @@
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import type { Kalshi, FeedOptions } from '../adapters/kalshi/index.ts'
+import type { Kalshi } from '../adapters/kalshi/index.ts'
 import type { World } from '../adapters/kalshi/ports.ts'
 import { Recorder } from '../adapters/recorder/recorder.ts'
 import { SimulatedVenue } from '../adapters/simulated/venue.ts'
-import { DataError } from '../data/errors.ts'
+import { DataError, diskError } from '../data/errors.ts'
 import { holdFolder } from '../data/hold.ts'
 import { readRun, writePlace } from '../data/run.ts'
 import { RunLog } from '../data/run-log.ts'
-import { describeFile } from '../data/tape-writer.ts'
 import { openTape } from '../data/tape-reader.ts'
+import { assert } from '../engine/assert.ts'
 import { Engine } from '../engine/engine.ts'
-import { Kind } from '../engine/message.ts'
 import type { SessionEnd, SessionHeader, SessionRecord } from '../engine/session.ts'
 import { StrategyError } from '../engine/strategy-error.ts'
-import { BURST, externalOf, lagOf, REFRESH_EVERY, ruleOf, TICK, ticking, type Ending } from './live-connection.ts'
-import { LiveSession } from './live-session.ts'
+import { afterLong, BURST, externalOf, lagOf, REFRESH_EVERY, ruleOf, TICK, ticking, type Ending } from './live-connection.ts'
+import { countExternals, LiveSession } from './live-session.ts'
 import { firstDifference, rowsBeforeEnd } from './journal-compare.ts'
 import { EXIT, UsageError } from './exit.ts'
+import { tapeFacts } from './tape-facts.ts'
 import { Snapshots } from './session-snapshot.ts'
 import { clearCommands, readSnapshot, takeCommands, writeSnapshot } from './session-status.ts'
 import { failureIn } from './strategy/failure.ts'
@@ -60,6 +60,8 @@ export type PaperOptions = {
   readonly resume: boolean
   /** Real milliseconds after which it ends by itself; null: never. */
   readonly duration: number | null
+  /** Bytes that stay free on the disk. */
+  readonly spaceMin: number
   /** Tells how to end it, before it runs. */
   readonly onReady: (end: (ending: Ending) => void) => void
   readonly say: (text: string) => void
@@ -96,6 +98,7 @@ async function course(options: PaperOptions, troubles: string[]): Promise<PaperR
     depth: 'book',
     origin: { environment: plan.environment, series: plan.series, markets: plan.markets },
     clock: world.clock,
+    spaceMin: options.spaceMin,
     onRemark: (text) => void troubles.push(text),
     ...(before === null ? {} : { ranUntil: before.ranUntil }),
   })
@@ -123,16 +126,28 @@ async function course(options: PaperOptions, troubles: string[]): Promise<PaperR
     const turn = <T>(body: () => T): T => watch.turn(body)
     const past = before === null ? null : await relive(dir, engine, turn, say)
     if (before !== null) await compared(dir, before)
+    /** What the recorder threw: the tape takes no more rows. Told apart from what the journal's own log throws. */
+    let full: unknown = null
+    const tape: Pick<Recorder, 'write'> = {
+      write: (batch) => {
+        try {
+          return recorder.write(batch)
+        } catch (error) {
+          full = error
+          throw error
+        }
+      },
+    }
     const live = new LiveSession({
       engine,
-      recorder,
+      recorder: tape,
       clock: world.clock,
       lag: lagOf(plan.labelWait),
       turn,
       numbersFrom: past?.markets ?? 0,
       from: Math.max(past?.to ?? 0, before?.ranUntil ?? 0),
     })
-    const feed = kalshi.feed(feedOptions(plan))
+    const feed = kalshi.feed({ rule: ruleOf(plan), known: recorder.known, labelWait: plan.labelWait, refreshEvery: REFRESH_EVERY })
     const snapshots = new Snapshots({
       dir,
       mode: header.mode,
@@ -151,6 +166,8 @@ async function course(options: PaperOptions, troubles: string[]): Promise<PaperR
     let reason = ''
     /** The tape takes no more rows. */
     let deaf = false
+    /** What ended it without a record: a broken invariant, a journal that cannot be written. */
+    let broken: { readonly error: unknown } | null = null
     const end = (e: Ending): void => {
       if (ending !== null) return
       ending = e
@@ -171,17 +188,19 @@ async function course(options: PaperOptions, troubles: string[]): Promise<PaperR
           reason = failed.reason
         } catch (fatal) {
           // A row that cannot be recorded did not enter the engine either: what ran before it stands.
-          if (fatal instanceof DataError) {
+          if (fatal === full && fatal instanceof DataError) {
             deaf = true
             end({ reason: fatal.message, exit: EXIT.data, complete: false, error: fatal })
           } else {
+            // The journal is whole up to its last block, and the tape leads to the rest of it again.
+            broken = { error: diskError(goesOn(fatal, dir), dir, `\`tapeline paper --resume ${dir}\` goes on with it`) }
             end({ reason: 'failed', exit: EXIT.bug, complete: false, error: fatal })
             closed = true
           }
         }
       }
     }
-    const external = externalOf(plan.external, past?.externals ?? 0, live, (text) => snapshots.error(text))
+    const external = externalOf(plan.external, past?.externals ?? new Map<string, number>(), live, (text) => snapshots.error(text))
     const status = (ended: string | null): void => {
       try {
         writeSnapshot(dir, snapshots.take(ended))
@@ -211,10 +230,7 @@ async function course(options: PaperOptions, troubles: string[]): Promise<PaperR
           }),
         )
     }, COMMANDS_MS)
-    const timer =
-      options.duration === null
-        ? null
-        : setTimeout(() => end({ reason: 'its time is over', exit: EXIT.ok, complete: true }), Math.min(options.duration, 2 ** 31 - 1))
+    const timer = afterLong(options.duration, () => end({ reason: 'its time is over', exit: EXIT.ok, complete: true }))
     options.onReady(end)
     status(null)
     try {
@@ -235,19 +251,30 @@ async function course(options: PaperOptions, troubles: string[]): Promise<PaperR
     ticker.cancel()
     clearInterval(seconds)
     clearInterval(commands)
-    if (timer !== null) clearTimeout(timer)
+    timer.cancel()
     external?.close()
     const over = ending as unknown as Ending
-    if (closed) throw over.error
+    const unbroken = (): void => {
+      if (broken !== null) throw (broken as { readonly error: unknown }).error
+    }
+    unbroken()
     // After a strategy's failure the last row is for the tape alone: a replay comes as far as this session did, and no further.
     if (failure === null) guarded(() => live.close(over.reason))
-    else live.mark(over.reason)
+    else
+      try {
+        live.mark(over.reason)
+      } catch (error) {
+        // A tape that is full lacks its last row; what the strategies did is kept all the same.
+        if (error !== full) throw error
+        deaf = true
+        snapshots.error((error as Error).message)
+      }
     let sessionEnd: SessionEnd | null = null
     // Its tape is full, its strategies are not at fault: they hear of the end as of any other.
-    const full = deaf
+    const unfinished = deaf
     deaf = false
     if (failure === null) guarded(() => (sessionEnd = turn(() => engine.finish(over.reason, over.complete))))
-    if (closed) throw (ending as unknown as Ending).error
+    unbroken()
     if (failure !== null) {
       engine.stop()
       try {
@@ -260,18 +287,40 @@ async function course(options: PaperOptions, troubles: string[]): Promise<PaperR
         )
       }
     }
+    assert(sessionEnd !== null, 'a session that is not broken has its end')
     status(reason)
     snapshots.close()
     closed = true
-    if (full) await recorder.leave()
-    else await recorder.finish()
-    run.end(sessionEnd as unknown as SessionEnd)
-    const record = await run.finish(dir)
-    const facts = await tapeFacts(dir, header)
-    await writeWhole(join(dir, 'session.json'), facts)
+    let unmade: unknown = null
+    if (unfinished) await recorder.leave()
+    else
+      await recorder.finish().catch((error: unknown) => {
+        // The log has every row, and whoever opens the tape next makes parts of it.
+        unmade = error
+      })
+    let record: SessionRecord
+    let facts: SessionHeader
+    try {
+      run.end(sessionEnd)
+      record = await run.finish(dir)
+      facts = await tapeFacts(dir, header)
+      await writeWhole(join(dir, 'session.json'), facts)
+    } catch (error) {
+      if (failure !== null)
+        throw new StrategyError(
+          (failure as StrategyError).code,
+          `${(failure as StrategyError).message}; its record could not be written`,
+          error,
+        )
+      throw diskError(
+        error,
+        dir,
+        `what ran is in its log: \`tapeline replay ${dir}\` reads it, \`tapeline paper --resume ${dir}\` goes on with it`,
+      )
+    }
     return {
       record: { ...record, header: facts },
-      ending: ending as unknown as Ending,
+      ending: unmade !== null && over.error === undefined ? { ...over, exit: EXIT.data, complete: false, error: unmade } : over,
       failure,
       seconds: (performance.now() - started) / 1000,
     }
@@ -282,37 +331,9 @@ async function course(options: PaperOptions, troubles: string[]): Promise<PaperR
   }
 }
 
-function feedOptions(plan: PaperPlan): FeedOptions {
-  return { rule: ruleOf(plan), labelWait: plan.labelWait, refreshEvery: REFRESH_EVERY }
-}
-
 async function writeWhole(path: string, value: unknown): Promise<void> {
   await writeFile(`${path}.tmp`, `${JSON.stringify(value, null, 1)}\n`)
   await rename(`${path}.tmp`, path)
-}
-
-/** The header with what is known of the tape by now. What decides the journal (depth and `lagMax`) stays. */
-async function tapeFacts(dir: string, header: SessionHeader): Promise<SessionHeader> {
-  const tape = await openTape(join(dir, 'tape'))
-  const { manifest } = tape
-  const coverage = await tape.coverage()
-  const recorded = coverage.reduce((a, c) => a + c.recorded, 0)
-  return {
-    ...header,
-    tape: {
-      ...header.tape,
-      manifest: (await describeFile(tape.dir, 'manifest.json', 0)).sha256,
-      rows: manifest.rows,
-      markets: manifest.markets,
-      from: manifest.from,
-      to: manifest.to,
-      gaps: coverage.reduce((a, c) => a + c.gaps, 0),
-      inFlux: coverage.reduce((a, c) => a + c.inFlux, 0),
-      coverage: recorded === 0 ? null : coverage.reduce((a, c) => a + c.synced, 0) / recorded,
-      labels: manifest.labelBasis,
-      remarks: [...header.tape.remarks, ...manifest.remarks],
-    },
-  }
 }
 
 // ---------------------------------------------------------------------------------------------------- going on
@@ -344,11 +365,12 @@ async function relive(
   engine: Engine,
   turn: <T>(body: () => T) => T,
   say: (text: string) => void,
-): Promise<{ readonly markets: number; readonly externals: number; readonly to: number }> {
+): Promise<{ readonly markets: number; readonly externals: ReadonlyMap<string, number>; readonly to: number }> {
   const stream = await (await openTape(join(dir, 'tape'))).read({ decode: 'thread', batchRows: 4096 })
-  let [externals, rows, to] = [0, 0, 0]
+  let [rows, to] = [0, 0]
+  const externals = new Map<string, number>()
   for await (const batch of stream) {
-    for (let i = 0; i < batch.length; i++) if (batch.kind[i] === Kind.EXTERNAL) externals++
+    countExternals(batch, externals)
     if (batch.length > 0) to = batch.time[batch.length - 1] as number
     turn(() => engine.run(batch))
     rows += batch.length
@@ -376,6 +398,12 @@ async function compared(dir: string, { record }: Past): Promise<void> {
   await rm(join(dir, LOG_BEFORE), { recursive: true, force: true })
   // The files of an end that was none.
   await rm(join(dir, 'end.json'), { force: true })
+}
+
+/** A journal that takes no more: what to do about it. */
+function goesOn(error: unknown, dir: string): unknown {
+  if (!(error instanceof DataError)) return error
+  return new DataError(error.code, `${error.message}; \`tapeline paper --resume ${dir}\` goes on with it`, error)
 }
 
 /** The header of a session, as it was begun. */

@@ -116,7 +116,8 @@ async function paper(said: PaperArguments, ends: Signals): Promise<Outcome<RunDa
   if (argv.resume === undefined && existsSync(dir) && (!statSync(dir).isDirectory() || readdirSync(dir).length > 0))
     throw new UsageError(`--out ${dir} is there already and is not empty: choose a new folder`)
   const world = await worldOf(argv, environment, new FileQuarantine(join(dir, 'quarantine.ndjson')))
-  const kalshi = await connect({ ...(access ?? (await keyOf(argv))), environment }, world)
+  const { settings, ...key } = access ?? (await keyOf(argv))
+  const kalshi = await connect({ ...key, environment }, world)
   try {
     const measured = resumed?.measured ?? (await roundTrips(kalshi, world))
     const plan: PaperPlan = resumed ?? {
@@ -146,6 +147,7 @@ async function paper(said: PaperArguments, ends: Signals): Promise<Outcome<RunDa
       world,
       resume: resumed !== null,
       duration,
+      spaceMin: settings.paper.spaceMin,
       onReady: (end) => ends.to(end),
       say,
     })
@@ -174,9 +176,9 @@ function endingError(ending: Ending, dir: string): { code: string; message: stri
 }
 
 /** Round trips of a small read, µs, sorted. The first one opens the connection and does not count; between two the budget recovers, or its wait would be measured. */
-async function roundTrips(kalshi: Kalshi, { clock }: World): Promise<number[]> {
+export async function roundTrips(kalshi: Kalshi, { clock }: World, times = ROUND_TRIPS): Promise<number[]> {
   const trips: number[] = []
-  for (let i = 0; i <= ROUND_TRIPS; i++) {
+  for (let i = 0; i <= times; i++) {
     await new Promise((resolve) => setTimeout(resolve, ROUND_TRIP_PAUSE_MS))
     const sent = clock.now()
     await kalshi.rest.get('exchangeStatus')

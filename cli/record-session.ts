@@ -12,9 +12,9 @@ import { Recorder } from '../adapters/recorder/recorder.ts'
 import { DataError } from '../data/errors.ts'
 import { openTape } from '../data/tape-reader.ts'
 import type { CoverageRow, Manifest } from '../data/schema.ts'
-import { BURST, externalOf, isLocal, lagOf, REFRESH_EVERY, TICK, ticking, type Ending } from './live-connection.ts'
-import { EXIT, UsageError } from './exit.ts'
-import { LiveSession } from './live-session.ts'
+import { afterLong, BURST, externalOf, isLocal, lagOf, REFRESH_EVERY, TICK, ticking, type Ending } from './live-connection.ts'
+import { EXIT, failureOf, UsageError } from './exit.ts'
+import { countExternals, LiveSession } from './live-session.ts'
 import { Snapshots } from './session-snapshot.ts'
 import { readSnapshot, writeSnapshot, type SessionSnapshot } from './session-status.ts'
 
@@ -89,6 +89,7 @@ export async function runRecord(options: RecordOptions): Promise<RecordFacts> {
     })
     const feed = kalshi.feed({
       rule: request.rule,
+      known: recorder.known,
       labelWait: options.labelWait,
       refreshEvery: REFRESH_EVERY,
       onAudit: (ticker, equal, time) => recorder.note({ type: 'audit', ticker, time, equal }),
@@ -118,7 +119,10 @@ export async function runRecord(options: RecordOptions): Promise<RecordFacts> {
     const failed = (error: unknown): void => {
       const text = error instanceof Error ? error.message : String(error)
       snapshots.error(text)
-      end({ reason: text, exit: error instanceof DataError ? EXIT.data : EXIT.exchange, complete: false, error })
+      const failure: Ending = { reason: text, exit: failureOf(error).exit, complete: false, error }
+      // What breaks on the way to an end that was asked for is what the caller must hear.
+      if (ending !== null && ending.error === undefined) ending = failure
+      else end(failure)
     }
     /** A disk that takes no more ends it, whoever wanted to write. */
     const guarded = (body: () => void): void => {
@@ -142,7 +146,7 @@ export async function runRecord(options: RecordOptions): Promise<RecordFacts> {
       }
       return snapshot
     }
-    const external = externalOf(request.external, before?.externals ?? 0, live, (text) => {
+    const external = externalOf(request.external, before?.externals ?? new Map<string, number>(), live, (text) => {
       snapshots.error(text)
       say(text)
     })
@@ -163,10 +167,7 @@ export async function runRecord(options: RecordOptions): Promise<RecordFacts> {
       if (state === 'full' || state === 'failed') failed(new DataError('DISK', failure ?? `${dir} takes no more rows`))
       options.onSecond(status(null))
     }, STATUS_MS)
-    const timer =
-      options.duration === null
-        ? null
-        : setTimeout(() => end({ reason: 'its time is over', exit: EXIT.ok, complete: true }), Math.min(options.duration, 2 ** 31 - 1))
+    const timer = afterLong(options.duration, () => end({ reason: 'its time is over', exit: EXIT.ok, complete: true }))
     options.onReady(end)
     status(null)
     try {
@@ -183,7 +184,7 @@ export async function runRecord(options: RecordOptions): Promise<RecordFacts> {
     // ------------------------------------------------------------------------------------------ the end
     ticker.cancel()
     clearInterval(seconds)
-    if (timer !== null) clearTimeout(timer)
+    timer.cancel()
     external?.close()
     guarded(() => live.drain())
     if (world.quarantine.kept > quarantined) recorder.note({ type: 'quarantined', count: world.quarantine.kept - quarantined })
@@ -223,21 +224,26 @@ export async function runRecord(options: RecordOptions): Promise<RecordFacts> {
   }
 }
 
-type Past = { readonly rows: number; readonly to: number; readonly ran: number; readonly externals: number }
+type Past = { readonly rows: number; readonly to: number; readonly ran: number; readonly externals: ReadonlyMap<string, number> }
 
 /** What was recorded there before, of the same request; null: nothing. */
 async function pastOf(dir: string, request: RecordRequest): Promise<Past | null> {
   if (!existsSync(join(dir, 'manifest.json'))) return null
-  const { manifest } = await openTape(dir)
+  const tape = await openTape(dir)
+  const { manifest } = tape
   if (JSON.stringify(manifest.origin) !== JSON.stringify(request))
     throw new UsageError(
       `--tape ${dir} is a tape of ${manifest.source}, made from ${JSON.stringify(manifest.origin).slice(0, 200)}: only the same request goes on with it; choose another folder`,
     )
+  const externals = new Map<string, number>()
+  if (request.external !== null && (manifest.byKind.external ?? 0) > 0)
+    // Rows of no market alone.
+    for await (const batch of await tape.read({ decode: 'thread', tickers: [] })) countExternals(batch, externals)
   let ran = 0
   try {
     ran = readSnapshot(dir).ran
   } catch {}
-  return { rows: manifest.rows, to: manifest.to, ran: Math.max(ran, manifest.to), externals: manifest.byKind.external ?? 0 }
+  return { rows: manifest.rows, to: manifest.to, ran: Math.max(ran, manifest.to), externals }
 }
 function iso(microseconds: number): string {
   return new Date(microseconds / 1000).toISOString()

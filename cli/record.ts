@@ -27,7 +27,7 @@ type RecordArguments = LiveArguments & {
   tape: string
   rotate: string
   labelWait: string
-  spaceMin: number
+  spaceMin: number | undefined
   closeWithin: string | undefined
   spreadMax: number | undefined
   volumeMin: number | undefined
@@ -73,7 +73,11 @@ export const recordCommand: CommandModule<object, RecordArguments> = {
         requiresArg: true,
         describe: 'How long a row may wait for its label; a crash loses that much more',
       })
-      .option('space-min', { type: 'number', default: 256, requiresArg: true, describe: 'MB that stay free on the disk' })
+      .option('space-min', {
+        type: 'number',
+        requiresArg: true,
+        describe: 'MB that stay free on the disk (default: as in tapeline.yaml, else 256)',
+      })
       .option('json', { type: 'boolean', default: false, describe: 'One JSON envelope on stdout at the end, and nothing else' })
       .check((argv) => once(argv))
       .example('$0 record --series KXBTC15M --tape tapes/btc', '')
@@ -99,7 +103,7 @@ async function record(said: RecordArguments, ends: Signals): Promise<Outcome<Rec
   const rotate = parseDuration(argv.rotate, '--rotate')
   if (rotate < 1_000_000) throw new UsageError(`--rotate ${argv.rotate}: a part is at least a second (1h is usual)`)
   const labelWait = parseDuration(argv.labelWait, '--label-wait')
-  const spaceMin = megabytes(argv.spaceMin)
+  const spaceMin = argv.spaceMin === undefined ? access.settings.record.spaceMin : megabytes(argv.spaceMin)
   if (statSync(argv.tape, { throwIfNoEntry: false })?.isDirectory() === false)
     throw new UsageError(`--tape ${argv.tape} is a file: a tape is a folder, give one that is a tape or does not exist yet`)
   const request: RecordRequest = {

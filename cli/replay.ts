@@ -90,6 +90,10 @@ async function replay(dir: string): Promise<Outcome<ReplayData>> {
   const again = run.record(header, end)
   const difference = firstDifference(recorded, again, whole ? null : recorded.journal.length)
   const equal = difference === null && (!whole || again.digest === recorded.digest)
+  if (whole) {
+    const { addProof } = await import('./promote/proofs.ts')
+    addProof(dir, { what: 'replay', digest: recorded.digest, equal })
+  }
   const seconds = (performance.now() - started) / 1000
   const data: ReplayData = {
     session: dir,

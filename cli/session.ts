@@ -9,7 +9,7 @@
  * The course of a paper session is in `paper-session.ts`. Live adds its line when its adapter exists.
  */
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { getHeapStatistics } from 'node:v8'
@@ -35,6 +35,7 @@ import {
 import { StrategyError } from '../engine/strategy-error.ts'
 import { Cuts } from './cuts.ts'
 import { UsageError } from './exit.ts'
+import { addProof } from './promote/proofs.ts'
 import { failureIn } from './strategy/failure.ts'
 import type { Chosen } from './strategy/choose.ts'
 import { VERSION } from './version.ts'
@@ -163,10 +164,24 @@ export async function backtest(options: BacktestOptions): Promise<BacktestResult
   // Named by settings and outcome: two runs that differ in anything do not share a folder.
   const id = createHash('sha256').update(JSON.stringify(header)).update(run.digest()).digest('hex').slice(0, 8)
   const folder = options.out ?? join(options.runs ?? 'runs', `${name}-${id}`)
+  const before = folder === place ? null : digestAt(folder, header)
   const record = await run.finish(folder)
   await writePlace(folder, options.tape)
+  // The same tape and header were run before, and came to the same: that is worth keeping.
+  if (before !== null) addProof(folder, { what: 'again', digest: record.digest, equal: before === record.digest })
   if (folder !== place) await rm(place, { recursive: true, force: true })
   return { record, folder, seconds: (performance.now() - started) / 1000, failure }
+}
+
+/** What a run of the same header came to in this folder; null: none is there. */
+function digestAt(folder: string, header: SessionHeader): string | null {
+  try {
+    const was = JSON.parse(readFileSync(join(folder, 'session.json'), 'utf8')) as SessionHeader
+    if (JSON.stringify(was) !== JSON.stringify(header)) return null
+    return (JSON.parse(readFileSync(join(folder, 'end.json'), 'utf8')) as { digest: string }).digest
+  } catch {
+    return null
+  }
 }
 
 /** As the header names them. */

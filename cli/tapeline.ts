@@ -14,9 +14,11 @@ import { exchangeCommand } from './exchange.ts'
 import { EXIT, EXIT_TEXT } from './exit.ts'
 import { flattenCommand } from './live/flatten-command.ts'
 import { watchCommand } from './live/watch-command.ts'
+import { liveCommand } from './live.ts'
 import { notebookCommand } from './notebook.ts'
 import { statusCommand, wordCommands } from './operate.ts'
 import { paperCommand } from './paper.ts'
+import { promoteCommand } from './promote.ts'
 import { replayCommand } from './replay.ts'
 import { recordCommand } from './record.ts'
 import { reportCommand } from './report.ts'
@@ -48,6 +50,8 @@ await yargs(hideBin(process.argv))
   .command(backtestCommand)
   .command(paperCommand)
   .command(recordCommand)
+  .command(promoteCommand)
+  .command(liveCommand)
   .command(statusCommand)
   .command([...wordCommands])
   .command(flattenCommand)

@@ -216,7 +216,7 @@ function viewsOf(buffers: Buffers): Views {
 
 const SELECT = `SELECT time::DOUBLE, time_venue::DOUBLE, market::ticker, kind, flags, side, price, quantity::DOUBLE, detail`
 function selection({ chosen, to }: DecodeRequest): string {
-  const wanted = chosen === null ? '' : ` AND market IN ('', ${chosen.map(quote).join(', ')})`
+  const wanted = chosen === null ? '' : ` AND market IN (${['', ...chosen].map(quote).join(', ')})`
   return `${wanted}${to === null ? '' : ` AND time <= ${to}`}`
 }
 

@@ -29,6 +29,13 @@ export type DataErrorCode =
   /** A session does not lead to its own journal any more. */
   | 'DIVERGED'
 
+/** A full disk, by whoever met it, in one form; anything else unchanged. */
+export function diskError(error: unknown, where: string, then: string): unknown {
+  if (error instanceof DataError || !(error instanceof Error)) return error
+  if (!/no space left|ENOSPC|EDQUOT|disk (is )?full/i.test(error.message)) return error
+  return new DataError('DISK', `the disk is full (${where}): free some space; ${then}`, error)
+}
+
 /** Bad or missing data. `code` is stable. */
 export class DataError extends Error {
   override readonly name = 'DataError'

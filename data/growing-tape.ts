@@ -6,11 +6,11 @@
 import { existsSync } from 'node:fs'
 import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { Flag, KIND_NAMES, type CatalogDetail } from '../engine/message.ts'
+import { Flag, KIND_NAMES } from '../engine/message.ts'
 import { HOUR } from '../engine/units.ts'
 import { decode } from './decode.ts'
-import { DataError } from './errors.ts'
-import { Ledger, type Note } from './ledger.ts'
+import { DataError, diskError } from './errors.ts'
+import { Ledger, type KnownMarket, type Note } from './ledger.ts'
 import { syncFile, syncFolder, type AppendLog } from './log.ts'
 import { FrameKind, SegmentReader, segmentName, segmentsOf, type Frame } from './log-reader.ts'
 import { decodeRows, rangeOf, SegmentNames, slice } from './log-rows.ts'
@@ -25,6 +25,8 @@ export type TapeIdentity = Pick<Manifest, 'name' | 'source' | 'practice' | 'dept
 
 /** Rows of the log that are digested between two turns of the event loop. */
 const SLICE = 4096
+/** What a full disk does to the tape. */
+const SAFE = 'the rows are safe in the log and become a part later'
 
 export class GrowingTape {
   readonly #dir: string
@@ -77,9 +79,9 @@ export class GrowingTape {
   get rowsOpen(): number {
     return this.#parts.rowsOpen
   }
-  /** Markets that have not paid, and the time and venue time of their latest row. */
-  *alive(): IterableIterator<{ readonly ticker: string; readonly catalog: CatalogDetail; readonly venueTime: number }> {
-    for (const { ticker, kept } of this.#parts.alive()) yield { ticker, catalog: kept.catalog, venueTime: kept.venueTime }
+  /** Markets that have not paid, as the tape knows them. */
+  *alive(): IterableIterator<KnownMarket> {
+    for (const { ticker, kept } of this.#parts.alive()) yield { catalog: kept.catalog, ...this.#ledger.result(ticker) }
   }
   get to(): number {
     return this.#parts.totals.to
@@ -150,7 +152,7 @@ export class GrowingTape {
       }
     } catch (error) {
       this.#broken = true
-      throw diskError(error, this.#dir)
+      throw diskError(error, this.#dir, SAFE)
     }
   }
 
@@ -202,7 +204,7 @@ export class GrowingTape {
       await this.#parts.flush()
     } catch (error) {
       this.#broken = true
-      throw diskError(error, this.#dir)
+      throw diskError(error, this.#dir, SAFE)
     }
   }
 
@@ -437,13 +439,6 @@ export async function follow(
   } finally {
     db.close()
   }
-}
-
-/** A full disk, by whoever met it, in one form. */
-function diskError(error: unknown, dir: string): unknown {
-  if (error instanceof DataError || !(error instanceof Error)) return error
-  if (!/no space left|ENOSPC|EDQUOT|disk (is )?full/i.test(error.message)) return error
-  return new DataError('DISK', `the disk is full (${dir}): free some space; the rows are safe in the log and become a part later`, error)
 }
 
 async function copyTo(source: string, target: string): Promise<void> {

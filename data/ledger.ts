@@ -35,6 +35,9 @@ export type Note =
   | { readonly type: 'remark'; readonly text: string }
   | { readonly type: 'quarantined'; readonly count: number }
 
+/** What a tape knows of a market that has not paid: its catalog row as later rows changed it, and its result, once there was one. */
+export type KnownMarket = { readonly catalog: CatalogDetail; readonly result: string | null; readonly settlementValue: number | null }
+
 type Hour = { -readonly [K in keyof Omit<CoverageRow, 'market' | 'hour' | 'partialBook'>]: number }
 const emptyHour = (): Hour => ({
   rows: 0,
@@ -299,6 +302,12 @@ export class Ledger {
   paid(ticker: string): boolean {
     const m = this.#entries.get(ticker)
     return m === undefined || m.settledTime !== null
+  }
+
+  /** The result of a market, as far as it is known. */
+  result(ticker: string): Omit<KnownMarket, 'catalog'> {
+    const m = this.#entries.get(ticker)
+    return { result: m?.result ?? null, settlementValue: m?.settlementValue ?? null }
   }
 
   /** What changed since it was last taken. Hours that are over are forgotten with it, and so are markets that have paid. */

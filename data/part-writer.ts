@@ -194,7 +194,9 @@ export class PartWriter {
       assert(Number.isSafeInteger(venue) && Number.isSafeInteger(quantity), 'venue times and quantities are whole')
       const detail = batch.detail[i] as number
       const text = detail < 0 ? null : (batch.details[detail] as string)
-      if ((kind === Kind.DELTA || kind === Kind.TRADE) && time - venue > totals.lagMax) totals.lagMax = time - venue
+      // What was asked for afterwards is no news that anybody waits for.
+      const streamed = (kind === Kind.DELTA || kind === Kind.TRADE) && (flags & Flag.POLLED) === 0
+      if (streamed && time - venue > totals.lagMax) totals.lagMax = time - venue
       this.#hooks.row?.(batch, i)
       this.#keep(market, kind, flags, batch.side[i] as number, batch.price[i] as number, quantity, venue, text)
       if (this.#stage.length === STAGE_ROWS) await this.#flushStage()

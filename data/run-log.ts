@@ -89,8 +89,8 @@ export class RunLog implements JournalSink, SampleSink {
   }
 
   journal(block: JournalTable, strings: Strings): void {
-    this.#rows += block.length
     this.#add('journal', block, strings)
+    this.#rows += block.length
   }
   touches(block: TouchTable, strings: Strings): void {
     this.#add('touches', block, strings)
@@ -153,16 +153,16 @@ export class RunLog implements JournalSink, SampleSink {
   #add(name: TableName, block: Table | Tables[TableName], strings: Strings | null): void {
     if (strings !== null) this.#strings = strings
     const table = block as Table
-    this.#digest.add(name, table)
     const known = this.#past === null ? 0 : this.#repeat(this.#past, name, table)
-    if (known === table.length) return
     const fresh = known === 0 ? table : rowsFrom(name, table, known)
-    if (this.#last !== null) {
-      this.#last.push({ name, block: rowsFrom(name, fresh, 0) })
-      return
+    if (fresh.length > 0 && this.#last !== null) this.#last.push({ name, block: rowsFrom(name, fresh, 0) })
+    else if (fresh.length > 0) {
+      this.#texts()
+      appendBlock(this.#log, name, fresh)
     }
-    this.#texts()
-    appendBlock(this.#log, name, fresh)
+    // Only what is written counts: a block that the disk did not take may be offered again.
+    this.#repeated[name] += known
+    this.#digest.add(name, table)
   }
   /** How many rows of the block the log holds. Throws at the first that it holds otherwise. */
   #repeat(past: SessionRecord, name: TableName, block: Table): number {
@@ -180,7 +180,6 @@ export class RunLog implements JournalSink, SampleSink {
           throw diverged(name, from + i, `its ${column} is another`)
       }
     }
-    this.#repeated[name] = from + rows
     return rows
   }
   #texts(): void {

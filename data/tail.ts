@@ -94,8 +94,10 @@ export function tailFacts(dir: string, growing: Growing): TailFacts {
         if ((flags & Flag.INFERRED) !== 0) inferred = true
         else paired = true
       }
-      if (kind === Kind.DELTA || kind === Kind.TRADE) lagMax = Math.max(lagMax, (batch.time[i] as number) - (batch.timeVenue[i] as number))
-      else if (kind === Kind.CATALOG) tickers.add((JSON.parse(batch.details[batch.detail[i] as number] as string) as CatalogDetail).ticker)
+      if (kind === Kind.DELTA || kind === Kind.TRADE) {
+        if ((flags & Flag.POLLED) === 0) lagMax = Math.max(lagMax, (batch.time[i] as number) - (batch.timeVenue[i] as number))
+      } else if (kind === Kind.CATALOG)
+        tickers.add((JSON.parse(batch.details[batch.detail[i] as number] as string) as CatalogDetail).ticker)
     }
   }
   const counted: Partial<Record<KindName, number>> = {}

@@ -647,6 +647,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
   #pay(market: Market): void {
     const position = market.holding?.position ?? 0
     const paid = this.portfolio.pay(market)
+    this.#venue.paid?.(market, position, paid)
     this.#settlementRow(market, position, 'paid', paid)
     this.#sampler.equity(this.#now)
   }
@@ -680,6 +681,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
       const h = market.holding
       if (h !== null && (h.position !== 0 || h.bidQuantity !== 0 || h.askQuantity !== 0)) return
       this.manager.forget(market)
+      this.#venue.left?.(market)
     }
     if (market.holding !== null) {
       this.#ended.push(marketEnd(market, this.portfolio))

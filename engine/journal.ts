@@ -126,6 +126,8 @@ export class Journal {
     b: number,
   ): void {
     const t = this.#block
+    // A block that its sink would not take is kept whole, and offered again: nothing is written beyond its end.
+    if (t.length === BLOCK) this.flush()
     const i = t.length
     t.time[i] = time
     t.kind[i] = kind

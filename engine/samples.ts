@@ -120,6 +120,7 @@ export class Samples {
 
   touch(time: number, market: number, bid: number, bidQuantity: number, ask: number, askQuantity: number): void {
     const t = this.#touches
+    if (t.length === BLOCK) this.#flushTouches()
     const i = t.length
     t.time[i] = time
     t.market[i] = market
@@ -144,6 +145,7 @@ export class Samples {
     exposure: number,
   ): void {
     const t = this.#equity
+    if (t.length === BLOCK) this.#flushEquity()
     const i = t.length
     t.time[i] = time
     t.cash[i] = cash
@@ -161,6 +163,7 @@ export class Samples {
 
   markout(fill: number, horizon: number, mid2: number, settled: number): void {
     const t = this.#markouts
+    if (t.length === BLOCK) this.#flushMarkouts()
     const i = t.length
     t.fill[i] = fill
     t.horizon[i] = horizon

@@ -20,6 +20,9 @@ export interface Venue {
   /** A command leaves now. Returns when it will arrive (µs), or 0 when nobody knows. */
   send(command: Command): number
   readonly onTape: OnTape | null
+  /** A market has paid `paid` (Money, what a short had locked included) for `position` contracts; and it has left: nothing of it is held or on its way. */
+  paid?(market: Market, position: number, paid: number): void
+  left?(market: Market): void
 }
 
 /** Called by the loop for markets with a command on its way or an order resting, in row order, before the row changes the book unless said otherwise. */

@@ -71,7 +71,12 @@ export class Admin {
     if ((host !== '127.0.0.1' && host !== 'localhost') || request.headers.origin !== undefined)
       return send(403, { error: 'this door is for programs on this machine' })
     const body = await readBody(request)
-    this.#server.catchUp()
+    try {
+      this.#server.catchUp()
+    } catch (error) {
+      this.#server.broken(error)
+      return send(500, { error: error instanceof Error ? error.message : 'the exchange failed' })
+    }
     try {
       send(
         200,

@@ -166,11 +166,12 @@ function batchItems(call: Call, struct: string): unknown[] {
   return items
 }
 
-function groupOf(call: Call, caller: Account): OrderGroup {
+/** A group of the subaccount and the shard that are named; `otherwise`: the shard where none is, null for any. */
+function groupOf(call: Call, caller: Account, otherwise: 0 | null = 0): OrderGroup {
   const group = caller.groups.get(call.params['order_group_id'] ?? '')
-  const sub = subaccountOf(call, caller, call.query.integer('subaccount'), null)
-  const shard = call.query.integer('exchange_index')
-  if (group === undefined || (sub !== null && group.subaccount !== sub) || (shard !== null && shard >= 0 && shard !== group.exchangeIndex))
+  const sub = subaccountOf(call, caller, call.query.integer('subaccount'), 0)
+  const shard = call.query.integer('exchange_index') ?? otherwise
+  if (group === undefined || group.subaccount !== sub || (shard !== null && shard >= 0 && shard !== group.exchangeIndex))
     throw refuse(404, 'not_found')
   return group
 }
@@ -385,7 +386,8 @@ export const orderRoutes: readonly Route[] = [
     path: '/portfolio/order_groups/:order_group_id',
     operation: 'GetOrderGroup',
     handle: (call, caller) => {
-      const group = groupOf(call, caller)
+      // The spec knows no exchange_index here.
+      const group = groupOf(call, caller, null)
       const { id: _id, ...rest } = groupBody(group)
       return { status: 200, body: { ...rest, orders: [...caller.resting].filter((o) => o.group === group.id).map((o) => o.id) } }
     },

@@ -26,13 +26,15 @@ const FrameRule = z.strictObject({
 })
 const RequestRule = z.strictObject({
   on: z.literal('request'),
-  do: z.enum(['delay', 'lose-response', 'late-effect', 'status', 'html', 'too-many', 'reset']),
+  do: z.enum(['delay', 'lose-response', 'late-effect', 'status', 'html', 'too-many', 'reset', 'wrong-order', 'no-order']),
   /** Name in OpenAPI, as `CreateOrderV2`. */
   operation: z.string().optional(),
   method: z.string().optional(),
   ms: z.number().nonnegative().optional(),
   status: z.int().min(400).max(599).optional(),
-  /** For `status` and `html`: the request takes effect before it is answered so. */
+  /** For `status`: the code of the body, where the usual one of that status is not meant. */
+  code: z.string().min(1).optional(),
+  /** For `status`, `html` and `no-order`: the request takes effect before it is answered so. `wrong-order` always does. */
   effect: z.boolean().optional(),
   ...when,
 })

@@ -1,6 +1,6 @@
 /**
- * Accounts with keys in a folder: made at the start, or found there from before. Owns the files (`<account>.pem`, mode 0600, and `accounts.json`); invariant: a private
- * key is written once, readable by its owner alone, and never printed.
+ * Accounts with keys in a folder: made at the start, or found there from before. Owns the files (`<account>.pem` and `accounts.json`, mode 0600) and the folder where it makes
+ * one; a folder that was there keeps its mode. Invariant: a private key is written once, readable by its owner alone, and never printed.
  */
 import { chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -27,10 +27,13 @@ export type AccountsOptions = {
   readonly tier: Tier
 }
 
-export async function openAccounts(exchange: Exchange, options: AccountsOptions): Promise<AccountFile[]> {
+/** `warning`: the folder was there and others can look into it; null when all is well. */
+export async function openAccounts(
+  exchange: Exchange,
+  options: AccountsOptions,
+): Promise<{ files: AccountFile[]; warning: string | null }> {
   const { folder, names, keyType, cash, shards, tier } = options
-  await mkdir(folder, { recursive: true, mode: 0o700 })
-  await chmod(folder, 0o700)
+  const warning = (await mkdir(folder, { recursive: true, mode: 0o700 })) === undefined ? await folderOf(folder) : null
   const files: AccountFile[] = []
   for (const name of names) {
     const account = exchange.openAccount(
@@ -45,8 +48,22 @@ export async function openAccounts(exchange: Exchange, options: AccountsOptions)
     exchange.addKey(account, { id: keyId, name, publicKey, scopes: ['read', 'write'], subaccount: null })
     files.push({ name, user: account.user, keyId, keyType: publicKey.asymmetricKeyType === 'ed25519' ? 'ed25519' : 'rsa', keyFile })
   }
-  await writeFile(join(folder, 'accounts.json'), `${JSON.stringify(files, null, 1)}\n`, { mode: 0o600 })
-  return files
+  const list = join(folder, 'accounts.json')
+  await writeFile(list, `${JSON.stringify(files, null, 1)}\n`, { mode: 0o600 })
+  // One that was there may have been made by another hand.
+  await chmod(list, 0o600)
+  return { files, warning }
+}
+
+/** A folder that was there is its owner's: looked at, never changed. */
+async function folderOf(folder: string): Promise<string | null> {
+  const { mode } = await stat(folder)
+  const shown = `mode 0${(mode & 0o7777).toString(8)}`
+  if ((mode & 0o1002) === 0o002)
+    throw new Error(`others can write to this folder (${shown}) and put keys of theirs there: chmod o-w it, or give another`)
+  return (mode & 0o007) === 0
+    ? null
+    : `others can look into ${folder} (${shown}): the keys in it are readable by you alone, their names are not`
 }
 
 async function keptOrMade(path: string, type: KeyType): Promise<string> {

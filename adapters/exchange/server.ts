@@ -15,12 +15,19 @@ import { Connection } from './connection.ts'
 import type { Exchange } from './exchange.ts'
 import { Faults, type RequestFault, type TimeFault } from './faults.ts'
 import { Hub } from './hub.ts'
+import { aboutAnother, statusBody } from './misanswer.ts'
 import { Refusal } from './refusal.ts'
 import { Stage, type Driver } from './stage.ts'
 
 const LOOPBACK = '127.0.0.1'
 const FRAME_MAX = 64 * 1024 * 1024
 const CONNECTIONS_MAX = 200
+const FAILED: ApiAnswer = {
+  status: 500,
+  body: { error: { code: 'internal_server_error', message: 'internal server error' } },
+  operation: '',
+  account: null,
+}
 /** Real milliseconds between looks at what is due. */
 const TICK_MAX = 50
 
@@ -133,6 +140,12 @@ export class ExchangeServer {
     this.behindMax = Math.max(this.behindMax, this.clock.now() - this.exchange.now)
   }
 
+  /** A broken invariant: no answer from here on would be worth anything. */
+  broken(error: unknown): void {
+    this.failure ??= error
+    this.requestStop()
+  }
+
   /** A fault of a moment: at its time, or now when it has passed. */
   schedule(fault: TimeFault): void {
     this.exchange.at(this.exchange.options.start + fault.at * 1000, () => {
@@ -175,9 +188,7 @@ export class ExchangeServer {
       try {
         this.catchUp()
       } catch (error) {
-        // A broken invariant: no answer from here on would be worth anything.
-        this.failure = error
-        this.requestStop()
+        this.broken(error)
         void this.stop()
         return
       }
@@ -191,7 +202,6 @@ export class ExchangeServer {
     this.requests++
     const body = await readBody(request)
     if (body === null) return void response.destroy()
-    this.catchUp()
     const call: ApiRequest = {
       method: request.method ?? 'GET',
       url: request.url ?? '/',
@@ -199,9 +209,16 @@ export class ExchangeServer {
       body,
       wall: this.#options.wallSignatures === true ? realNow() : null,
     }
-    const [operation, account] = this.api.about(call)
-    const fault = this.faults.request(call.method, operation, account, this.exchange.now)
-    if (fault !== null) return this.#faulty(fault, call, response)
+    try {
+      if (this.failure !== null) return this.#answer(response, FAILED)
+      this.catchUp()
+      const [operation, account] = this.api.about(call)
+      const fault = this.faults.request(call.method, operation, account, this.exchange.now)
+      if (fault !== null) return this.#faulty(fault, call, operation, response)
+    } catch (error) {
+      this.broken(error)
+      return this.#answer(response, FAILED)
+    }
     this.#answer(response, this.#call(call))
   }
 
@@ -209,18 +226,12 @@ export class ExchangeServer {
     try {
       return this.api.handle(call)
     } catch (error) {
-      this.failure = error
-      this.requestStop()
-      return {
-        status: 500,
-        body: { error: { code: 'internal_server_error', message: 'internal server error' } },
-        operation: '',
-        account: null,
-      }
+      this.broken(error)
+      return FAILED
     }
   }
 
-  #faulty(fault: RequestFault, call: ApiRequest, response: ServerResponse): void {
+  #faulty(fault: RequestFault, call: ApiRequest, operation: string, response: ServerResponse): void {
     const ms = (fault.ms ?? 1000) / this.clock.plan.scale
     switch (fault.do) {
       case 'too-many':
@@ -241,8 +252,17 @@ export class ExchangeServer {
       case 'status': {
         const status = fault.status ?? 500
         if (fault.effect === true) this.#call(call)
-        const code = status === 503 ? 'service_unavailable' : 'internal_server_error'
-        return this.#write(response, status, JSON.stringify({ error: { code, message: code.replaceAll('_', ' ') } }), 'application/json')
+        return this.#write(response, status, JSON.stringify(statusBody(status, operation, fault.code)), 'application/json')
+      }
+      case 'wrong-order': {
+        const answer = this.#call(call)
+        const account = [...this.exchange.accounts.values()].find((a) => a.name === answer.account) ?? null
+        const roll = (n: number): number => this.faults.roll(n)
+        return this.#answer(response, aboutAnother(answer, account, roll, this.exchange.ids.of(`nobody's order:${this.requests}`)))
+      }
+      case 'no-order': {
+        const answer = fault.effect === true ? this.#call(call) : { ...FAILED, status: operation.includes('Create') ? 201 : 200 }
+        return this.#answer(response, answer.status < 300 ? { ...answer, body: {} } : answer)
       }
       case 'html':
         if (fault.effect === true) this.#call(call)
@@ -260,10 +280,15 @@ export class ExchangeServer {
     const timer = setTimeout(() => {
       this.#late.delete(timer)
       if (this.#stopped) return
-      this.catchUp()
-      this.exchange.signedAt = Number.isFinite(stamp) ? stamp : null
-      body()
-      this.exchange.signedAt = null
+      try {
+        this.catchUp()
+        this.exchange.signedAt = Number.isFinite(stamp) ? stamp : null
+        body()
+      } catch (error) {
+        this.broken(error)
+      } finally {
+        this.exchange.signedAt = null
+      }
     }, ms)
     this.#late.add(timer)
   }
@@ -283,18 +308,19 @@ export class ExchangeServer {
   // ---------------------------------------------------------------------------------------------- WebSocket
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    this.catchUp()
     const path = (request.url ?? '/').split('?')[0] ?? '/'
     let caller
     try {
+      this.catchUp()
       if (path !== SOCKET_PATH) throw new Refusal(404, 'not_found', {})
       const wall = this.#options.wallSignatures === true ? realNow() : null
       caller = authenticate(this.exchange, request.headers, 'GET', SOCKET_PATH, wall)
       if (this.hub.connections(caller.account) >= CONNECTIONS_MAX)
         throw new Refusal(429, 'too_many_requests', { error: 'too many requests' })
     } catch (error) {
-      if (!(error instanceof Refusal)) throw error
-      return refuseUpgrade(socket, error.status, error.body)
+      if (error instanceof Refusal) return refuseUpgrade(socket, error.status, error.body)
+      this.broken(error)
+      return refuseUpgrade(socket, FAILED.status, FAILED.body)
     }
     const fault = this.faults.connect(caller.account.name, this.exchange.now)
     if (fault?.do === 'reset') return void socket.destroy()
@@ -304,8 +330,13 @@ export class ExchangeServer {
       const connection = new Connection(ws, this.hub, account, key, this.faults, this.clock, this.#options.bufferMax ?? FRAME_MAX)
       this.connections.add(connection)
       ws.on('message', (data, binary) => {
-        this.catchUp()
-        connection.receive(binary ? '' : String(data as Buffer))
+        try {
+          this.catchUp()
+          connection.receive(binary ? '' : String(data as Buffer))
+        } catch (error) {
+          this.broken(error)
+          connection.reset()
+        }
       })
       ws.on('ping', (data) => connection.pong(data))
       ws.on('error', () => ws.terminate())

@@ -64,21 +64,22 @@ export type ExternalEvents = {
 class Lines {
   readonly #name: string
   readonly #events: ExternalEvents
-  /** Values that were taken before this process. */
-  #skip: number
+  /** How many values of a series were taken before this process: the first ones, for those of a series are taken in order. */
+  readonly #skip: Map<string, number>
   #line = 0
 
-  constructor(name: string, events: ExternalEvents, skip: number) {
+  constructor(name: string, events: ExternalEvents, skip: ReadonlyMap<string, number>) {
     this.#name = name
     this.#events = events
-    this.#skip = skip
+    this.#skip = new Map(skip)
   }
   take(line: string): void {
     this.#line++
     if (line.trim() === '') return
     const value = line.length > LINE_MAX ? `longer than ${LINE_MAX} characters` : parseExternal(line)
-    if (typeof value === 'string') this.#events.trouble(`${this.#name}:${this.#line}: ${value}; the line was skipped`)
-    else if (this.#skip > 0) this.#skip--
+    if (typeof value === 'string') return this.#events.trouble(`${this.#name}:${this.#line}: ${value}; the line was skipped`)
+    const taken = this.#skip.get(value.series) ?? 0
+    if (taken > 0) this.#skip.set(value.series, taken - 1)
     else this.#events.value(value)
   }
 }
@@ -94,7 +95,7 @@ export class ExternalFile {
   #rest = Buffer.alloc(0)
   #shrunk = false
 
-  constructor(path: string, events: ExternalEvents, skip = 0) {
+  constructor(path: string, events: ExternalEvents, skip: ReadonlyMap<string, number> = new Map()) {
     this.#path = path
     this.#events = events
     this.#lines = new Lines(path, events, skip)
@@ -143,8 +144,8 @@ export class ExternalStream {
   readonly #events: ExternalEvents
   #paused = false
 
-  constructor(input: Readable, events: ExternalEvents, skip = 0) {
-    const lines = new Lines('stdin', events, skip)
+  constructor(input: Readable, events: ExternalEvents) {
+    const lines = new Lines('stdin', events, new Map())
     this.#events = events
     this.#input = input
     this.#reader = createInterface({ input, crlfDelay: Infinity })

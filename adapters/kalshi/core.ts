@@ -4,7 +4,7 @@
  * its connection lives, its sequence is whole, its news is fresh and nobody has found its book wrong.
  */
 import { Kind } from '../../engine/message.ts'
-import { ASK, BID, MINUTE, parsePrice, SECOND } from '../../engine/units.ts'
+import { ASK, BID, HOUR, MINUTE, parsePrice, SECOND } from '../../engine/units.ts'
 import { venueTime } from '../../data/import/frames.ts'
 import { Labeler } from '../../data/import/label.ts'
 import type { MarketState } from '../../data/import/state.ts'
@@ -59,7 +59,7 @@ export class FeedCore implements TranslatorHost {
     this.#labeler = new Labeler((row) => {
       if (!this.#choked || row.kind >= Kind.CATALOG) this.outbox.push(row)
     }, options.labelWait ?? 0)
-    this.#translator = new Translator(this, this.#labeler, true, AHEAD_MAX)
+    this.#translator = new Translator(this, this.#labeler, true, { ahead: AHEAD_MAX, behind: HOUR })
     this.#translator.time = now
     this.#catalog = new Catalog(options.rule, options.refreshEvery ?? MINUTE)
     this.#shared = {
@@ -95,7 +95,7 @@ export class FeedCore implements TranslatorHost {
     const l = this.#at(link, now)
     if (l === null || l.connection.state !== 'connecting') return
     l.connection.opened(now)
-    l.freshness.reset()
+    l.freshness.reset(now)
     if (l.connection.connects > 1) for (const ticker of l.stream.tickers) this.#repair.missed(ticker)
     l.stream.opened(now)
     this.#repair.mend(now)
@@ -146,6 +146,9 @@ export class FeedCore implements TranslatorHost {
     if ((this.#options.batchMs ?? 0) === 0) this.outbox.release()
   }
 
+  shardOf(ticker: string): number | null {
+    return this.#followed.tracked.get(ticker)?.shard ?? null
+  }
   /** By how much (µs) the call of the clock was late. */
   late(by: number): void {
     this.#lateness[this.#ticks++ % this.#lateness.length] = Math.max(0, by)
@@ -161,7 +164,7 @@ export class FeedCore implements TranslatorHost {
       this.#translator.flux(market)
     }
     this.#repair.advance(now)
-    for (const request of this.#catalog.advance(this.#followed.tracked.keys(), now)) this.#read(request)
+    for (const request of this.#catalog.advance(this.#followed.tickers, now)) this.#read(request)
     if (now >= this.#statusAt) {
       this.#statusAt = now + STATUS_EVERY
       this.#read({ kind: 'status' })
@@ -384,7 +387,7 @@ export class FeedCore implements TranslatorHost {
   #age(l: Link, msg: Message, now: number): void {
     const change = l.freshness.see(typeof msg['ts_ms'] === 'number' ? msg['ts_ms'] * 1000 : venueTime(msg), now, this.clockOffset)
     if (change === null) return
-    if (change === 'reconnect') l.connection.drop('its news is old', now)
+    if (change === 'reconnect') l.connection.drop(l.freshness.senseless ? 'its times make no sense' : 'its news is old', now)
     else if (change === 'stale') unsync(this.#shared, l.stream.tickers, 'stale')
     else l.stream.resync([...l.stream.tickers], now)
   }
@@ -398,8 +401,12 @@ export class FeedCore implements TranslatorHost {
   /** Nobody reads: what waits is thrown away, and the books start anew when somebody does. */
   #choke(): void {
     this.counts.chokes++
+    // What waits for its label goes the way of all other rows: of a hole nobody may see the far side first.
+    this.#labeler.finish()
     this.outbox.shed()
     unsync(this.#shared, this.#followed.tracked.keys(), 'reader too slow')
+    // The reader must take this before anything else, and only then is he there again.
+    this.#labeler.finish()
     this.#choked = true
   }
   #unchoke(now: number): void {

@@ -73,6 +73,10 @@ export class KalshiFeed implements Feed {
   poll(): Batch | undefined {
     return this.#core.outbox.poll()
   }
+  /** The shard of a market that is followed; null: it is not known. */
+  shardOf(ticker: string): number | null {
+    return this.#core.shardOf(ticker)
+  }
   status(): FeedStatus {
     return this.#core.status()
   }

@@ -1,9 +1,12 @@
 /**
  * The markets that the feed follows, from their catalog row to their payment. Owns births, deaths, what REST says of them and which connection they have; hides the rule's evaluation.
- * Invariants: a market gets its catalog row once, before anything else; a market that has paid is forgotten whole.
+ * Invariants: a market gets its catalog row once, before anything else; one that the reader knows from before gets it as he knows it, and what has changed since as rows of their own; a market
+ * that has paid is forgotten whole, and none before.
  */
+import type { MarketStatus } from '../../engine/message.ts'
 import { MINUTE, SECOND } from '../../engine/units.ts'
 import { MarketState } from '../../data/import/state.ts'
+import type { KnownMarket } from '../../data/ledger.ts'
 import type { Described, Listed } from './catalog.ts'
 import type { Link, Links } from './links.ts'
 import { choose, MARKETS_MAX } from './selection.ts'
@@ -42,11 +45,19 @@ export class Followed {
   readonly #forgotten: (state: MarketState) => void
   #number = 0
   #introducing: Described | null = null
+  /** Markets that the reader knows from before, until they are followed. */
+  readonly #known: Map<string, KnownMarket>
 
   constructor(shared: Shared, links: Links, forgotten: (state: MarketState) => void) {
     this.#shared = shared
     this.#links = links
     this.#forgotten = forgotten
+    this.#known = new Map((shared.options.known ?? []).map((k) => [k.catalog.ticker, k]))
+  }
+
+  /** Markets whose news is wanted whether a list of the rule has them or not. */
+  get tickers(): string[] {
+    return [...this.tracked.keys(), ...this.#known.keys()]
   }
 
   /** The state of the market that is being introduced; nobody else is let in. */
@@ -64,6 +75,8 @@ export class Followed {
     state.status = d.listed.status
     state.fee = d.fee
     state.feeBasis = 'stated'
+    const known = this.#known.get(ticker)
+    if (known !== undefined) recall(state, known)
     return state
   }
   /** These have no connection any more; they get another one. */
@@ -102,6 +115,9 @@ export class Followed {
     }
     for (const ticker of this.#shared.options.rule.tickers ?? [])
       if (!this.#shared.catalog.markets.has(ticker)) trouble(this.#shared, ticker, 'the exchange does not list it')
+    for (const ticker of this.#known.keys())
+      if (!this.#shared.catalog.markets.has(ticker))
+        trouble(this.#shared, ticker, 'it has not paid, and the exchange does not list it any more')
     for (const [ticker, why] of this.#shared.catalog.unreadable) trouble(this.#shared, ticker, why)
     this.evaluate(now)
   }
@@ -109,11 +125,14 @@ export class Followed {
   #compare(t: Tracked, listed: Listed): void {
     const { state } = t
     if (state.status === 'finalized' || this.#shared.now - t.newsAt < LIST_LAG) return
-    if (listed.closeTime !== state.closeTime) this.#shared.translator.closes(state, listed.closeTime)
+    const moved = listed.closeTime !== state.closeTime
+    if (moved) this.#shared.translator.closes(state, listed.closeTime)
     if (JSON.stringify(listed.grid) !== JSON.stringify(state.grid)) {
       this.#shared.translator.grid(state, listed.grid)
       this.#shared.translator.unsync(state, 'grid changed', null)
     }
+    // What closed without a word did so at its own time, before anything that came of it.
+    if (isOver(listed.status)) this.#shared.translator.closed(state)
     if (listed.value !== null && listed.result !== null && (state.result !== listed.result || state.settlementValue !== listed.value))
       this.#shared.translator.determined(state, listed.result, listed.value, this.#shared.translator.time)
     if (listed.status === 'finalized' && state.result !== null)
@@ -123,16 +142,19 @@ export class Followed {
     const halted = (s: string): boolean => s === 'active' || s === 'inactive'
     const later = order.indexOf(listed.status) > order.indexOf(state.status) && !(halted(listed.status) && halted(state.status))
     const changed = halted(listed.status) && halted(state.status) && listed.status !== state.status && !t.paused
-    if ((later && listed.status !== 'determined' && listed.status !== 'finalized') || changed)
+    const reopened = moved && state.status === 'closed' && halted(listed.status) && listed.closeTime > this.#shared.now
+    if ((later && listed.status !== 'determined' && listed.status !== 'finalized') || changed || reopened)
       this.#shared.translator.status(state, listed.status)
   }
 
   evaluate(now: number): void {
     this.evaluateAt = now + EVALUATE_EVERY
     const rule = this.#shared.options.rule
-    const alive = new Set<string>()
+    const alive = new Set(this.#known.keys())
     for (const t of this.tracked.values()) if (t.closedAt === 0) alive.add(t.state.ticker)
-    const wanted = choose(this.#shared.catalog.markets.values(), { marketsMax: MARKETS_MAX, ...rule }, alive, now)
+    const chosen = choose(this.#shared.catalog.markets.values(), { marketsMax: MARKETS_MAX, ...rule }, alive, now)
+    // What the reader knows from before is wanted, over or not: its result is still to come.
+    const wanted = [...chosen, ...[...this.#known.keys()].filter((t) => this.#shared.catalog.markets.has(t))]
     const events = new Set<string>()
     for (const ticker of wanted) {
       const listed = this.#shared.catalog.markets.get(ticker) as Listed
@@ -170,11 +192,12 @@ export class Followed {
       polled: '',
       breaks: [],
     })
+    if (this.#known.delete(listed.ticker)) this.#compare(this.tracked.get(listed.ticker) as Tracked, listed)
   }
   /** What time does to a market: it closes, it leaves its connection, it is forgotten. */
   #grow(t: Tracked, now: number): void {
     const { state } = t
-    const over = state.status === 'closed' || state.status === 'determined' || state.status === 'finalized'
+    const over = isOver(state.status)
     if (!over) t.closedAt = 0
     else if (t.closedAt === 0) t.closedAt = now
     if (over && t.link !== null && now - t.closedAt > CLOSED_LINGER) {
@@ -220,4 +243,21 @@ export class Followed {
     t.link?.stream.remove([t.state.ticker], this.#shared.now)
     this.unlink([t.state.ticker])
   }
+}
+
+function isOver(status: MarketStatus): boolean {
+  return status === 'closed' || status === 'determined' || status === 'finalized'
+}
+
+/** The market as its reader knows it: what has changed since is told afterwards. */
+function recall(state: MarketState, { catalog, result, settlementValue }: KnownMarket): void {
+  state.regrid(catalog.grid)
+  state.title = catalog.title
+  state.exclusive = catalog.exclusive
+  state.strike = catalog.strike
+  state.closeTime = catalog.closeTime
+  state.status = catalog.status
+  state.fee = catalog.fee
+  state.result = result
+  state.settlementValue = settlementValue
 }

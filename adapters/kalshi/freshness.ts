@@ -13,12 +13,16 @@ const PATIENCE = 3 * SECOND
 /** Ahead of us by more, or older, is no age but a wrong clock. */
 const AHEAD_MAX = 5 * SECOND
 const AGE_MAX = 3_600 * SECOND
+/** Times that make no sense for this long: another connection may lead to a machine whose clock is right. */
+const NONSENSE_RECONNECT = 30 * SECOND
 const WEIGHT = 0.2
 
 export class Freshness {
   #age = 0
   #lagSince = -1
   #staleSince = -1
+  /** Since when its times make no sense; −1: they do. */
+  #nonsenseSince = -1
   /** Ages of the last messages, for a percentile. */
   readonly #ages = new Float64Array(256)
   #count = 0
@@ -36,10 +40,17 @@ export class Freshness {
     return seen[Math.floor(seen.length * 0.99)] ?? 0
   }
 
-  reset(): void {
+  get senseless(): boolean {
+    return this.#nonsenseSince >= 0
+  }
+
+  /** Another connection. What made no sense before is believed when it does, and not before. */
+  reset(now: number): void {
     this.#age = 0
-    this.#lagSince = -1
-    this.#staleSince = -1
+    const doubted = this.stale && this.senseless
+    this.#lagSince = doubted ? now : -1
+    this.#staleSince = doubted ? now : -1
+    this.#nonsenseSince = doubted ? now : -1
   }
 
   /** A message of venue time `venue`; `offset`: the exchange's clock − ours, as far as it is known. */
@@ -49,7 +60,11 @@ export class Freshness {
     if (sane) {
       this.#age += (Math.max(0, age) - this.#age) * WEIGHT
       this.#ages[this.#count++ % this.#ages.length] = age
-    } else this.insane++
+      this.#nonsenseSince = -1
+    } else {
+      this.insane++
+      if (this.#nonsenseSince < 0) this.#nonsenseSince = now
+    }
     if (sane && this.#age <= AGE_STALE) {
       this.#lagSince = -1
       if (this.#staleSince < 0) return null
@@ -58,7 +73,7 @@ export class Freshness {
     }
     if (this.#lagSince < 0) this.#lagSince = now
     if (now - this.#lagSince < PATIENCE) return null
-    if (sane && this.#age > AGE_RECONNECT) return 'reconnect'
+    if (sane ? this.#age > AGE_RECONNECT : this.stale && now - this.#nonsenseSince >= NONSENSE_RECONNECT) return 'reconnect'
     if (this.#staleSince >= 0) return null
     this.#staleSince = now
     return 'stale'

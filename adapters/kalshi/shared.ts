@@ -7,9 +7,12 @@ import type { Catalog, CatalogRequest } from './catalog.ts'
 import type { KalshiError } from './errors.ts'
 import type { SelectionRule } from './selection.ts'
 import type { Translator } from '../../data/import/translate.ts'
+import type { KnownMarket } from '../../data/ledger.ts'
 
 export type FeedOptions = {
   readonly rule: SelectionRule
+  /** Markets that whoever reads the feed knows from before and that had not paid then: followed until they have, whatever the rule says, and told what has changed since. */
+  readonly known?: readonly KnownMarket[]
   /** Follow the trade and ticker channels too (both by default). */
   readonly trades?: boolean
   readonly tickers?: boolean

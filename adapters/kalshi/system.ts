@@ -40,7 +40,11 @@ export class FileQuarantine implements Quarantine {
   keep(entry: QuarantineEntry): void {
     if (this.kept >= ENTRIES_MAX) return
     this.kept++
-    appendFileSync(this.#path, `${JSON.stringify({ ...entry, raw: entry.raw.slice(0, RAW_MAX) })}\n`, { mode: 0o600 })
+    try {
+      appendFileSync(this.#path, `${JSON.stringify({ ...entry, raw: entry.raw.slice(0, RAW_MAX) })}\n`, { mode: 0o600 })
+    } catch {
+      // It is counted; a disk without room for it is told by whoever writes what matters.
+    }
   }
 }
 

@@ -14,7 +14,7 @@ import { HOUR } from '../../engine/units.ts'
 import { DataError } from '../../data/errors.ts'
 import { GrowingTape } from '../../data/growing-tape.ts'
 import { holdFolder } from '../../data/hold.ts'
-import { PAUSED, RESTARTED, type Note } from '../../data/ledger.ts'
+import { PAUSED, RESTARTED, type KnownMarket, type Note } from '../../data/ledger.ts'
 import { AppendLog, type LogCut, type LogOptions, type SyncStats } from '../../data/log.ts'
 import { FrameKind } from '../../data/log-reader.ts'
 import { appendName, appendRows } from '../../data/log-rows.ts'
@@ -68,6 +68,8 @@ const SYSTEM = { now: (): number => Math.round((performance.timeOrigin + perform
 
 export class Recorder {
   readonly cut: LogCut | null
+  /** Markets of the tape that had not paid when it was opened: whoever goes on with it must tell what has become of them. */
+  readonly known: KnownMarket[] = []
   readonly #dir: string
   readonly #log: AppendLog
   readonly #ownLog: boolean
@@ -275,7 +277,10 @@ export class Recorder {
   // ---------------------------------------------------------------------------------------------- rows
 
   #begin(): void {
-    for (const { ticker } of this.#tape.alive()) this.#alive.set(ticker, true)
+    for (const known of this.#tape.alive()) {
+      this.known.push(known)
+      this.#alive.set(known.catalog.ticker, true)
+    }
     if (this.cut !== null && this.#ownLog) {
       const { bytes, file } = this.cut
       this.#say(`The recording was broken off in the middle of a write: ${bytes} bytes at the end of ${basename(file)} were cut off`)

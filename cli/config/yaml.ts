@@ -153,7 +153,7 @@ function byPlace(a: string, b: string): number {
 function knownAt(type: z.ZodType, way: Way): string[] {
   let here: unknown = type
   for (const step of [...way, null]) {
-    while (here instanceof z.ZodOptional) here = here.unwrap()
+    while (here instanceof z.ZodOptional || here instanceof z.ZodDefault || here instanceof z.ZodPrefault) here = here.unwrap()
     if (step === null) break
     here =
       here instanceof z.ZodObject

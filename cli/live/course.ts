@@ -8,7 +8,7 @@
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import type { FeedOptions, Kalshi } from '../../adapters/kalshi/index.ts'
+import type { Kalshi, KalshiFeed } from '../../adapters/kalshi/index.ts'
 import type { World } from '../../adapters/kalshi/ports.ts'
 import { SessionFolder } from '../../adapters/record/session-record.ts'
 import { Recorder } from '../../adapters/recorder/recorder.ts'
@@ -20,12 +20,13 @@ import type { News } from '../../engine/news.ts'
 import type { SessionEnd, SessionHeader, SessionRecord } from '../../engine/session.ts'
 import { StrategyError } from '../../engine/strategy-error.ts'
 import { EXIT } from '../exit.ts'
-import { BURST, externalOf, lagOf, REFRESH_EVERY, ruleOf, ticking, type Ending } from '../live-connection.ts'
+import { afterLong, BURST, externalOf, lagOf, REFRESH_EVERY, ruleOf, ticking, type Ending } from '../live-connection.ts'
 import { LiveSession } from '../live-session.ts'
 import { Snapshots } from '../session-snapshot.ts'
 import { clearCommands, readSnapshot, takeCommands, writeSnapshot } from '../session-status.ts'
 import type { Chosen } from '../strategy/choose.ts'
 import { failureIn } from '../strategy/failure.ts'
+import { tapeFacts } from '../tape-facts.ts'
 import { Watch } from '../watch.ts'
 import { relive } from './relive.ts'
 import type { Trading, TradingDesk } from './trading.ts'
@@ -39,12 +40,16 @@ export type LivePlan = {
   /** `demo`, `production`, or the address of an exchange on this machine. */
   readonly environment: string
   readonly keyId: string
+  /** Where its private half is, for whoever stops the session when the engine cannot. Never what is in it. */
+  readonly keyFile: string
   readonly subaccount: number
   readonly series: readonly string[] | null
   readonly markets: readonly string[] | null
   readonly external: string | null
   /** Round trips as measured, µs. */
   readonly measured: readonly number[]
+  /** µs of the exchange's clock when it began: nothing of it is older. */
+  readonly start: number
 }
 
 export type LiveOptions = {
@@ -57,7 +62,7 @@ export type LiveOptions = {
   readonly resume: boolean
   /** What was armed: kept with the session. */
   readonly armed: unknown
-  readonly trade: (desk: TradingDesk) => Trading
+  readonly trade: (desk: TradingDesk, feed: Pick<KalshiFeed, 'shardOf'>) => Trading
   /** Why everything is halted on this machine; null: it is not. */
   readonly halted: () => string | null
   /** Real milliseconds after which it ends by itself; null: never. */
@@ -141,17 +146,20 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       synced: () => folder.log.syncedSequence,
       enter: (news) => dispatch?.(news),
       say: (text) => void troubles.push(text),
+      fail: (error) => fail(error),
     }
-    const trader = options.trade(port)
+    let fail: (error: unknown) => void = () => {}
+    const feed = kalshi.feed({ rule: ruleOf(plan), known: recorder.known, labelWait: 0, refreshEvery: REFRESH_EVERY })
+    const trader = options.trade(port, feed)
     trading = trader
     const engine = new Engine({ header, strategies: strategies.map((s) => s.strategy), venue: trader.venue, sink: run })
     desk.engine = engine
     const turn = <T>(body: () => T): T => watch.turn(body)
     const past = resume ? await relive(dir, engine, turn) : null
-    if (past?.failure != null)
+    if (past !== null && past.failure !== null)
       throw new DataError(
         'DIVERGED',
-        `${dir} cannot go on: a strategy failed in it, and would again (${past.failure instanceof Error ? past.failure.message : String(past.failure)}): mend it and start a new session; \`tapeline flatten\` closes what it holds`,
+        `${dir} cannot go on: a strategy failed in it, and would again (${past.failure.message}): mend it and start a new session; \`tapeline flatten\` closes what it holds`,
       )
     if (past !== null) say(`going on: ${past.rows} rows and ${past.news} news of its own were lived again`)
     if (resume) turn(() => engine.tick(Math.max(ranUntil, run.lastTime) + 1))
@@ -170,7 +178,6 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       numbersFrom: past?.markets ?? 0,
       from: Math.max(past?.to ?? 0, resume ? Math.max(ranUntil, run.lastTime) + 1 : 0),
     })
-    const feed = kalshi.feed(feedOptions(plan))
     const snapshots = new Snapshots({
       dir,
       mode: header.mode,
@@ -226,11 +233,18 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       guarded(body, news)
       if (!deaf && broken === null) trader.flush()
     }
+    fail = (error) => {
+      if (error instanceof DataError) deaf = true
+      const text = error instanceof Error ? error.message : String(error)
+      snapshots.error(text)
+      end({ reason: text, exit: error instanceof DataError ? EXIT.data : EXIT.exchange, complete: false, error })
+    }
     dispatch = (news) => act(() => live.news(news), true)
     for (const text of troubles.splice(0)) snapshots.error(text)
-    for (const news of trader.restore(folder.inputs())) act(() => live.news(news), true)
+    trader.restore(folder.inputs())
+    trader.flush()
 
-    const external = externalOf(plan.external, past?.externals ?? 0, live, (text) => snapshots.error(text))
+    const external = externalOf(plan.external, past?.externals ?? new Map<string, number>(), live, (text) => snapshots.error(text))
     const status = (endedWith: string | null): void => {
       try {
         writeSnapshot(dir, snapshots.take(endedWith))
@@ -253,21 +267,22 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     let latched = false
     const commands = setInterval(() => {
       const latch = options.halted()
-      if (latch !== null && !latched) act(() => live.operator({ command: 'halt', reason: `latched: ${latch}` }))
+      if (latch !== null && !latched) {
+        trader.halted()
+        act(() => live.operator({ command: 'halt', reason: `latched: ${latch}` }))
+      }
       latched = latch !== null
       for (const { id, command, reason: why } of takeCommands(dir, (text) => snapshots.error(text)))
         act(() =>
           live.operator({ command, reason: why }, () => {
+            if (command === 'resume') trader.resumed()
             snapshots.acknowledge({ id, command, reason: why, time: engine.now, state: engine.session.name })
             // On the tape and obeyed: whoever waits for it is told at once.
             queueMicrotask(() => status(null))
           }),
         )
     }, COMMANDS_MS)
-    const timer =
-      options.duration === null
-        ? null
-        : setTimeout(() => end({ reason: 'its time is over', exit: EXIT.ok, complete: true }), Math.min(options.duration, 2 ** 31 - 1))
+    const timer = afterLong(options.duration, () => end({ reason: 'its time is over', exit: EXIT.ok, complete: true }))
     options.onReady(end)
     status(null)
     const reading = (async (): Promise<void> => {
@@ -292,7 +307,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     await ended
 
     // ------------------------------------------------------------------------------------------ the end
-    if (timer !== null) clearTimeout(timer)
+    timer.cancel()
     clearInterval(commands)
     const last = ending as unknown as Ending
     act(() => {
@@ -309,7 +324,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     external?.close()
     feed.stop()
     await reading
-    if (broken !== null) throw broken instanceof Error ? broken : new Error(String(broken))
+    if (broken !== null) throw broken instanceof Error ? broken : new Error('it broke')
     let sessionEnd: SessionEnd | null = null
     const full = deaf
     deaf = false
@@ -324,17 +339,15 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     snapshots.close()
     await recorder.leave()
     const record = await folder.pause(sessionEnd as unknown as SessionEnd)
-    return { record, ending: last, failure, left, seconds: (performance.now() - started) / 1000 }
+    const facts = await tapeFacts(dir, header)
+    await writeWhole(join(dir, 'session.json'), facts)
+    return { record: { ...record, header: facts }, ending: last, failure, left, seconds: (performance.now() - started) / 1000 }
   } finally {
     Error.stackTraceLimit = limit
     await trading?.stop().catch(() => {})
     await watch.end()
     if (recorder.status.state !== 'finished') await recorder.leave().catch(() => {})
   }
-}
-
-function feedOptions(plan: LivePlan): FeedOptions {
-  return { rule: ruleOf(plan), labelWait: 0, refreshEvery: REFRESH_EVERY }
 }
 
 async function writeWhole(path: string, value: unknown): Promise<void> {

@@ -5,7 +5,7 @@
 import { tradeFee } from '../../engine/fees.ts'
 import { gridOf } from '../../engine/grid.ts'
 import { PRICE_ONE } from '../../engine/units.ts'
-import type { Holding, MarketPlace } from '../../adapters/kalshi/index.ts'
+import type { Holding, MarketPlace } from '../../adapters/kalshi/live.ts'
 
 /** Prices in price units, quantities in quantity units, Money. */
 export type FlattenMarket = {

@@ -5,7 +5,7 @@
  */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import type { CreateIntent, FillFact, Gate, Holding, Kalshi } from '../../adapters/kalshi/index.ts'
+import type { CreateIntent, FillFact, Gate, Holding, KalshiLive } from '../../adapters/kalshi/live.ts'
 import type { World } from '../../adapters/kalshi/ports.ts'
 import { EXIT, UsageError } from '../exit.ts'
 import { readHalt } from '../halt.ts'
@@ -86,11 +86,11 @@ export async function flatten(place: LivePlace, request: FlattenRequest): Promis
 async function close(
   place: LivePlace,
   request: FlattenRequest,
-  kalshi: Kalshi,
+  kalshi: KalshiLive,
   world: World,
   may: () => boolean,
 ): Promise<Outcome<FlattenData>> {
-  const { readFillsOf, readHoldings, readMarketPlace } = await import('../../adapters/kalshi/index.ts')
+  const { readFillsOf, readHoldings, readMarketPlace } = await import('../../adapters/kalshi/live.ts')
   const { rest } = kalshi
   const { open, why } = await kalshi.stopper(place.subaccount, () => 'flatten').look()
   if (open === null)
@@ -179,7 +179,7 @@ function freshLog(place: LivePlace): { readonly log: OperatorLog; readonly nonce
   }
   throw new UsageError(`${place.dir} was flattened too often: look into its flatten-…ndjson files`, EXIT.data)
 }
-function gateFor(kalshi: Kalshi, { markets }: FlattenPlan, log: OperatorLog, may: () => boolean, collar: number): Gate {
+function gateFor(kalshi: KalshiLive, { markets }: FlattenPlan, log: OperatorLog, may: () => boolean, collar: number): Gate {
   const of = (ticker: string): FlattenMarket | undefined => markets.find((m) => m.ticker === ticker)
   return kalshi.gate(
     {
@@ -204,7 +204,7 @@ async function sendAll(
   gate: Gate,
   log: OperatorLog,
 ): Promise<FlattenOrder[]> {
-  const { clientId } = await import('../../adapters/kalshi/index.ts')
+  const { clientId } = await import('../../adapters/kalshi/live.ts')
   const orders: FlattenOrder[] = []
   let number = 0
   for (const m of markets) {

@@ -3,7 +3,7 @@
  * (adapters/kalshi/venue/stopper.ts). Invariants: no step waits for one that may hang; what is not proved is called not proved.
  */
 import { join } from 'node:path'
-import type { OrderFact, StopPlan, StopReport } from '../../adapters/kalshi/index.ts'
+import type { OrderFact, StopPlan, StopReport } from '../../adapters/kalshi/live.ts'
 import { EXIT, failureOf, type Failure } from '../exit.ts'
 import { haltFile, readHalt, writeHalt, type Latched } from '../halt.ts'
 import { tableText, type Outcome } from '../output.ts'

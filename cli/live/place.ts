@@ -4,7 +4,7 @@
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
-import type { Kalshi } from '../../adapters/kalshi/index.ts'
+import type { KalshiLive } from '../../adapters/kalshi/live.ts'
 import type { World } from '../../adapters/kalshi/ports.ts'
 import type { ConfigArguments } from '../config-command.ts'
 import { EXIT, UsageError } from '../exit.ts'
@@ -82,7 +82,7 @@ export function liveBelow(sessions: string): string[] {
 export async function reach(
   place: LivePlace,
   argv: KeyArguments,
-): Promise<{ readonly kalshi: Kalshi; readonly world: World; readonly keyId: string; close(): Promise<void> }> {
+): Promise<{ readonly kalshi: KalshiLive; readonly world: World; readonly keyId: string; close(): Promise<void> }> {
   if ((argv.keyId === undefined) !== (argv.keyFile === undefined))
     throw new UsageError(`--key-${argv.keyId === undefined ? 'file' : 'id'} was given alone: a key is --key-id and --key-file together`)
   let key = { id: argv.keyId ?? place.keyId, file: argv.keyFile ?? place.keyFile }
@@ -103,12 +103,12 @@ export async function reach(
       EXIT.credentials,
       'CREDENTIALS',
     )
-  const { Kalshi } = await import('../../adapters/kalshi/index.ts')
+  const { KalshiLive } = await import('../../adapters/kalshi/live.ts')
   const { worldOf } = await import('../live-connection.ts')
   const clock = argv.clock ?? place.clock ?? undefined
   const world = await worldOf({ clock }, place.environment, { keep() {} })
   try {
-    const kalshi = new Kalshi({ environment: place.environment, keyId: key.id, keyFile: resolve(key.file) }, world, process.env)
+    const kalshi = new KalshiLive({ environment: place.environment, keyId: key.id, keyFile: resolve(key.file) }, world, process.env)
     return {
       kalshi,
       world,

@@ -5,32 +5,33 @@
 import { readSession } from '../../data/session-inputs.ts'
 import { AssertionError } from '../../engine/assert.ts'
 import type { Engine } from '../../engine/engine.ts'
-import { Kind } from '../../engine/message.ts'
 import type { News } from '../../engine/news.ts'
+import { countExternals } from '../live-session.ts'
 
 export type Relived = {
   readonly rows: number
   readonly news: number
   /** Markets that its tape has numbered, and values of outside series on it. */
   readonly markets: number
-  readonly externals: number
+  readonly externals: ReadonlyMap<string, number>
   /** µs of the last row or news. */
   readonly to: number
   /** What a strategy threw; null: none failed. */
-  readonly failure: unknown
+  readonly failure: Error | null
 }
 
 /** `turn` makes a call into the engine. A strategy that fails is kept as `failure`: no row entered after it, and news to the end. Throws what else the engine throws. */
 export async function relive(dir: string, engine: Pick<Engine, 'run' | 'enter' | 'stop'>, turn: <T>(body: () => T) => T): Promise<Relived> {
   const { tickers, pieces } = await readSession(dir, { decode: 'thread', batchRows: 4096 })
-  let [rows, news, externals, to] = [0, 0, 0, 0]
-  let failure: unknown = null
+  let [rows, news, to] = [0, 0, 0]
+  const externals = new Map<string, number>()
+  let failure: Error | null = null
   const guarded = (body: () => void): void => {
     try {
       turn(body)
     } catch (error) {
       if (failure !== null || error instanceof AssertionError) throw error
-      failure = error
+      failure = error instanceof Error ? error : new Error('a strategy threw something that is no error')
       engine.stop()
     }
   }
@@ -44,7 +45,7 @@ export async function relive(dir: string, engine: Pick<Engine, 'run' | 'enter' |
       continue
     }
     const { batch } = piece
-    for (let i = 0; i < batch.length; i++) if (batch.kind[i] === Kind.EXTERNAL) externals++
+    countExternals(batch, externals)
     if (batch.length > 0) to = Math.max(to, batch.time[batch.length - 1] as number)
     if (failure === null) guarded(() => engine.run(batch))
     rows += batch.length

@@ -4,7 +4,7 @@
  * keeps does not grow, however long it runs.
  */
 import { statfsSync } from 'node:fs'
-import type { Kalshi, Stopper, StopReport } from '../../adapters/kalshi/index.ts'
+import type { KalshiLive, Stopper, StopReport } from '../../adapters/kalshi/live.ts'
 import type { World } from '../../adapters/kalshi/ports.ts'
 import { readHalt, writeHalt } from '../halt.ts'
 import { Alerts } from './alerts.ts'
@@ -16,7 +16,7 @@ import { writeWatch, type Takeover, type WatchReport, type WatchState } from './
 
 export type WatchParts = {
   readonly place: LivePlace
-  readonly kalshi: Kalshi
+  readonly kalshi: KalshiLive
   readonly world: World
   readonly keyOwn: boolean
   /** ms. */

@@ -34,6 +34,9 @@ export interface TranslatorHost {
   unsynced(market: MarketState): void
 }
 
+/** µs. */
+export type Believed = { readonly ahead: number; readonly behind: number }
+
 /** The last deltas of a market may arrive this long after its close time. */
 const CLOSE_GRACE = 2_000_000
 /** Still crossed after this: broken, not in flux. */
@@ -44,22 +47,22 @@ export class Translator {
   readonly #host: TranslatorHost
   readonly #labeler: Labeler
   readonly #yesPrices: boolean
-  /** A venue time further ahead of ours than this is not believed. */
-  readonly #aheadMax: number
+  /** A venue time further ahead of ours, or further behind, is not believed. */
+  readonly #believed: Believed
   /** When the next market opens or closes without a word. */
   #nextSilent = Infinity
   time = 0
   inFlux = 0
   negative = 0
   crosses = 0
-  /** Messages whose venue time was ahead of ours beyond belief. */
-  ahead = 0
+  /** Messages whose venue time was beyond belief. */
+  disbelieved = 0
 
-  constructor(host: TranslatorHost, labeler: Labeler, yesPrices: boolean, aheadMax = Infinity) {
+  constructor(host: TranslatorHost, labeler: Labeler, yesPrices: boolean, believed: Believed = { ahead: Infinity, behind: Infinity }) {
     this.#host = host
     this.#labeler = labeler
     this.#yesPrices = yesPrices
-    this.#aheadMax = aheadMax
+    this.#believed = believed
   }
 
   // ------------------------------------------------------------------------------------------------ time
@@ -287,7 +290,7 @@ export class Translator {
     const ticker = text(msg['market_ticker'])
     const price = parsePrice(digits(msg['yes_price_dollars']))
     const quantity = parseQuantity(digits(msg['count_fp']))
-    const venue = this.#venueTime(msg)
+    const venue = late ? venueTime(msg) : this.#venueTime(msg)
     const side = takerSide(msg)
     if (ticker === null || !Number.isFinite(price) || !(quantity > 0) || !Number.isFinite(venue) || side === null) {
       return this.#host.refuse('trade without market, price, count, time or taker side')
@@ -363,6 +366,10 @@ export class Translator {
     this.#declare(market)
     this.#rare(market, Kind.STATUS, this.time, { status: market.status, closeTime })
   }
+  /** It is over: when nobody told of its close, it closed at its time. */
+  closed(market: MarketState): void {
+    if (isOpen(market)) this.#closeNow(market)
+  }
   grid(market: MarketState, bands: readonly GridBand[]): void {
     market.gridBasis = 'stated'
     const kept = market.regrid(bands)
@@ -389,9 +396,11 @@ export class Translator {
 
   /** The row is written with the first news after its close time, or when nobody says anything. */
   #close(market: MarketState, venue: number): void {
-    if (market.closeTime === null || !isOpen(market) || venue < market.closeTime) return
+    if (market.closeTime !== null && isOpen(market) && venue >= market.closeTime) this.#closeNow(market)
+  }
+  #closeNow(market: MarketState): void {
     market.status = 'closed'
-    this.#rare(market, Kind.STATUS, market.closeTime, { status: 'closed' })
+    this.#rare(market, Kind.STATUS, market.closeTime ?? this.time, { status: 'closed' })
   }
 
   // ------------------------------------------------------------------------------------------------ outside series
@@ -427,8 +436,10 @@ export class Translator {
 
   #venueTime(msg: Message): number {
     const venue = venueTime(msg)
-    if (!(venue > this.time + this.#aheadMax)) return venue
-    this.ahead++
+    const { ahead, behind } = this.#believed
+    // NaN is for the caller to refuse.
+    if (!(venue > this.time + ahead || venue < this.time - behind)) return venue
+    this.disbelieved++
     return this.time
   }
 

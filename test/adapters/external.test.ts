@@ -85,7 +85,7 @@ describe('outside series as lines', () => {
     // Whoever goes on after three of them gets the rest.
     writeFileSync(path, line(1) + line(2) + line(3) + line(4))
     const later = taker()
-    const again = new ExternalFile(path, later.events, 3)
+    const again = new ExternalFile(path, later.events, new Map([['spot', 3]]))
     again.advance()
     again.close()
     expect(later.values.map((v) => v.value)).toEqual([4])

@@ -203,7 +203,11 @@ describe('the record of a session', () => {
         for await (const p of pieces) if (p.type === 'rows') engine.run(p.batch)
         engine.flush()
         run.repeated()
-        if (how === 'leave') return void (await recorder.leave(), await s.leave())
+        if (how === 'leave') {
+          await recorder.leave()
+          await s.leave()
+          return null
+        }
         if (how === 'pause') run.detach()
         const end = engine.finish('over', true)
         if (how === 'pause') await recorder.leave()

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { giveKey } from '../../adapters/exchange/index.ts'
+import { accessOf } from '../../cli/kalshi-access.ts'
 import { Database, quote } from '../../data/parquet.ts'
 import { PROGRAM, runJson, runProgram } from '../support/program.ts'
 import { integer, random } from '../support/random.ts'
@@ -111,6 +112,61 @@ describe.skipIf(!built)(`tapeline download${built ? '' : ' (skipped: dist/ is no
     expect(Number(whole.data?.['pagesKept'])).toBeGreaterThan(5)
     expect(await traded(join(dir, 'tape'))).toEqual(truth(p.x, p.start, p.end))
     expect((await runJson(dir, order(p))).errors[0]?.code).toBe('TAPE_EXISTS')
+  })
+
+  it('finds exchange and key in tapeline.yaml, a variable over the file and a flag over both', async () => {
+    const p = await past({ minutes: 10 })
+    const dir = folder()
+    const { keyId, privatePem } = giveKey(p.x, p.x.openAccount('a', [{ shard: 0, amount: 1_000_000_000 }], 'basic'), 'ed25519')
+    writeFileSync(join(dir, 'key.pem'), privatePem, { mode: 0o600 })
+    const nobody = 'http://127.0.0.1:9'
+    const settings = (url: string): void =>
+      writeFileSync(
+        join(dir, 'tapeline.yaml'),
+        `kalshi:\n  environment: local\n  localUrl: ${url}\n  keyId: ${keyId}\n  keyFile: ${join(dir, 'key.pem')}\n`,
+      )
+    const bare = (...more: string[]): string[] => [
+      'download',
+      '--series',
+      SERIES,
+      '--from',
+      iso(p.start),
+      '--to',
+      iso(p.end),
+      '--tape',
+      'tape',
+      '--replace',
+      ...more,
+    ]
+    settings(p.server.url)
+    // The key is the file's: an account without one has no tier.
+    expect((await runJson(dir, bare())).data).toMatchObject({ tier: 'basic', request: { environment: 'local' } })
+    settings(nobody)
+    const variable = { TAPELINE_KALSHI_LOCAL_URL: p.server.url }
+    expect((await runJson(dir, bare(), variable)).data).toMatchObject({ tier: 'basic' })
+    const flag = ['--environment', 'local', '--url', p.server.url]
+    expect((await runJson(dir, bare(...flag), { TAPELINE_KALSHI_LOCAL_URL: nobody })).data).toMatchObject({ tier: 'basic' })
+    const none = join(dir, 'none.yaml')
+    writeFileSync(none, 'kalshi:\n  environment: demo\n')
+    expect((await runJson(dir, bare(...flag, '--config', none))).data).toMatchObject({ tier: null })
+    writeFileSync(join(dir, 'tapeline.yaml'), 'kalshi:\n  enviroment: local\n')
+    const wrong = await runJson(dir, bare())
+    expect([wrong.code, wrong.errors[0]?.message]).toEqual([3, expect.stringMatching(/tapeline\.yaml:2:3 kalshi\.enviroment: unknown/)])
+  })
+
+  it('reads production by the word alone and without a key of the file, unless a profile names it', async () => {
+    const dir = folder()
+    const config = join(dir, 'tapeline.yaml')
+    writeFileSync(
+      config,
+      `kalshi:\n  environment: demo\n  keyId: demo-key\n  keyFile: /demo.pem\nprofiles:\n  real:\n    kalshi:\n      environment: production\n      keyId: real-key\n      keyFile: /real.pem\n`,
+    )
+    const found = (more: object) => accessOf({ config, ...more })
+    expect(await found({})).toEqual({ name: 'demo', environment: 'demo', key: { id: 'demo-key', file: '/demo.pem' } })
+    expect(await found({ environment: 'production' })).toEqual({ name: 'production', environment: 'production', key: null })
+    expect(await found({ environment: 'production', profile: 'real' })).toMatchObject({ name: 'production', key: { id: 'real-key' } })
+    await expect(found({ profile: 'real' })).rejects.toThrow(/add --environment production to the command line/)
+    await expect(found({ environment: 'production', url: 'http://127.0.0.1:9' })).rejects.toThrow(/--url goes with --environment local/)
   })
 
   it('makes a tape that `favorite` runs on, that is verified and exported, with a key of its own', async () => {

@@ -1,61 +1,19 @@
-import { spawn, type ChildProcess } from 'node:child_process'
 import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { makePracticeTape } from '../../adapters/practice/practice-tape.ts'
 import { readRun } from '../../data/run.ts'
 import { bundled } from '../support/bundle.ts'
+import { endAll, exchange, start, statusOf, until, type Started, type Status } from '../support/live.ts'
 import { PROGRAM, runJson, runProgram, type Envelope } from '../support/program.ts'
 import { folder, removeFolders, rowsOf, type TapeRow } from '../support/tapes.ts'
 
 /** Paper sessions of the shipped program against the local exchange of the shipped program, over real sockets. */
 const built = existsSync(PROGRAM)
-const children: ChildProcess[] = []
 afterEach(() => {
-  for (const child of children.splice(0)) child.kill('SIGKILL')
+  endAll()
   removeFolders()
 })
-
-type Started = { readonly child: ChildProcess; readonly ended: Promise<{ code: number | null; out: string; err: string }> }
-function start(cwd: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Started {
-  const child = spawn(process.execPath, [PROGRAM, ...args], { cwd, env: { ...process.env, NO_COLOR: '1', ...env } })
-  children.push(child)
-  let [out, err] = ['', '']
-  child.stdout.on('data', (d: Buffer) => (out += d.toString()))
-  child.stderr.on('data', (d: Buffer) => (err += d.toString()))
-  return { child, ended: new Promise((resolve) => child.once('close', (code) => resolve({ code, out, err }))) }
-}
-async function until<T>(what: string, look: () => T | null | false): Promise<T> {
-  const end = performance.now() + 25_000
-  for (;;) {
-    const found = look()
-    if (found !== null && found !== false) return found
-    if (performance.now() > end) throw new Error(`never: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 25))
-  }
-}
-type Status = {
-  readonly pid: number
-  readonly state: { readonly name: string }
-  readonly rows: { readonly total: number; readonly externals: number }
-  readonly orders: { readonly sent: number; readonly fills: number; readonly working: number }
-  readonly feed: { readonly marketsSynced: number }
-  readonly errors: readonly { readonly text: string }[]
-}
-const statusOf = (session: string): Status | null =>
-  existsSync(join(session, 'status.json')) ? (JSON.parse(readFileSync(join(session, 'status.json'), 'utf8')) as Status) : null
-
-/** An exchange of the shipped program, and what a paper session on it is started with. */
-async function exchange(cwd: string, args: readonly string[]) {
-  const started = start(cwd, ['exchange', '--json', '--key-type', 'ed25519', '--duration', '3m', ...args])
-  let out = ''
-  started.child.stdout?.on('data', (d: Buffer) => (out += d.toString()))
-  await until('the exchange is ready', () => out.includes('\n'))
-  const { data } = JSON.parse(out.slice(0, out.indexOf('\n'))) as Envelope
-  const { rest, clock, accounts } = data as { rest: string; clock: { scale: number }; accounts: { keyId: string; keyFile: string }[] }
-  const access = ['--environment', 'local', '--url', rest, '--key-id', accounts[0]?.keyId ?? '', '--key-file', accounts[0]?.keyFile ?? '']
-  return { ...started, access: clock.scale === 1 ? access : [...access, '--clock', JSON.stringify(clock)] }
-}
 
 /** What happened to the book of a market at the venue, instant by instant: what each level changed by. Inside an instant the wire has an order of its own. */
 function changes(rows: readonly TapeRow[]): { readonly at: number; readonly what: string }[] {

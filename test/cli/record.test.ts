@@ -165,6 +165,12 @@ describe.skipIf(!there)(`tapeline record${there ? '' : ' (skipped: dist/ is not 
     expect([growing.code, growing.ok]).toEqual([0, true])
     const seen = await rowsOf('tape')
     expect((await runProgram(dir, ['data', 'verify', 'tape'])).code).toBe(0)
+    const listed = async (): Promise<unknown> => {
+      const tapes = (await runJson(dir, ['data', 'list', '.'])).data as unknown as { tape: string; growing: boolean }[]
+      return tapes.find((t) => t.tape === 'tape')?.growing
+    }
+    expect(await listed()).toBe(true)
+    expect((await runProgram(dir, ['data', 'list', 'tape'])).stdout).toMatch(/^tape .* grows$/m)
     const status = await runProgram(dir, ['status', 'tape'])
     expect(status.stdout).toMatch(/tape \(record\)\nState {4}recording/)
     expect((await runProgram(dir, ['halt', 'tape'])).stderr).toContain('tape is a recording: nothing trades in it')
@@ -181,6 +187,7 @@ describe.skipIf(!there)(`tapeline record${there ? '' : ' (skipped: dist/ is not 
     expect(data['coverage']).toBeGreaterThan(0.9)
     expect((await runProgram(dir, ['data', 'verify', 'tape'])).code).toBe(0)
 
+    expect(await listed()).toBe(false)
     const { manifest } = await openTape(join(dir, 'tape'))
     expect([manifest.growing, manifest.practice, manifest.rows]).toEqual([undefined, true, data['rows']])
     const rows = await rowsOf('tape')

@@ -155,6 +155,10 @@ describe('matching rules of the exchange (api.md §4)', () => {
     expect([matching.queuePosition(a), matching.queuePosition(b)]).toEqual([300, 0])
     expect(matching.amend(b, 4_900 as Price, 300 as Quantity)).toBe(null)
     expect([matching.queuePosition(a), matching.queuePosition(b)]).toEqual([0, 0])
+    // Amended to what it is, it is at the end too.
+    matching.place(order(BID, 5_000, 50, { account: 3 }), 'gtc')
+    expect(matching.amend(a, 5_000 as Price, 400 as Quantity)).toBe(null)
+    expect(matching.queuePosition(a)).toBe(50)
   })
 
   it('prevents self-trades in both modes', () => {

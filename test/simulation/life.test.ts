@@ -1,6 +1,8 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from 'vitest'
+import type { CatalogDetail } from '../../engine/message.ts'
+import type { Duration } from '../../engine/units.ts'
 import type { FeedOptions } from '../../adapters/kalshi/shared.ts'
 import { Harness, START } from './harness.ts'
 import { NONE } from './world.ts'
@@ -77,6 +79,40 @@ describe('a connection', () => {
     await h.run(5)
     await good(h)
   })
+})
+
+describe('times of the exchange', () => {
+  for (const [name, ms] of [
+    ['of 1970', () => 0],
+    ['of an hour ahead', (t: number) => t + 3_600_000],
+    ['of 2100', () => Date.parse('2100-01-01T00:00:00Z')],
+    ['of two hours ago', (t: number) => t - 7_200_000],
+  ] as const)
+    it(`FEED-18: ${name} move no timer, make the books stale until they make sense, and lead to another connection`, async () => {
+      const h = await quiet(2, {}, { rate: 50 })
+      h.peer.lie = (text) =>
+        text
+          .replace(/"ts":"([^"]+)"/, (_, t: string) => `"ts":"${new Date(ms(Date.parse(t))).toISOString()}"`)
+          .replace(/"ts_ms":(\d+)/, (_, t: string) => `"ts_ms":${ms(Number(t))}`)
+      await h.run(6)
+      expect([h.synced, rowsOf(h, 'sync').at(-1)]).toEqual([0, expect.stringContaining('stale')])
+      expect(h.status().links[0]).toMatchObject({ connects: 1, stale: true })
+      await h.run(30)
+      // Not once after another: each gets its time. And none of them is believed for a moment.
+      const from = h.rows.length
+      await h.run(60)
+      expect(h.status().drops).toEqual({ 'its times make no sense': 3 })
+      expect(h.synced).toBe(0)
+      const rows = h.rows.slice(from).map((r) => r.split(' '))
+      for (const [i, r] of rows.entries())
+        if (r[1] === 'level' && (Number(r[6]) & 1) === 1) expect([rows[i + 1]?.[1], rows[i + 1]?.[2]]).toEqual(['sync', r[2]])
+      // Rows have times that can be lived with.
+      expect(h.rows.every((r) => Math.abs(Number(r.split(' ')[0]) - START) < 200_000_000)).toBe(true)
+      h.peer.lie = null
+      await h.run(5)
+      await good(h)
+      expect(h.status().links[0]?.stale).toBe(false)
+    })
 })
 
 describe('a subscription', () => {
@@ -245,6 +281,7 @@ describe('the truth', () => {
     await h.run(2)
     await good(h)
     expect(h.status().counts['chokes']).toBe(1)
+    expect(h.status().rowsDropped).toBeGreaterThan(100)
     // Told before everything was thrown away.
     expect(rowsOf(h, 'fee').some((r) => r.includes('20000'))).toBe(true)
     expect(h.market('KXSIM-E-LATE')?.synced).toBe(true)
@@ -319,6 +356,92 @@ describe('a market', () => {
     await h.run(61)
     expect(rowsOf(h, 'determined', b!.ticker).map((r) => r.split(' ').at(-1))).toEqual(['{"result":"no","value":0}'])
     expect(rowsOf(h, 'settled', b!.ticker)).toHaveLength(1)
+    expect(h.mistakes).toEqual([])
+  })
+
+  it('that its reader knows from before is told as he knows it, then what has changed, and is followed until it has paid, whatever the rule says', async () => {
+    const MINUTE = 60_000_000
+    const catalog = (ticker: string, more: Partial<CatalogDetail> = {}): CatalogDetail => ({
+      ticker,
+      event: 'KXSIM-E',
+      series: 'KXSIM',
+      title: 'as it was',
+      exclusive: true,
+      strike: null,
+      openTime: START - 60 * MINUTE,
+      closeTime: START + 86_400_000_000,
+      status: 'active',
+      grid: [{ start: 0, end: 10_000, step: 100 }],
+      fee: { type: 'quadratic', multiplier: 5_000 },
+      ...more,
+    })
+    const known = (
+      ticker: string,
+      more: Partial<CatalogDetail> = {},
+      result: string | null = null,
+      settlementValue: number | null = null,
+    ) => ({
+      catalog: catalog(ticker, more),
+      result,
+      settlementValue,
+    })
+    const h = await quiet(
+      0,
+      {
+        // Nothing fits this rule.
+        rule: { series: ['KXSIM'], closeWithin: MINUTE as Duration },
+        known: [
+          known('KXSIM-E-SAME'),
+          known('KXSIM-E-HALT', { status: 'inactive' }),
+          known('KXSIM-E-OPENED', { status: 'initialized', openTime: START - 10 * MINUTE }),
+          known('KXSIM-E-LONGER', { status: 'closed', closeTime: START - 10 * MINUTE }),
+          known('KXSIM-E-OVER', { closeTime: START - 30 * MINUTE, fee: { type: 'flat', multiplier: 1 } }),
+          known('KXSIM-E-DECIDED', { status: 'determined', closeTime: START - 30 * MINUTE }, 'yes', 10_000),
+          known('KXSIM-E-WAITS', { closeTime: START - 5 * MINUTE }),
+          known('KXSIM-E-GONE'),
+        ],
+      },
+      {
+        prepare: (peer) => {
+          for (const name of ['SAME', 'HALT', 'OPENED', 'LONGER']) peer.add(`KXSIM-E-${name}`)
+          peer.add('KXSIM-E-OVER', { close: START - 30 * MINUTE, status: 'finalized', result: 'no' })
+          peer.add('KXSIM-E-DECIDED', { close: START - 30 * MINUTE, status: 'finalized', result: 'yes' })
+          peer.add('KXSIM-E-WAITS', { close: START - 5 * MINUTE, status: 'closed' })
+        },
+      },
+    )
+    const told = (name: string): string[] =>
+      h.rows
+        .filter((r) => r.split(' ')[2] === `KXSIM-E-${name}` && /^(status|grid|fee|determined|settled)$/.test(r.split(' ')[1] as string))
+        .map((r) => `${r.split(' ')[1]} ${r.slice(r.indexOf('{'))}`)
+    const longer = START + 86_400_000_000
+    expect(Object.fromEntries(['SAME', 'HALT', 'OPENED', 'LONGER', 'OVER', 'DECIDED', 'WAITS', 'GONE'].map((n) => [n, told(n)]))).toEqual({
+      SAME: [],
+      HALT: ['status {"status":"active"}'],
+      OPENED: ['status {"status":"active"}'],
+      LONGER: [`status {"status":"closed","closeTime":${longer}}`, 'status {"status":"active"}'],
+      OVER: ['status {"status":"closed"}', 'determined {"result":"no","value":0}', 'settled {}'],
+      DECIDED: ['settled {}'],
+      WAITS: ['status {"status":"closed"}'],
+      GONE: [],
+    })
+    expect(rowsOf(h, 'catalog').every((r) => r.includes('as it was'))).toBe(true)
+    expect(h.synced).toBe(4)
+    expect(h.status().troubles).toEqual({ 'KXSIM-E-GONE': expect.stringContaining('does not list it any more') })
+    h.peer.add('KXSIM-E-NEW')
+    // It pays when the exchange does, and only then is it forgotten.
+    const waits = h.peer.markets.get('KXSIM-E-WAITS')
+    await h.run(70)
+    expect(h.status().markets.some((m) => m.ticker === 'KXSIM-E-WAITS')).toBe(true)
+    Object.assign(waits ?? {}, { status: 'finalized', result: 'yes' })
+    await h.run(70)
+    expect(told('WAITS').slice(1)).toEqual(['determined {"result":"yes","value":10000}', 'settled {}'])
+    expect(
+      h
+        .status()
+        .markets.map((m) => m.ticker.slice(8))
+        .sort(),
+    ).toEqual(['HALT', 'LONGER', 'OPENED', 'SAME'])
     expect(h.mistakes).toEqual([])
   })
 

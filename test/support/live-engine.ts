@@ -6,7 +6,8 @@
  */
 import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
-import { clientId, FileQuarantine, Kalshi, systemWorld, type CreateIntent } from '../../adapters/kalshi/index.ts'
+import { FileQuarantine, systemWorld } from '../../adapters/kalshi/index.ts'
+import { clientId, KalshiLive, type CreateIntent } from '../../adapters/kalshi/live.ts'
 import { readHalt } from '../../cli/halt.ts'
 import { clearCommands, takeCommands, writeSnapshot, type Acknowledged, type SessionSnapshot } from '../../cli/session-status.ts'
 import type { SessionStateName } from '../../engine/session-state.ts'
@@ -49,7 +50,7 @@ writeFileSync(
 )
 const sessions = dirname(resolve(dir))
 const world = systemWorld(new FileQuarantine(join(dir, 'quarantine.ndjson')))
-const kalshi = new Kalshi({ environment, keyId: plan.keyId, keyFile: plan.keyFile }, world)
+const kalshi = new KalshiLive({ environment, keyId: plan.keyId, keyFile: plan.keyFile }, world)
 let state: SessionStateName = 'trading'
 let cause: string | null = null
 let sent = 0

@@ -39,6 +39,19 @@ module.exports = {
     },
     // A notebook is a command line in prose: its kit alone runs sessions as the commands do.
     { name: 'nobody-imports-cli', severity: 'error', from: { pathNot: '^(cli|notebooks/kit|test)' }, to: { path: '^cli/' } },
+    // Whoever cannot reach the transport cannot send an order, whatever else is wrong with it.
+    {
+      name: 'one-door-to-trading',
+      severity: 'error',
+      from: { pathNot: '^(cli/live|cli/flatten|cli/halt|cli/operate|adapters/kalshi/(live|venue/)|test/|bench/)' },
+      to: { path: '^adapters/kalshi/(live|venue/(transport|gate|venue|trader))\\.ts$', dependencyTypesNot: ['type-only'] },
+    },
+    {
+      name: 'paper-cannot-trade',
+      severity: 'error',
+      from: { path: '^cli/(paper|record|paper-session|record-session|live-session|backtest)\\.ts$' },
+      to: { path: '^adapters/kalshi/venue/transport\\.ts$', reachable: true },
+    },
     door('duckdb-door', '@duckdb', '^data/parquet'),
     door('arrow-door', 'apache-arrow', '^(data/arrow|test/)'),
     door('statistics-door', 'simple-statistics', '^(reports|test)/'),

@@ -9,7 +9,16 @@ import { REST_ROOT, type Environment } from '../environment.ts'
 import type { Clock, Http, Timer, Timers } from '../ports.ts'
 import type { Budget } from '../rate-limit.ts'
 import type { Signer } from '../sign.ts'
-import { isReducing, ORDERS_PATH, requestOf, type AmendIntent, type CreateIntent, type Intent, type WriteRequest } from './intent.ts'
+import {
+  isBrake,
+  isReducing,
+  ORDERS_PATH,
+  requestOf,
+  type AmendIntent,
+  type CreateIntent,
+  type Intent,
+  type WriteRequest,
+} from './intent.ts'
 import { outcomeOf, type Outcome } from './outcome.ts'
 import { Signatures } from './signatures.ts'
 import { Transport, type PassageTimes } from './transport.ts'
@@ -45,6 +54,10 @@ export type GateParts = {
   readonly closes: (ticker: string) => number | null
   /** Orders that may be open at the exchange, the one that asks included. */
   readonly ordersOpen: () => number
+  /** Contracts of an order that are booked as filled, quantity units: an amend says its size with them. */
+  readonly bookedOf?: (order: number) => number
+  /** No order without the exchange's own brake on it. */
+  readonly needsGroup?: boolean
 }
 export type GateOptions = {
   /** A create waits so long for tokens, µs. */
@@ -173,6 +186,8 @@ export class Gate {
     if (killed() !== null) return 'kill'
     if (this.#frozen !== null && this.#parts.clock.now() < this.#frozenUntil) return this.#frozen
     if (!(sequence <= synced())) return 'unsynced'
+    // A brake adds no risk: it is made ready before anything is permitted.
+    if (isBrake(intent)) return null
     const permit = permits()
     if (permit !== null) return permit
     if (intent.kind === 'create' && !(this.#parts.clock.now() < this.#closing(intent.ticker))) return 'close'
@@ -190,12 +205,14 @@ export class Gate {
       return 'client-id'
     // The one control that outlives this machine: every order that rests ends by itself.
     if (tif === 'gtc' ? expires === null || expires <= this.#parts.clock.now() : expires !== null) return 'expiration'
+    if (this.#parts.needsGroup && intent.group === null) return 'group'
     if (this.#parts.ordersOpen() > this.#parts.caps.ordersOpen) return 'orders-open'
     return this.#checkCaps(intent)
   }
   #checkCaps(intent: CreateIntent | AmendIntent): string | null {
-    const { caps, reference, clock } = this.#parts
-    const { price, quantity, side, ticker } = intent
+    const { caps, reference, clock, bookedOf } = this.#parts
+    const { price, side, ticker } = intent
+    const quantity = intent.kind === 'amend' ? intent.quantity - (bookedOf?.(intent.order) ?? 0) : intent.quantity
     if (!(Number.isSafeInteger(quantity) && quantity > 0 && quantity <= caps.orderMax)) return 'size'
     if (!(Number.isSafeInteger(price) && price > 0 && price < PRICE_ONE)) return 'price'
     if (!((side === 'bid' ? price : PRICE_ONE - price) * quantity <= caps.notionalMax)) return 'notional'

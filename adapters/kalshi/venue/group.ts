@@ -4,6 +4,9 @@
  */
 import type { AccountNews } from '../../../engine/news.ts'
 import { SECOND } from '../../../engine/units.ts'
+import { KalshiError } from '../errors.ts'
+import type { Rest } from '../rest.ts'
+import { READ } from './sweep.ts'
 
 /** What the gate does for us. An answer that is no proof is `unknown`. */
 export interface GroupWriter {
@@ -24,8 +27,6 @@ export type GroupWrite = {
 }
 export type GroupState = 'wanted' | 'creating' | 'live' | 'triggered' | 'resetting' | 'triggering' | 'deleting' | 'gone' | 'failed'
 type Group = { state: GroupState; id: string | null; tries: number; retryAt: number; reason: string }
-/** News, and the text a trader sees. */
-export type GroupNews = AccountNews
 
 const TRIES_MAX = 3
 const RETRY = 2 * SECOND
@@ -34,7 +35,7 @@ export class GroupPlanner {
   readonly #limit: number
   readonly #tickersOf: (shard: number) => readonly string[]
   readonly #write: (write: GroupWrite) => void
-  readonly #tell: (news: GroupNews) => void
+  readonly #tell: (news: AccountNews) => void
   readonly #groups = new Map<number, Group>()
 
   /** `limit`: contracts (quantity units) that may be filled in any 15 s: at most half of what a shard may lose, because the fill that trips it is over already. */
@@ -43,7 +44,7 @@ export class GroupPlanner {
     parts: {
       readonly tickersOf: (shard: number) => readonly string[]
       readonly write: (write: GroupWrite) => void
-      readonly tell: (news: GroupNews) => void
+      readonly tell: (news: AccountNews) => void
     },
   ) {
     this.#limit = limit
@@ -196,5 +197,16 @@ export async function writeGroup(writer: GroupWriter, write: GroupWrite): Promis
     }
   } catch (error) {
     return { outcome: 'unknown', reason: error instanceof Error ? error.message : 'it failed' }
+  }
+}
+
+/** Ids of the groups that the exchange lists; null: not readable. Whether one has triggered is not listed. */
+export async function readGroups(rest: Rest, subaccount = 0): Promise<ReadonlySet<string> | null> {
+  try {
+    const { order_groups: groups } = await rest.get('orderGroups', { subaccount }, READ)
+    return new Set((groups ?? []).map((g) => g.id))
+  } catch (error) {
+    if (error instanceof KalshiError && error.code !== 'STOPPED') return null
+    throw error
   }
 }

@@ -69,6 +69,10 @@ export type OrderIntent = CreateIntent | AmendIntent | DecreaseIntent | (CancelI
 export function isReducing(intent: Intent): boolean {
   return REDUCING.has(intent.kind)
 }
+/** Whether it makes the exchange's own brake ready, and trades nothing. */
+export function isBrake(intent: Intent): boolean {
+  return intent.kind === 'group-create' || intent.kind === 'group-limit' || intent.kind === 'group-reset'
+}
 const REDUCING: ReadonlySet<Intent['kind']> = new Set(['cancel', 'cancel-batch', 'cancel-all', 'group-trigger', 'group-delete'])
 /** Of the session's orders, and with an order's number. */
 export function isOfOrder(intent: Intent): intent is OrderIntent {

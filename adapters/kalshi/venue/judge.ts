@@ -29,7 +29,8 @@ const NOTES_MAX = 10
 const NEWS_TEXT_MAX = 400
 
 export class Judge {
-  readonly #suspects = new Set<string>()
+  /** Differences that the last pass showed, with their market. */
+  readonly #suspects = new Map<string, string | null>()
   readonly #halted = new Set<string>()
   #said: 'agreed' | 'disagreed' | null = null
 
@@ -47,13 +48,14 @@ export class Judge {
 
   judge(comparison: Comparison): Verdict {
     if (!comparison.judged) return { outcome: 'not judged', why: comparison.why, counted: [], suspected: [], notes: [], news: [] }
-    const { differences, notes } = comparison
+    const { differences, notes, busy } = comparison
     const counts = (d: Difference): boolean =>
       d.kind === 'foreign-order' || d.kind === 'foreign-position' || this.#suspects.has(`${d.kind}/${d.key}`)
     const counted = differences.filter(counts)
     const suspected = differences.filter((d) => !counts(d))
-    this.#suspects.clear()
-    for (const d of differences) this.#suspects.add(`${d.kind}/${d.key}`)
+    // A market that was not compared clears nothing.
+    for (const [key, ticker] of this.#suspects) if (ticker === null || !busy.has(ticker)) this.#suspects.delete(key)
+    for (const d of differences) this.#suspects.set(`${d.kind}/${d.key}`, d.ticker)
     const account = counted.filter((d) => d.ticker === null)
     const outcome =
       account.length > 0 ? 'disagreed' : suspected.length > 0 ? 'suspected' : counted.length > 0 ? 'halted' : ('agreed' as const)
@@ -65,10 +67,11 @@ export class Judge {
       this.#halted.add(ticker)
       news.push({ type: 'market-halted', ticker, reason: sentence(list) })
     }
-    const word = outcome === 'disagreed' ? 'disagreed' : outcome === 'suspected' ? null : 'agreed'
+    // What permits orders again is a comparison of everything: nothing happens meanwhile, so that it comes.
+    const word = outcome === 'disagreed' ? 'disagreed' : outcome === 'suspected' || busy.size > 0 ? null : 'agreed'
     const why =
       outcome === 'agreed'
-        ? 'orders, positions, settlements and cash are as the exchange says'
+        ? `orders, positions, settlements and cash are as the exchange says${busy.size === 0 ? '' : ` (but for ${busy.size} ${busy.size === 1 ? 'market' : 'markets'} in which something happened just now)`}`
         : sentence(counted.length > 0 ? counted : suspected)
     if (word !== null && word !== this.#said) {
       this.#said = word
@@ -86,8 +89,11 @@ export class Judge {
   }
 }
 
+function labelOf({ key, ticker }: Difference): string {
+  return ticker === null || key.endsWith(ticker) ? key : `${ticker} ${key}`
+}
 function sentence(differences: readonly Difference[]): string {
-  const text = differences.map((d) => `${d.key}: ours ${d.ours}, the exchange ${d.theirs} (${d.explanation})`).join('; ')
+  const text = differences.map((d) => `${labelOf(d)}: ours ${d.ours}, the exchange ${d.theirs} (${d.explanation})`).join('; ')
   return text.length <= NEWS_TEXT_MAX ? text : `${text.slice(0, NEWS_TEXT_MAX - 1)}…`
 }
 
@@ -125,7 +131,7 @@ export function recordOf(
 
 /** A table that a trader can read: what, ours, the exchange's, and what it may be. */
 export function sideBySide(record: ReconcileRecord): string {
-  const rows = record.differences.map((d) => [`${d.counted ? '' : '? '}${d.key}`, d.ours, d.theirs, d.explanation])
+  const rows = record.differences.map((d) => [`${d.counted ? '' : '? '}${labelOf(d)}`, d.ours, d.theirs, d.explanation])
   if (rows.length === 0) return `${record.outcome}: ${record.why}`
   const table = [['', 'ours', 'exchange', ''], ...rows]
   const widths = [0, 1, 2].map((c) => Math.max(...table.map((r) => (r[c] as string).length)))

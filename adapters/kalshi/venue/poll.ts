@@ -143,13 +143,11 @@ export class Poller {
     if (now >= this.#statuses.due) this.#run(this.#statuses, () => this.#status())
     if (this.#wanted.length > 0 && !this.#reading) {
       this.#reading = true
-      this.#guarded(() => this.#reads()).then(
-        () => {
-          this.#reading = false
-          this.advance()
-        },
-        () => {},
-      )
+      this.#guarded(async () => {
+        await this.#reads()
+        this.#reading = false
+        this.advance()
+      })
     }
     this.#timer?.cancel()
     const due = Math.min(this.#sweeps.due, this.#queues.due, this.#statuses.due)
@@ -157,24 +155,19 @@ export class Poller {
   }
   #run(cadence: Cadence, run: () => Promise<boolean>): void {
     cadence.begin()
-    this.#guarded(run).then(
-      (ok) => {
-        cadence.end(this.#world.clock.now(), this.#running && this.#needs().live > 0, ok ?? false)
-        this.advance()
-      },
-      () => {},
-    )
+    this.#guarded(async () => {
+      const ok = await run()
+      cadence.end(this.#world.clock.now(), this.#needs().live > 0, ok)
+      this.advance()
+    })
   }
   /** What breaks inside is told; that it is over is not. */
-  async #guarded<T>(run: () => Promise<T>): Promise<T | null> {
-    try {
-      return await run()
-    } catch (error) {
+  #guarded(run: () => Promise<void>): void {
+    run().catch((error: unknown) => {
       const over = !this.#running || (error instanceof KalshiError && error.code === 'STOPPED')
       this.stop()
       if (!over) this.#fail(error)
-      return null
-    }
+    })
   }
   #tell(event: PollEvent): void {
     if (this.#running) this.#emit(event, this.#world.clock.now())

@@ -1,6 +1,5 @@
 /** The private socket in the world: opens, sends, ticks. Owns the wiring of `private.ts` to the ports; hides both. Invariant: every handshake is signed anew, and what an old socket still says is nobody's. */
 import type { Environment } from '../environment.ts'
-import type { KalshiError } from '../errors.ts'
 import type { Socket, Timer, World } from '../ports.ts'
 import type { Signer } from '../sign.ts'
 import { PrivateCore, type PrivateCommand, type PrivateEvent } from './private.ts'
@@ -96,7 +95,7 @@ export class PrivateSocket {
       this.#fail(error)
     }
   }
-  #fail(error: KalshiError | unknown): void {
+  #fail(error: unknown): void {
     if (!this.#running) return
     this.stop()
     this.#parts.onFail(error)

@@ -2,8 +2,7 @@
  * Our own orders and fills as the exchange tells them: one socket for the private channels. Owns which of them are confirmed and when something may have been missed; hides connection and subscriptions. A
  * reducer: messages in, commands out. Invariant: what it tells are hints; whatever makes it doubt that it heard all becomes `missed` or `reconnected`, so that somebody reads.
  */
-import { SECOND } from '../../../engine/units.ts'
-import { parseQuantity } from '../../../engine/units.ts'
+import { parseQuantity, SECOND } from '../../../engine/units.ts'
 import { digits } from '../../../data/import/translate.ts'
 import { Connection, Permits, type ConnectionCommand } from '../connection.ts'
 import { KalshiError } from '../errors.ts'
@@ -48,6 +47,7 @@ export class PrivateCore {
   readonly #stream: Stream
   readonly #confirmed = new Set<Channel>()
   #whole = false
+  #opened = false
   #openedAt = 0
   #resubscribed = 0
   #now = 0
@@ -78,14 +78,14 @@ export class PrivateCore {
     if (this.#connection.state !== 'connecting') return
     this.counts.connects++
     this.#connection.opened(now)
+    this.#opened = true
     this.#openedAt = now
     this.#confirmed.clear()
     this.#stream.opened(now)
   }
   closed(end: SocketEnd, now: number): void {
     this.#now = now
-    const was = this.#connection.state
-    if (was === 'open' || was === 'connecting') this.#down(`disconnected${end.code === null ? '' : ` (${end.code})`}`)
+    this.#down(`disconnected${end.code === null ? '' : ` (${end.code})`}`)
     this.#connection.closed(end, now)
   }
   heard(now: number): void {
@@ -144,33 +144,26 @@ export class PrivateCore {
     this.#missed('a subscription of a private channel was lost', true)
   }
   #apply(m: StreamMessage, raw: string): void {
-    switch (m.type) {
-      case 'user_order': {
-        const { fact, why } = orderOfStream(m.msg)
-        return fact === null ? this.#unreadable(why, raw) : this.#tell({ type: 'order', fact })
-      }
-      case 'fill': {
-        const { fact, why } = fillOfStream(m.msg)
-        if (fact === null) return this.#unreadable(why, raw)
-        const { twice, broken } = this.chain.fill(fact)
-        if (!twice) this.#tell({ type: 'fill', fact })
-        if (broken !== null) this.#missed(broken)
-        return
-      }
-      case 'market_position': {
-        const position = parseQuantity(digits(m.msg.position_fp))
-        if (!Number.isSafeInteger(position)) return this.#unreadable(`position of ${m.msg.market_ticker.slice(0, 60)} is none`, raw)
-        return this.chain.claim(m.msg.market_ticker, m.msg.subaccount ?? 0, position, this.#now)
-      }
-      case 'order_group_updates': {
-        const time = m.msg.ts_ms ?? null
-        const timeVenue = time === null ? null : time * 1000
-        return this.#tell({ type: 'group', id: m.msg.order_group_id, event: m.msg.event_type, timeVenue })
-      }
-      default:
-        // Nothing else was subscribed.
-        this.counts.unknown++
+    if (m.type === 'user_order') {
+      const { fact, why } = orderOfStream(m.msg)
+      return fact === null ? this.#unreadable(why, raw) : this.#tell({ type: 'order', fact })
     }
+    if (m.type === 'fill') {
+      const { fact, why } = fillOfStream(m.msg)
+      if (fact === null) return this.#unreadable(why, raw)
+      const { twice, broken } = this.chain.fill(fact)
+      if (!twice) this.#tell({ type: 'fill', fact })
+      return broken === null ? undefined : this.#missed(broken)
+    }
+    if (m.type === 'market_position') {
+      const position = parseQuantity(digits(m.msg.position_fp))
+      if (!Number.isSafeInteger(position)) return this.#unreadable(`position of ${m.msg.market_ticker.slice(0, 60)} is none`, raw)
+      return this.chain.claim(m.msg.market_ticker, m.msg.subaccount ?? 0, position, this.#now)
+    }
+    // Nothing else was subscribed.
+    if (m.type !== 'order_group_updates') return void this.counts.unknown++
+    const time = m.msg.ts_ms ?? null
+    this.#tell({ type: 'group', id: m.msg.order_group_id, event: m.msg.event_type, timeVenue: time === null ? null : time * 1000 })
   }
   #unreadable(why: string, raw: string): void {
     this.counts.unreadable++
@@ -191,6 +184,9 @@ export class PrivateCore {
     this.#tell({ type: 'missed', reason, groups })
   }
   #down(reason: string): void {
+    // A connection that never came to be was down before.
+    if (!this.#opened) return
+    this.#opened = false
     this.#stream.closed()
     this.#confirmed.clear()
     this.#whole = false

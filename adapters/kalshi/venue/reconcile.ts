@@ -18,7 +18,7 @@ export type OurPayment = { readonly net: number; readonly value: number; readonl
 export type OurView = {
   /** Orders that rest, as we believe. */
   readonly orders: readonly OurOrder[]
-  /** Markets with an order on its way, being changed, or unknown: their orders are not judged. */
+  /** Markets with an order on its way, being changed, or unknown: their orders are not judged, nor their position and the cash that it would move. */
   readonly moving: ReadonlySet<string>
   /** Whether an order was sent by this session (its client order id). */
   readonly isOurs: (order: OrderFact) => boolean
@@ -33,6 +33,10 @@ export type OurView = {
   /** When the last private message, answer or fill came: by the exchange's time, and by our clock. */
   readonly eventVenue: number
   readonly eventAt: number
+  /** The same by market, of late. */
+  readonly newsOf?: ReadonlyMap<string, { readonly at: number; readonly venue: number }>
+  /** By how much our cash was another at the moments of the last half minute, by shard: what the exchange shows may be as old. */
+  readonly cashBefore?: ReadonlyMap<number, readonly number[]>
 }
 export type TheirView = {
   readonly started: number
@@ -85,6 +89,8 @@ export type Comparison =
       readonly differences: readonly Difference[]
       readonly notes: readonly string[]
       readonly reading: CashReading
+      /** Markets that were not compared: something happened in them just now. */
+      readonly busy: ReadonlySet<string>
     }
 
 export const QUIET = 2 * SECOND
@@ -96,16 +102,28 @@ const SETTLEMENT_WAIT = 10 * MINUTE
 const BALANCE_GRID = 100
 const CENT = 10_000
 
-/** Why it cannot be judged; null: it can. */
+/** Why it cannot be judged as a whole; null: it can. */
 export function unfit(ours: OurView, theirs: TheirView): string | null {
-  const unread = (['orders', 'positions', 'settlements', 'cash'] as const).filter((name) => theirs[name] === null)
-  if (unread.length > 0)
-    return `not readable: ${unread.join(', ')}${theirs.why.length === 0 ? '' : ` (${theirs.why.join('; ').slice(0, 300)})`}`
-  if (theirs.asOf === null) return "not readable: the exchange's data time stamp"
-  if (ours.eventAt > theirs.started - QUIET) return 'not quiet: something happened less than 2 s before, or while it was read'
-  if (theirs.asOf < ours.eventVenue + FRESH)
-    return `lagging: the exchange's data is ${((ours.eventVenue + FRESH - theirs.asOf) / 1e6).toFixed(1)} s behind our last news`
-  return null
+  return unread(theirs) ?? restless(ours, theirs)
+}
+function unread(theirs: TheirView): string | null {
+  const missing = (['orders', 'positions', 'settlements', 'cash'] as const).filter((name) => theirs[name] === null)
+  if (missing.length > 0)
+    return `not readable: ${missing.join(', ')}${theirs.why.length === 0 ? '' : ` (${theirs.why.join('; ').slice(0, 300)})`}`
+  return theirs.asOf === null ? "not readable: the exchange's data time stamp" : null
+}
+function restless({ eventAt, eventVenue }: Pick<OurView, 'eventAt' | 'eventVenue'>, { started, asOf }: TheirView): string | null {
+  if (eventAt > started - QUIET) return 'not quiet: something happened less than 2 s before, or while it was read'
+  const behind = eventVenue + FRESH - (asOf ?? 0)
+  return behind > 0 ? `lagging: the exchange's data is ${(behind / 1e6).toFixed(1)} s behind our last news` : null
+}
+/** Markets whose news is too young to be compared; null: that is not known market by market. */
+function busyOf(ours: OurView, theirs: TheirView): ReadonlySet<string> | null {
+  if (restless(ours, theirs) === null) return new Set()
+  if (ours.newsOf === undefined) return null
+  const busy = new Set<string>()
+  for (const [ticker, { at, venue }] of ours.newsOf) if (restless({ eventAt: at, eventVenue: venue }, theirs) !== null) busy.add(ticker)
+  return busy
 }
 
 /** What is there at the start and not ours. Call only with a view that is fit. */
@@ -147,24 +165,32 @@ export function foreignOf(baseline: Baseline, theirs: TheirView): readonly Diffe
 }
 
 export function compare(baseline: Baseline, ours: OurView, theirs: TheirView, reading: CashReading, netting = false): Comparison {
-  const why = unfit(ours, theirs)
-  if (why !== null) return { judged: false, why }
+  const busy = busyOf(ours, theirs)
+  const why = unread(theirs) ?? (busy === null ? restless(ours, theirs) : null)
+  if (why !== null || busy === null) return { judged: false, why: why ?? '' }
   const differences: Difference[] = []
   const notes: string[] = []
-  compareOrders(baseline, ours, theirs.orders ?? [], differences, notes)
-  const corrections = compareMarkets(baseline, ours, theirs, differences, notes)
+  compareOrders(baseline, ours, theirs.orders ?? [], busy, differences, notes)
+  const moved = compareMarkets(baseline, ours, theirs, busy, differences, notes)
   if (netting) notes.push('cash is not compared: collateral return is on, the exchange frees cash across the markets of an event')
-  const known = netting ? reading : compareCash(baseline, ours, theirs, corrections, reading, differences, notes)
-  return { judged: true, differences, notes, reading: known }
+  const known = netting ? reading : compareCash(baseline, ours, theirs, moved, busy, reading, differences, notes)
+  return { judged: true, differences, notes, reading: known, busy }
 }
 
-function compareOrders(b: Baseline, ours: OurView, list: readonly OrderFact[], differences: Difference[], notes: string[]): void {
+function compareOrders(
+  b: Baseline,
+  ours: OurView,
+  list: readonly OrderFact[],
+  busy: ReadonlySet<string>,
+  differences: Difference[],
+  notes: string[],
+): void {
   const before = new Set(b.orders)
   const theirs = new Map(list.map((o) => [o.id, o]))
   const known = new Set(ours.orders.map((o) => o.id))
   const shard = (ticker: string): number => ours.shardOf(ticker)
   for (const o of ours.orders) {
-    if (ours.moving.has(o.ticker)) continue
+    if (ours.moving.has(o.ticker) || busy.has(o.ticker)) continue
     const there = theirs.get(o.id)
     const about = { key: `order/${o.id}`, ticker: o.ticker, shard: shard(o.ticker), ours: sayOrder(o) }
     if (there === undefined)
@@ -188,7 +214,7 @@ function compareOrders(b: Baseline, ours: OurView, list: readonly OrderFact[], d
   for (const o of list) {
     if (known.has(o.id)) continue
     const mine = ours.isOurs(o)
-    if (mine && ours.moving.has(o.ticker)) continue
+    if (mine && (ours.moving.has(o.ticker) || busy.has(o.ticker))) continue
     const earlier = before.has(o.id)
     if (earlier) notes.push(`order ${o.id} in ${o.ticker} is from before the session: ${sayOrder(o)}`)
     else
@@ -206,15 +232,17 @@ function compareOrders(b: Baseline, ours: OurView, list: readonly OrderFact[], d
   }
 }
 
-/** Positions and settlements. Returns by how much the exchange's cash may differ from ours because of them, by shard. */
+/** Positions and settlements. Returns by how much the exchange's cash differs from ours because of them, by shard, and the shards of which that cannot be said. */
 function compareMarkets(
   b: Baseline,
   ours: OurView,
   theirs: TheirView,
+  busy: ReadonlySet<string>,
   differences: Difference[],
   notes: string[],
-): ReadonlyMap<number, number> {
+): { readonly corrections: ReadonlyMap<number, number>; readonly unsure: ReadonlySet<number> } {
   const corrections = new Map<number, number>()
+  const unsure = new Set<number>()
   const before = new Map(b.positions)
   const positions = new Map((theirs.positions ?? []).map((p) => [p.ticker, p]))
   const settlements = new Map<string, SettlementFact[]>()
@@ -237,9 +265,17 @@ function compareMarkets(
     const correct = (money: number): void => void corrections.set(shard, (corrections.get(shard) ?? 0) + money)
     // A dollar is locked for a contract short of the whole position, not of our part of it.
     correct((short(own) - (short(held) - short(earlier))) * PRICE_ONE)
+    if (busy.has(ticker)) {
+      // A payment just now is in the cash of one of us and not of the other.
+      if (payment !== undefined || rows.length > 0) unsure.add(shard)
+      continue
+    }
     if (rows.length === 0) {
       if (payment === undefined) {
-        if (there !== held)
+        if (there !== held && ours.moving.has(ticker)) {
+          unsure.add(shard)
+          notes.push(`${ticker}: ours ${signed(held)}, the exchange ${signed(there)}; an order of it has no outcome yet`)
+        } else if (there !== held)
           differences.push({
             kind: 'position',
             key: `position/${ticker}`,
@@ -319,7 +355,7 @@ function compareMarkets(
       else notes.push(`${ticker}: the exchange has paid, we have not heard of the result yet`)
     }
   }
-  return corrections
+  return { corrections, unsure }
 }
 
 function settlementProblem(rows: readonly SettlementFact[], held: number, payment: OurPayment | undefined): string | null {
@@ -339,7 +375,8 @@ function compareCash(
   b: Baseline,
   ours: OurView,
   theirs: TheirView,
-  corrections: ReadonlyMap<number, number>,
+  { corrections, unsure }: { readonly corrections: ReadonlyMap<number, number>; readonly unsure: ReadonlySet<number> },
+  busy: ReadonlySet<string>,
   reading: CashReading,
   differences: Difference[],
   notes: string[],
@@ -352,15 +389,19 @@ function compareCash(
   let known = reading
   const off: { shard: number; ours: number; by: number; theirs: number | undefined }[] = []
   for (const shard of new Set([...start.keys(), ...cash.keys(), ...ours.cash.keys()])) {
+    if (unsure.has(shard)) continue
     const there = cash.get(shard)
     const gross = (start.get(shard) ?? 0) + (ours.cash.get(shard) ?? 0) + (corrections.get(shard) ?? 0)
     const earlier = reservedBefore.get(shard) ?? 0
     const aside = [...new Set([costs.get(shard) ?? 0, (foreign.get(shard) ?? 0) + (ours.reserved.get(shard) ?? 0)])]
     const nets = aside.map((a) => gross + earlier - a)
     const fits = (expected: number): boolean => there !== undefined && Math.abs(there - expected) < BALANCE_GRID
-    const isGross = fits(gross)
+    // While markets are busy it may show any of the last moments, and what is set aside changes all the time.
+    const moments = busy.size === 0 ? [0] : [0, ...(ours.cashBefore?.get(shard) ?? [])]
+    const isGross = moments.some((moment) => fits(gross + moment))
     const isNet = nets.some(fits)
-    if (isGross !== isNet && known === null) {
+    if (busy.size > 0 && known === 'net') continue
+    if (busy.size === 0 && isGross !== isNet && known === null) {
       known = isGross ? 'gross' : 'net'
       notes.push(`balance counts what resting orders set aside ${known === 'gross' ? 'as still there (gross)' : 'as gone (net)'}`)
     }
@@ -369,7 +410,7 @@ function compareCash(
     off.push({ shard, ours: expected, by: (there ?? 0) - expected, theirs: there })
   }
   for (const { shard, ours: expected, by, theirs: there } of off) {
-    const moved = off.some((o) => o.shard !== shard && Math.abs(o.by + by) < 2 * BALANCE_GRID)
+    const between = off.some((o) => o.shard !== shard && Math.abs(o.by + by) < 2 * BALANCE_GRID)
     differences.push({
       kind: 'cash',
       key: `cash/${shard}`,
@@ -377,7 +418,7 @@ function compareCash(
       shard,
       ours: formatMoney(expected),
       theirs: there === undefined ? 'not listed' : formatMoney(there),
-      explanation: moved
+      explanation: between
         ? 'moved between shards'
         : `${by > 0 ? '+' : ''}${formatMoney(by)}: ${by > 0 ? 'a deposit, a transfer, or a payment' : 'a withdrawal, a transfer, a fee, or a fill'} that we do not know`,
     })

@@ -27,8 +27,8 @@ export type ReconcilerOptions = {
 /** What a restart needs: the last record of the log that has it. */
 export type ReconcilerState = { readonly baseline: Baseline | null; readonly reading: CashReading; readonly halted: readonly string[] }
 
-/** Again after a pass that was not judged, or that raised a suspicion. */
-const SOON = 3 * SECOND
+/** Again after a suspicion: longer than a sweep takes to bring what a list of the exchange already holds. */
+const SOON = 6 * SECOND
 const RETRY_FIRST = SECOND
 const RETRY_MAX = 30 * SECOND
 

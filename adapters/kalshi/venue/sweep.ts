@@ -18,6 +18,7 @@ const CUTOFF_EVERY = 10 * MINUTE
 const CUTOFF_MAX = HOUR
 /** The archive is asked as soon as a window comes this near to it: it grows while we read. */
 const CUTOFF_NEAR = DAY
+const SINGLE_MAX = 200
 export const READ: ReadOptions = { priority: Priority.RECONCILE, attempts: 2 }
 
 export type SweepRead = {
@@ -37,6 +38,8 @@ export class Sweeper {
   readonly #subaccount: number
   readonly #pagesMax: number
   #cutoff: Cutoff | null = null
+  /** What rested in the last whole walk. */
+  #rested: ReadonlySet<string> = new Set()
 
   constructor(rest: Rest, now: () => number, { subaccount = 0, pagesMax = 100 }: { subaccount?: number; pagesMax?: number } = {}) {
     this.#rest = rest
@@ -81,15 +84,43 @@ export class Sweeper {
     return this.#walk<WireOrder, OrderFact>('orders', { status: 'resting' }, orderOfAnswer)
   }
 
-  #orders(since: number): Promise<Walk<OrderFact>> {
+  /** Windows go by when an order was made (api.md §4.3 leaves it open): what rested in the last walk and is in no list now is read by itself. */
+  async #orders(since: number): Promise<Walk<OrderFact>> {
     const min = { min_ts: seconds(since) }
-    return this.#tiers(
+    const { facts, why } = await this.#tiers(
       since,
       [() => this.resting(), () => this.#walk<WireOrder, OrderFact>('orders', min, orderOfAnswer)],
       'orders',
       (o) => o.id,
       () => this.#walk<WireOrder, OrderFact>('historicalOrders', min, orderOfAnswer),
     )
+    if (why !== null) return { facts, why }
+    const found = new Set(facts.map((o) => o.id))
+    const gone = [...this.#rested].filter((id) => !found.has(id))
+    const all = [...facts]
+    for (const id of gone.slice(0, SINGLE_MAX)) {
+      const single = await this.#single(id)
+      if (single.fact !== null) all.push(single.fact)
+      // Not there: nobody can say what became of it. Whoever waits for it asks again.
+      else if (!single.missing) return { facts: all, why: single.why }
+    }
+    if (gone.length > SINGLE_MAX) return { facts: all, why: `${gone.length} orders that rested are in no list` }
+    this.#rested = new Set(all.filter((o) => o.status === 'resting').map((o) => o.id))
+    return { facts: all, why: null }
+  }
+  async #single(id: string): Promise<{ readonly fact: OrderFact | null; readonly missing: boolean; readonly why: string }> {
+    let failure: KalshiError | null = null
+    const answer = await this.#try(
+      () => this.#rest.get('order', { order_id: id }, READ),
+      (error) => void (failure = error),
+    )
+    if (answer === null) {
+      const error = failure as KalshiError | null
+      return { fact: null, missing: error?.code === 'NOT_FOUND', why: error?.message ?? '' }
+    }
+    const { fact, why } = orderOfAnswer(answer.order)
+    if (fact?.id === id) return { fact, missing: false, why: '' }
+    return { fact: null, missing: false, why: why ?? `an answer about order ${id} is about another one` }
   }
   #fills(since: number): Promise<Walk<FillFact>> {
     const min = { min_ts: seconds(since) }
@@ -130,7 +161,7 @@ export class Sweeper {
     const listing = await this.#try(
       () =>
         this.#rest.list<W>(endpoint, { ...parameters, limit: 1000, subaccount: this.#subaccount }, { ...READ, pagesMax: this.#pagesMax }),
-      (why) => void (failure = why),
+      (error) => void (failure = error.message),
     )
     if (listing === null) return { facts: [], why: failure }
     const { facts, why } = readAll(listing.items, read)
@@ -147,12 +178,12 @@ export class Sweeper {
     }
     return this.#cutoff !== null && now - this.#cutoff.readAt < CUTOFF_MAX ? this.#cutoff : null
   }
-  async #try<T>(read: () => Promise<T>, failed: (why: string) => void = () => {}): Promise<T | null> {
+  async #try<T>(read: () => Promise<T>, failed: (error: KalshiError) => void = () => {}): Promise<T | null> {
     try {
       return await read()
     } catch (error) {
       if (!(error instanceof KalshiError) || error.code === 'STOPPED') throw error
-      failed(error.message)
+      failed(error)
       return null
     }
   }

@@ -2,6 +2,7 @@
  * The real venue: the engine's commands out, the exchange's news in. Owns when an intent is kept, synced and sent, and the queue through which news enters between turns; hides the reducer, the gate and the
  * wire. Invariants: no byte leaves before its intent is on disk; a command goes out at most once; nothing enters the engine while it is inside a turn.
  */
+import type { Market } from '../../../engine/market.ts'
 import type { News } from '../../../engine/news.ts'
 import type { Command } from '../../../engine/order.ts'
 import { BID, MILLISECOND, SECOND } from '../../../engine/units.ts'
@@ -12,7 +13,8 @@ import type { Rest } from '../rest.ts'
 import type { FillFact, OrderFact, Source, Sweep, Wanted } from './evidence.ts'
 import type { Gate, GateStatus, Passed } from './gate.ts'
 import { clientId, isOfOrder, type CancelIntent, type Intent } from './intent.ts'
-import { Orders, type OrdersOptions, type OrdersStatus } from './orders.ts'
+import type { OrdersOptions } from './ledger.ts'
+import { Orders, type OrdersStatus } from './orders.ts'
 import type { Kept } from './tracked.ts'
 
 export type VenueParts = {
@@ -37,6 +39,9 @@ export type VenueParts = {
   orderGroup(shard: number | null): string | null
   /** The shard of a market; null where it is not known. */
   shardOf(ticker: string): number | null
+  /** A market has paid for a position; it has left the session. */
+  paid?(market: Market, position: number, paid: number): void
+  left?(market: Market): void
 }
 export type VenueOptions = Omit<OrdersOptions, 'start'> & {
   readonly generation: number
@@ -86,6 +91,12 @@ export class KalshiVenue implements Venue {
   // ---------------------------------------------------------------------------------------------- the engine's side
 
   connect(_inbox: Inbox): void {}
+  paid(market: Market, position: number, paid: number): void {
+    this.#parts.paid?.(market, position, paid)
+  }
+  left(market: Market): void {
+    this.#parts.left?.(market)
+  }
   /** Inside the engine's turn: collected, nothing else. When it arrives nobody knows. */
   send(command: Command): number {
     this.#collected.push({ command, number: this.#commands++ })

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { Faults, parseFaults, signRequest, type FaultRule } from '../../../adapters/exchange/index.ts'
+import { Faults, parseFaults, signRequest, type Driver, type FaultRule } from '../../../adapters/exchange/index.ts'
 import { crowdOn, onSockets, order, Rebuilt, trader, type Json, type Sockets, type Trader } from './support.ts'
 
 /** Faults on command: each is seen from the client's side of a real socket. */
@@ -142,6 +142,138 @@ describe('requests', () => {
     ])
     expect(await mine(s, a)).toBe(1)
   })
+
+  it('are refused in words that fit the status, without an effect', async () => {
+    for (const [more, body] of [
+      [{ status: 409 }, { error: { code: 'trading_is_paused', message: 'trading is paused' } }],
+      [{ status: 409, code: 'market_closed' }, { error: { code: 'market_closed', message: 'market closed' } }],
+      [{ status: 404 }, { error: { code: 'market_not_found', message: 'market not found' } }],
+      [{ status: 404, operation: 'CancelOrderV2' }, { error: { code: 'not_found', message: 'not found' } }],
+      [{ status: 400 }, { error: { code: 'bad_request', message: 'bad request' } }],
+      [{ status: 429 }, { error: 'too many requests' }],
+      [{ status: 503 }, { error: { code: 'service_unavailable', message: 'service unavailable' } }],
+      [{ status: 500 }, { error: { code: 'internal_server_error', message: 'internal server error' } }],
+    ] as [Json, Json][]) {
+      const { s, a } = await start([create('status', more)])
+      const answer =
+        more['operation'] === undefined ? await s.call(a, 'POST', ORDERS, order('bid', 100, 100)) : await s.call(a, 'DELETE', `${ORDERS}/x`)
+      expect(answer).toEqual({ status: more['status'], body })
+      expect(await mine(s, a)).toBe(0)
+    }
+  })
+
+  it('do what they should and are answered with another order of the account, repeatably by the seed', async () => {
+    const lies = ['CancelOrderV2', 'AmendOrderV2', 'DecreaseOrderV2', 'BatchCancelOrdersV2'].map(
+      (operation) => ({ on: 'request', do: 'wrong-order', operation }) as FaultRule,
+    )
+    const run = async (seed: number): Promise<unknown[]> => {
+      const { s, a } = await start(lies, { seed })
+      const placed: Json[] = []
+      for (let i = 0; i < 8; i++)
+        placed.push((await s.call(a, 'POST', ORDERS, order('bid', 100 * (i + 1), 300 + i, { client_order_id: `n${i}` }))).body)
+      const id = (n: number): string => placed[n]?.['order_id'] as string
+      const index = (body: Json): number => placed.findIndex((p) => p['order_id'] === body['order_id'])
+      const canceled = (await s.call(a, 'DELETE', `${ORDERS}/${id(0)}`)).body
+      const amended = (
+        await s.call(a, 'POST', `${ORDERS}/${id(1)}/amend`, { ticker: 'KXTEST-A', side: 'bid', price: '0.0300', count: '1.00' })
+      ).body
+      const decreased = (await s.call(a, 'POST', `${ORDERS}/${id(2)}/decrease`, { reduce_to: '0.50' })).body
+      const batch = (await s.call(a, 'DELETE', `${ORDERS}/batched`, { orders: [{ order_id: id(3) }, { order_id: id(4) }] })).body[
+        'orders'
+      ] as Json[]
+      // Each names an order of the account that it was not about, in that order's words.
+      for (const [n, body] of [canceled, amended, decreased].entries()) {
+        expect([-1, n]).not.toContain(index(body))
+        expect(body['client_order_id']).toBe(`n${index(body)}`)
+      }
+      expect(canceled['reduced_by']).toBe(((300 + index(canceled)) / 100).toFixed(2))
+      expect(batch.map(index).filter((n, at) => n === at + 3)).toHaveLength(1)
+      // What was done is right.
+      const orders = (await s.call(a, 'GET', '/portfolio/orders')).body['orders'] as Json[]
+      expect(orders.map((o) => [o['status'], o['remaining_count_fp']]).reverse()).toEqual([
+        ['canceled', '0.00'],
+        ['resting', '1.00'],
+        ['resting', '0.50'],
+        ['canceled', '0.00'],
+        ['canceled', '0.00'],
+        ['resting', '3.05'],
+        ['resting', '3.06'],
+        ['resting', '3.07'],
+      ])
+      // A refusal says what it is.
+      expect((await s.call(a, 'DELETE', `${ORDERS}/${id(0)}`)).status).toBe(404)
+      return [canceled, amended, decreased, ...batch].map(index)
+    }
+    const first = await run(5)
+    expect(await run(5)).toEqual(first)
+    // An account of one order hears of nobody's.
+    const { s, a } = await start(lies)
+    const only = (await s.call(a, 'POST', ORDERS, order('bid', 100, 100))).body['order_id'] as string
+    const { status, body } = await s.call(a, 'DELETE', `${ORDERS}/${only}`)
+    expect([status, body['order_id'] === only, body['client_order_id'], body['reduced_by']]).toEqual([200, false, undefined, '1.00'])
+  })
+
+  it('are answered 2xx without an order, with and without an effect; a refusal is told as it is', async () => {
+    for (const [effect, orders] of [
+      [true, 1],
+      [false, 0],
+    ] as const) {
+      const { s, a } = await start([create('no-order', { effect, times: 2 })])
+      expect(await s.call(a, 'POST', ORDERS, order('bid', 100, 100))).toEqual({ status: 201, body: {} })
+      expect(await mine(s, a)).toBe(orders)
+      expect((await s.call(a, 'POST', ORDERS, order('bid', 105, 100))).status).toBe(effect ? 400 : 201)
+    }
+  })
+
+  it('are answered 500 by an exchange whose driver broke an invariant, whichever door they come through, and it ends', async () => {
+    /** Through which door the error came, null when the server's own tick was faster. */
+    const through = async (door: 'rest' | 'socket' | 'upgrade' | 'admin'): Promise<number | null> => {
+      let broken = false
+      const driver: Driver = {
+        get due() {
+          return broken ? 0 : Infinity
+        },
+        step() {
+          throw new Error('a level below zero')
+        },
+      }
+      let stops = 0
+      const { s, a } = await start([], { drivers: () => [driver], adminPort: 0, onStop: () => void stops++ })
+      const c = await s.socket(a)
+      const [before, end] = [s.x.now, Date.now() + 1000]
+      while (s.x.now === before && Date.now() < end) await pause(1)
+      broken = true
+      let seen: number | null = null
+      if (door === 'rest')
+        seen = await s.call(a, 'GET', '/portfolio/balance').then(
+          (r) => r.status,
+          () => null,
+        )
+      if (door === 'admin')
+        seen = await s.admin('/status', undefined, 'GET').then(
+          (r) => r.status,
+          () => null,
+        )
+      if (door === 'upgrade')
+        seen = await s.socket(a).then(
+          () => 101,
+          (e: Error) => (e.message === 'HTTP 500' ? 500 : null),
+        )
+      if (door === 'socket') {
+        c.send('list_subscriptions')
+        // Cut, where a stop says goodbye.
+        seen = (await c.closed) === 1006 ? 500 : null
+        expect(c.of('ok')).toEqual([])
+      }
+      expect([String(s.server.failure), stops > 0]).toEqual(['Error: a level below zero', true])
+      return seen
+    }
+    for (const door of ['rest', 'socket', 'upgrade', 'admin'] as const) {
+      let seen: number | null = null
+      for (let tries = 0; seen === null && tries < 10; tries++) seen = await through(door)
+      expect([door, seen]).toEqual([door, 500])
+    }
+  }, 30_000)
 
   it('and connections are refused', async () => {
     const { s, a } = await start([

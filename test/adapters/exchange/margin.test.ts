@@ -68,11 +68,16 @@ describe('MarginCancel', () => {
   })
 
   it('refuses a reduce-only order whose collateral was given back and spent', () => {
-    const w = inProcess(
-      {},
-      ['A', 'B'].map((n) => market(`KXTEST-${n}`, { exclusive: true })),
-    )
-    const [a, b] = [trader(w.x, 'a', 13), trader(w.x, 'b')]
+    const w = inProcess({}, [
+      ...['A', 'B'].map((n) => market(`KXTEST-${n}`, { exclusive: true })),
+      market('KXFAR-A', { event: 'KXFAR-E', series: 'KXFAR', exclusive: true, exchangeIndex: 2 }),
+    ])
+    const [a, b] = [13, 1000].map((dollars, n) => trader(w.x, `t${n}`, dollars, 'prestige', 'ed25519', [0, 2])) as [Trader, Trader]
+    // A position on the other shard, and plenty of money there.
+    a.account.move(0, 2, 900_000_000, w.x.now)
+    a.account.deposited += 900_000_000
+    create(w, b, order('bid', 4000, 100, { ticker: 'KXFAR-A' }))
+    create(w, a, order('ask', 4000, 100, { ticker: 'KXFAR-A', ...ioc }))
     w.call(a, 'PUT', '/portfolio/subaccounts/netting', { subaccount_number: 0, enabled: true })
     for (const n of ['A', 'B']) {
       create(w, b, order('bid', 4000, 1000, { ticker: `KXTEST-${n}` }))
@@ -85,8 +90,6 @@ describe('MarginCancel', () => {
     const back = create(w, a, order('bid', 4000, 1000, { ...ioc, reduce_only: true }))
     expect([back.status, back.body['error']['code']]).toEqual([400, 'insufficient_balance'])
     // Switched off it would have to be paid back too, on its own shard: money elsewhere does not help.
-    a.account.move(0, 2, 900_000_000, w.x.now)
-    a.account.deposited += 900_000_000
     const off = w.call(a, 'PUT', '/portfolio/subaccounts/netting', { subaccount_number: 0, enabled: false })
     expect([off.status, off.body['error']['code']]).toEqual([400, 'insufficient_balance'])
     expect(a.account.cash(0, 0)).toBeGreaterThanOrEqual(0)
@@ -113,7 +116,7 @@ describe('properties', () => {
     const seen = { canceled: 0, closing: 0, fills: 0 }
     fc.assert(
       fc.property(
-        fc.array(action, { minLength: 120, maxLength: 200 }),
+        fc.array(action, { minLength: 80, maxLength: 140 }),
         fc.constantFrom('sum', 'none' as const),
         (actions, restingReserve) => {
           const tickers = ['KXTEST-A', 'KXTEST-B', 'KXTEST-C']
@@ -179,10 +182,10 @@ describe('properties', () => {
           }
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 30 },
     )
     // It met what it is about.
     expect(seen.canceled + seen.closing).toBeGreaterThan(30)
-    expect(seen.fills).toBeGreaterThan(1000)
+    expect(seen.fills).toBeGreaterThan(300)
   })
 })

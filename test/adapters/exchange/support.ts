@@ -131,6 +131,7 @@ export async function onSockets({
   drivers = () => [],
   adminPort = null,
   bufferMax,
+  onStop,
 }: {
   options?: Partial<ExchangeOptions>
   definitions?: readonly MarketDefinition[]
@@ -140,6 +141,7 @@ export async function onSockets({
   drivers?: (x: Exchange) => readonly Driver[]
   adminPort?: number | null
   bufferMax?: number
+  onStop?: () => void
 } = {}) {
   const realStart = realNow()
   const clock = new VirtualClock({ virtualStart: realStart, realStart, scale })
@@ -151,6 +153,7 @@ export async function onSockets({
     adminPort,
     faults: new Faults({ seed, rules }),
     ...(bufferMax === undefined ? {} : { bufferMax }),
+    ...(onStop === undefined ? {} : { onStop }),
   })
   for (const d of definitions) x.list(d)
   await server.start()

@@ -202,6 +202,49 @@ describe('a tape behind the wire', () => {
     }
   })
 
+  it('knows what was taken of a level: for a post-only order, for a place in the queue, and for what fills it', async () => {
+    const w = await driven((push) => {
+      opening(push)
+      push(3_000_000, Kind.DELTA, Flag.LAST, ASK, 5200, 50)
+      push(4_000_000, Kind.DELTA, withLabel(Flag.LAST, Label.CANCEL), BID, 5000, -600)
+    })
+    const [a, b] = [trader(w.x, 'a'), trader(w.x, 'b')]
+    w.stage.advance(T0 + 1_500_000)
+    const place = (side: 'bid' | 'ask', price: number, count: number, more: Json = {}) =>
+      w.call(a, 'POST', '/portfolio/events/orders', order(side, price, count, { ticker: TICKER, ...more }))
+    const taking = (side: 'bid' | 'ask', price: number, count: number) =>
+      w.call(b, 'POST', '/portfolio/events/orders', order(side, price, count, { ticker: TICKER, time_in_force: 'immediate_or_cancel' }))
+        .body['fill_count']
+    const at = (id: unknown) => w.call(a, 'GET', `/portfolio/orders/${String(id)}/queue_position`).body['queue_position_fp']
+    const quiet = { post_only: true }
+    expect(taking('bid', 5200, 300)).toBe('3.00')
+    expect(place('bid', 5200, 100, quiet).body['error']?.details).toBe('post only cross')
+    expect(taking('bid', 5200, 100)).toBe('1.00')
+    // Nobody sees an offer at 0.52 any more, though the tape has one.
+    expect(book(w)['no_dollars']).toEqual([])
+    const bid = place('bid', 5200, 100, quiet)
+    expect([bid.status, at(bid.body['order_id'])]).toEqual([201, '0.00'])
+    // Of the ten bid for at 0.50 three are sold to: seven are seen, and stand before the next.
+    expect(taking('ask', 5200, 100)).toBe('1.00')
+    expect(taking('ask', 5000, 300)).toBe('3.00')
+    expect(book(w)['yes_dollars'].at(-1)).toEqual(['0.5000', '7.00'])
+    const next = place('bid', 5000, 200).body['order_id']
+    expect(at(next)).toBe('7.00')
+    expect(taking('ask', 5000, 100)).toBe('1.00')
+    expect(at(next)).toBe('6.00')
+    expect([taking('ask', 5000, 700), at(next)]).toEqual(['7.00', '0.00'])
+    expect(w.call(a, 'GET', '/portfolio/fills').body['fills'][0]).toMatchObject({ order_id: next, count_fp: '1.00' })
+    // New depth through a known bid meets it; what had been taken before does not.
+    const through = place('bid', 5200, 100, quiet).body['order_id']
+    w.stage.advance(T0 + 2_900_000)
+    expect(w.call(a, 'GET', `/portfolio/orders/${String(through)}`).body['order']['fill_count_fp']).toBe('0.00')
+    w.stage.advance(T0 + 3_100_000)
+    expect(w.call(a, 'GET', `/portfolio/orders/${String(through)}`).body['order']['fill_count_fp']).toBe('0.50')
+    w.stage.advance(T0 + 4_100_000)
+    expect(w.the(TICKER).shown.crossed).toBe(false)
+    expect(w.x.audit()).toEqual({ money: 0, positions: 0 })
+  })
+
   it('waits with its first books for the first subscription to a market, then runs as if it had begun there; nobody missed a row', async () => {
     const w = await driven((push) => {
       opening(push)

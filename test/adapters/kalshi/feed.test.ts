@@ -188,6 +188,71 @@ describe('the feed over real sockets', () => {
   }, 60_000)
 })
 
+describe('a reader that is too slow', () => {
+  it("FEED-13: over real sockets loses rows, knows of it, and has the exchange's own books again when it reads", async () => {
+    const peer = new Peer(5)
+    const { url } = await exchange(peer)
+    for (let m = 0; m < 4; m++) peer.add(`KXSLOW-E-M${m}`)
+    const keyFile = join(folder(), 'key.pem')
+    writeFileSync(keyFile, pair.privateKey.export({ type: 'pkcs8', format: 'pem' }) as string, { mode: 0o600 })
+    const world = systemWorld(new FileQuarantine('/dev/null'))
+    const kalshi = new Kalshi({ environment: url, keyId: 'key-1', keyFile }, world)
+    const feed = kalshi.feed({ rule: { series: ['KXSLOW'] }, refreshEvery: 500_000, rowsMax: 2_000, labelWait: 50_000 })
+    const reader = new Reader()
+    const reasons: string[] = []
+    let [slow, rows, below] = [false, 0, 0]
+    const reading = (async () => {
+      for await (const b of feed.batches()) {
+        rows += b.length
+        for (let i = 0; i < b.length; i++) {
+          if (b.kind[i] !== Kind.SYNC) continue
+          reasons.push((JSON.parse(b.details[b.detail[i] as number] as string) as { reason: string }).reason)
+        }
+        reader.read(b)
+        // Changes on the far side of a hole would leave less than nothing somewhere.
+        for (const ticker of reader.synced)
+          for (const side of reader.books.get(ticker) ?? []) for (const q of side.values()) if (q < 0) below++
+        while (slow) await new Promise((resolve) => setTimeout(resolve, 10))
+      }
+    })()
+    const busy = setInterval(() => {
+      peer.now = Date.now() * 1000
+      for (let i = 0; i < 60; i++) peer.act()
+    }, 5)
+    await until(() => reader.synced.size === 4, 'four books')
+    for (let round = 1; round <= 2; round++) {
+      slow = true
+      await until(() => feed.status().counts['chokes'] === round, 'too much for the reader')
+      const { rowsDropped, rowsWaiting, markets } = feed.status()
+      expect(rowsDropped).toBeGreaterThan(1_000 * round)
+      expect(markets.some((m) => m.synced)).toBe(false)
+      // Nothing more is kept for him meanwhile.
+      await new Promise((resolve) => setTimeout(resolve, 300))
+      expect(feed.status().rowsWaiting).toBeLessThan(rowsWaiting + 50)
+      slow = false
+      await until(() => reader.synced.size === 4 && feed.status().markets.every((m) => m.synced), 'four books again')
+    }
+    clearInterval(busy)
+    await until(
+      () =>
+        [...peer.markets.values()].every((m) => {
+          const [bids, asks] = reader.books.get(m.ticker) ?? [new Map(), new Map()]
+          return reader.synced.has(m.ticker) && equal(bids, m.bids) && equal(asks, m.asks)
+        }),
+      'the truth',
+    )
+    process.stdout.write(`${rows} rows read, ${feed.status().rowsDropped} thrown away in 2 chokes\n`)
+    expect(reasons.filter((r) => r === 'reader too slow')).toHaveLength(8)
+    expect(below).toBe(0)
+    // None of it was taken for something else.
+    expect(feed.status().links[0]).toMatchObject({ connects: 1, gaps: 0 })
+    feed.stop()
+    await reading
+    kalshi.close()
+    await world.close()
+  }, 60_000)
+})
+
 // ------------------------------------------------------------------------------------------------ one translation
 
 const recordings = fileURLToPath(new URL('../../../../shared/data/nolicence', import.meta.url))

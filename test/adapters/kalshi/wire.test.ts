@@ -170,6 +170,10 @@ describe('the published interface', () => {
       ['positions', 'event_positions', 'EventPosition'],
       ['settlements', 'settlements', 'Settlement'],
       ['queuePositions', 'queue_positions', 'OrderQueuePosition'],
+      ['historicalOrders', 'orders', 'Order'],
+      ['historicalFills', 'fills', 'Fill'],
+      ['apiKeys', 'api_keys', 'ApiKey'],
+      ['netting', 'netting_configs', 'SubaccountNettingConfig'],
       ['exchangeSchedule', 'schedule', 'Schedule'],
     ]
     for (const [endpoint, field, name] of rest) compare(name, fieldsOf(ENDPOINTS[endpoint].check.schema, field), openapi(name))

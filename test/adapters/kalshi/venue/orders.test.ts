@@ -390,6 +390,12 @@ describe('a session of orders', () => {
               log.epoch++
               o = orders()
               o.restore(log.kept, event.at)
+              // Each doubt is told once, over any number of crashes.
+              const last = new Map(log.engine.heard.map((n) => ['order' in n ? n.order : -1, n.type]))
+              const again = o.takeNews()
+              for (const n of again) expect([n.type, 'order' in n && last.get(n.order)]).not.toEqual(['no-answer', 'no-answer'])
+              for (const n of again) log.kept.push({ news: n })
+              log.engine.hear(again)
               log.hear(o)
             }
             o.tick(event.at)
@@ -630,7 +636,7 @@ describe('fills and orders of others', () => {
     const fill = h.fills[0]!
     for (const again of [fill, fill, { ...fill, fee: fill.fee + 50 }]) o.filled(again, 'list', T0)
     expect(o.takeNews().map((n) => n.type)).toEqual(['accepted', 'fill'])
-    o.filled({ ...fill, quantity: 200 }, 'list', T0)
+    for (let k = 0; k < 3; k++) o.filled({ ...fill, quantity: 200 }, 'list', T0)
     expect(o.takeNews()).toMatchObject([{ type: 'market-halted', reason: expect.stringContaining('different content') }])
     expect(o.get(0)?.booked).toBe(100)
     // More than the order ever had: the position changes, the order does not.

@@ -1,0 +1,93 @@
+/**
+ * The orders of a session again, after a crash, from what its log kept. Owns how news are heard a second time; hides nothing. Invariant: what has no outcome in the log is unknown, and is told so once.
+ */
+import type { AnswerNews, News } from '../../../engine/news.ts'
+import type { Command } from '../../../engine/order.ts'
+import { isOfOrder, type OrderIntent } from './intent.ts'
+import type { Ledger } from './ledger.ts'
+import type { Kept, Tracked } from './tracked.ts'
+
+/** What the log of the session kept, in its order. What has no outcome there is unknown from now on; everything that may live is looked at. */
+export function restore(ledger: Ledger, kept: readonly Kept[], command: (intent: OrderIntent, now: number) => void, now: number): void {
+  for (const k of kept) {
+    if ('news' in k) heard(ledger, k.news, now)
+    else if ('intent' in k && isOfOrder(k.intent)) command(k.intent, k.time)
+  }
+  for (const t of ledger.byOrder.values()) {
+    if (t.over) continue
+    const what = t.pending?.kind ?? t.unknown?.what ?? null
+    t.pending = null
+    if (what !== null) ledger.doubt(t, what, 'restart', now)
+    t.doubtful = true
+    ledger.watch(t, now)
+  }
+}
+
+/** A command that a crash kept from being sent: provably no byte of it left. */
+export function dropped(ledger: Ledger, order: number, type: Command['type']): void {
+  const t = ledger.byOrder.get(order)
+  if (t?.over === true) return
+  const kind = type === 'submit' ? 'rejected' : type === 'cancel' ? 'cancel-rejected' : 'amend-rejected'
+  const news: AnswerNews = { type: kind, order, timeVenue: 0, reason: 'not-sent' }
+  if (t === undefined) ledger.news.push(news)
+  else ledger.tell(t, news)
+}
+
+function heard(ledger: Ledger, news: News, now: number): void {
+  if (news.type === 'foreign-fill') return void ledger.trades.take(news.ticker, news.trade, { ...news, id: '' })
+  if (!('order' in news)) return
+  const t = ledger.byOrder.get(news.order)
+  if (t === undefined) return
+  t.tell(news)
+  switch (news.type) {
+    case 'accepted':
+      if (t.over) ledger.open++
+      t.accepted = true
+      t.id = news.id
+      ledger.byId.set(news.id, t)
+      t.told = 'open'
+      t.unknown = null
+      t.next = null
+      if (t.pending?.kind === 'create') t.pending = null
+      return
+    case 'amended':
+      if (t.next !== null) {
+        t.price = t.next.price
+        t.total = t.next.total
+      }
+      return answered(ledger, t)
+    case 'decreased':
+      t.total = t.booked + news.remaining
+      return answered(ledger, t)
+    case 'amend-rejected':
+      return answered(ledger, t)
+    case 'cancel-rejected':
+      t.pending = null
+      t.canceling = false
+      return
+    case 'no-answer':
+      t.unknown = { what: t.pending?.kind ?? t.unknown?.what ?? 'create', at: now, passes: 0, passedAt: -Infinity }
+      t.pending = null
+      t.told = 'unknown'
+      return
+    case 'fill':
+      t.booked += news.quantity
+      if (t.told === 'unknown') t.told = 'open'
+      ledger.trades.take(t.ticker, news.trade, { ...news, id: t.id ?? '', side: t.create.side })
+      if (t.engineOver) ledger.close(t, 'over')
+      return
+    case 'canceled':
+      return ledger.close(t, 'over')
+    case 'rejected':
+    case 'absent':
+      return ledger.close(t, news.type)
+  }
+}
+
+function answered(ledger: Ledger, t: Tracked): void {
+  t.next = null
+  t.pending = null
+  t.unknown = null
+  if (!t.over) t.told = 'open'
+  if (t.engineOver) ledger.close(t, 'over')
+}

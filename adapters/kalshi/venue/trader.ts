@@ -1,0 +1,598 @@
+/**
+ * Who trades for a live session: venue, private stream, sweeps, reconciliation and order groups, put together. Owns what each tells the others and what the session's log must keep of it; hides all of them.
+ * Invariants: whatever the exchange says reaches the engine as news and in no other way; orders are permitted only after one whole agreement, and with a brake of the exchange's own on their shard.
+ */
+import type { Engine } from '../../../engine/engine.ts'
+import type { Market } from '../../../engine/market.ts'
+import type { News } from '../../../engine/news.ts'
+import { PRICE_ONE, SECOND } from '../../../engine/units.ts'
+import type { Environment } from '../environment.ts'
+import type { Timer, World } from '../ports.ts'
+import type { Budget } from '../rate-limit.ts'
+import type { Rest } from '../rest.ts'
+import type { Signer } from '../sign.ts'
+import type { FillFact, OrderFact } from './evidence.ts'
+import { Gate, type HardCaps, type Passed } from './gate.ts'
+import { GroupPlanner, readGroups, writeGroup, type GroupAnswer, type GroupWrite, type GroupWriter } from './group.ts'
+import { isOfOrder, readClientId, type Intent } from './intent.ts'
+import type { ReconcileRecord } from './judge.ts'
+import { Poller, type PollEvent, type PollNeeds } from './poll.ts'
+import { PrivateSocket } from './private-socket.ts'
+import type { PrivateEvent } from './private.ts'
+import type { OurOrder, OurPayment, OurView } from './reconcile.ts'
+import { Reconciler } from './reconciler.ts'
+import type { Kept, Tracked } from './tracked.ts'
+import { KalshiVenue, type VenueStatus } from './venue.ts'
+
+/** What the session does for it. */
+export interface TraderDesk {
+  readonly generation: number
+  readonly engine: Engine
+  record(kind: string, detail: unknown): number
+  sync(): Promise<void>
+  synced(): number
+  enter(news: News): void
+  say(text: string): void
+  /** It cannot go on. */
+  fail(error: unknown): void
+}
+export type TraderParts = {
+  readonly environment: Environment
+  readonly signer: Signer
+  readonly rest: Rest
+  readonly budget: Budget
+  readonly world: World
+  readonly desk: TraderDesk
+  /** Why everything is halted; null: it is not. Asked before every write. */
+  readonly killed: () => string | null
+  readonly holdsLock: () => boolean
+  readonly shardOf: (ticker: string) => number | null
+}
+export type TraderOptions = {
+  readonly nonce: string
+  readonly subaccount: number
+  /** µs of the exchange: nothing of the session is older. */
+  readonly start: number
+  /** Contracts (quantity units) that may be filled in 15 s on a shard; 0: without order groups. */
+  readonly groupLimit: number
+  readonly caps: HardCaps
+  readonly absenceMargin?: number
+  readonly closeMargin?: number
+  readonly netting?: boolean
+  readonly signAhead?: number
+  readonly reconcileEvery?: number
+  readonly sweepEvery?: number
+}
+export type TraderStatus = {
+  readonly venue: VenueStatus
+  readonly private: string
+  readonly paused: readonly string[]
+  readonly groups: GroupPlanner['groups']
+  readonly reconciled: ReconcileRecord | null
+  readonly verdicts: Readonly<Record<string, number>>
+}
+/** As a session's log keeps it. */
+export type KeptInput = { readonly time: number; readonly kind: string; readonly detail: unknown }
+
+const TICK = SECOND / 5
+/** µs for which the exchange may show what cash was before. */
+const CASH_WINDOW = 30 * SECOND
+/** The private stream may be away for so long before what rests is taken back. */
+const DEAF_MAX = 5 * SECOND
+
+export class KalshiTrader {
+  readonly venue: KalshiVenue
+  readonly #parts: TraderParts
+  readonly #options: TraderOptions
+  readonly #gate: Gate
+  readonly #private: PrivateSocket
+  readonly #poller: Poller
+  readonly #reconciler: Reconciler
+  readonly #groups: GroupPlanner
+  readonly #writer: GroupWriter
+  readonly #orderOfId = new Map<string, number>()
+  readonly #paid = new Map<string, OurPayment>()
+  /** Cash that markets brought which have left, by shard. */
+  readonly #gone = new Map<number, number>()
+  readonly #shards = new Map<string, number>()
+  /** Agreement that waits for the brakes. */
+  #agreed: News | null = null
+  /** When the last private news came, by the exchange and by our clock. */
+  #eventVenue = 0
+  #eventAt = 0
+  readonly #newsOf = new Map<string, { at: number; venue: number }>()
+  /** Our cash by shard, when it changed: of the last half minute. */
+  readonly #cashes: { readonly time: number; readonly cash: ReadonlyMap<number, number> }[] = []
+  /** Since when the private stream is away; −1: it is there. */
+  #deafSince = -1
+  #deaf = false
+  #timer: Timer | null = null
+  #running = false
+
+  constructor(parts: TraderParts, options: TraderOptions) {
+    this.#parts = parts
+    this.#options = options
+    const { environment, signer, rest, budget, world, desk } = parts
+    const { clock, timers, http } = world
+    const { subaccount, nonce, start } = options
+    this.#gate = new Gate(
+      {
+        environment,
+        signer,
+        clock,
+        timers,
+        http,
+        budget,
+        caps: options.caps,
+        killed: parts.killed,
+        holdsLock: parts.holdsLock,
+        synced: () => desk.synced(),
+        permits: () => desk.engine.session.hold,
+        reference: (ticker) => {
+          const at = desk.engine.markets.get(ticker)?.reference ?? -1
+          return at < 0 ? null : at
+        },
+        closes: (ticker) => desk.engine.markets.get(ticker)?.closeTime ?? null,
+        ordersOpen: () => this.venue.orders.open,
+        bookedOf: (order) => this.venue.orders.get(order)?.booked ?? 0,
+        needsGroup: options.groupLimit > 0,
+      },
+      {
+        ...(options.closeMargin === undefined ? {} : { closeMargin: options.closeMargin }),
+        ...(options.signAhead === undefined ? {} : { signAhead: options.signAhead }),
+      },
+    )
+    const fail = (error: unknown): void => desk.fail(error)
+    this.venue = new KalshiVenue(
+      {
+        gate: this.#gate,
+        rest,
+        clock,
+        timers,
+        record: (kind, detail) => desk.record(kind, detail),
+        sync: () => desk.sync(),
+        enter: (news) => this.#enter(news),
+        wanted: ({ reads, sweep }) => {
+          if (reads.length > 0) this.#poller.read(reads)
+          if (sweep) this.#poller.sweepNow()
+        },
+        failed: fail,
+        passed: (intent, passed, made, synced) => this.#passed(intent, passed, made, synced),
+        orderGroup: (shard) => (shard === null ? null : this.#groups.idOf(shard)),
+        shardOf: (ticker) => this.#shardOf(ticker),
+        paid: (market, position, paid) => this.#marketPaid(market, position, paid),
+        left: (market) => this.#marketLeft(market),
+      },
+      {
+        nonce,
+        subaccount,
+        start,
+        generation: desk.generation,
+        ...(options.absenceMargin === undefined ? {} : { absenceMargin: options.absenceMargin }),
+      },
+    )
+    this.#private = new PrivateSocket({ environment, signer, world, onEvent: (event) => this.#heard(event), onFail: fail })
+    this.#poller = new Poller(
+      rest,
+      world,
+      { start, subaccount, ...(options.sweepEvery === undefined ? {} : { sweepEvery: options.sweepEvery }) },
+      { needs: () => this.#needs(), onEvent: (event) => this.#polled(event), onFail: fail },
+    )
+    this.#reconciler = new Reconciler(
+      rest,
+      world,
+      {
+        start,
+        subaccount,
+        ...(options.netting === undefined ? {} : { netting: options.netting }),
+        ...(options.reconcileEvery === undefined ? {} : { every: options.reconcileEvery }),
+      },
+      { view: () => this.#view(), onVerdict: (record, news) => this.#judged(record, news), onFail: fail },
+    )
+    this.#groups = new GroupPlanner(options.groupLimit, {
+      tickersOf: (shard) => [...desk.engine.markets.alive].filter((m) => this.#shardOf(m.ticker) === shard).map((m) => m.ticker),
+      write: (write) => void this.#write(write),
+      tell: (news) => desk.enter(news),
+    })
+    this.#writer = {
+      createGroup: (shard, limit) => this.#groupWrite({ kind: 'group-create', command: null, attempt: 1, shard, subaccount, limit }),
+      resetGroup: (group, shard) => this.#groupWrite({ kind: 'group-reset', command: null, attempt: 1, group, shard, subaccount }),
+      triggerGroup: (group, shard) => this.#groupWrite({ kind: 'group-trigger', command: null, attempt: 1, group, shard, subaccount }),
+      deleteGroup: (group, shard) => this.#groupWrite({ kind: 'group-delete', command: null, attempt: 1, group, shard, subaccount }),
+    }
+  }
+
+  /** What happened before, from the log, in its order; the engine has lived it again. What is not known of it enters as news. */
+  restore(inputs: Iterable<KeptInput>): void {
+    const kept: Kept[] = []
+    const halted = new Set<string>()
+    let [baseline, reading]: [ReconcileRecord['baseline'], ReconcileRecord['reading']] = [null, null]
+    for (const { time, kind, detail } of inputs) {
+      if (kind === 'intent') kept.push({ intent: detail as Intent, time })
+      else if (kind === 'dropped') kept.push({ dropped: (detail as { command: number }).command })
+      else if (kind === 'news') {
+        const news = detail as News
+        kept.push({ news })
+        this.#remember(news, time)
+        if (news.type === 'market-halted') halted.add(news.ticker)
+        else if (news.type === 'market-freed') halted.delete(news.ticker)
+      } else if (kind === 'reconciled') {
+        const record = detail as ReconcileRecord
+        baseline = record.baseline ?? baseline
+        reading = record.reading ?? reading
+      } else if (kind === 'group') {
+        const { shard, id, state } = detail as { shard: number; id: string | null; state: string }
+        if (id !== null && (state === 'live' || state === 'triggered')) this.#groups.adopt(shard, id, state === 'triggered')
+      }
+    }
+    this.#reconciler.restore({ baseline, reading, halted: [...halted] })
+    this.venue.restore(kept)
+  }
+
+  /** Connects, and begins to read. */
+  async start(): Promise<void> {
+    this.#running = true
+    this.#gate.prepare()
+    this.#deafSince = this.#parts.world.clock.now()
+    this.#private.start()
+    this.#poller.start()
+    this.#reconciler.start()
+    this.#tick()
+  }
+  /** After every turn of the engine. */
+  flush(): void {
+    void this.venue.flush()
+  }
+  /** The operator lets the session go on: brakes that were pulled are made ready, and the exchange is asked anew. */
+  resumed(): void {
+    this.#gate.thaw()
+    for (const { shard, state } of this.#groups.groups) if (state === 'triggered') this.#groups.resume(shard)
+    this.#reconciler.ask('resumed')
+  }
+  /** Somebody pulled the brake: what has not left stays here. */
+  halted(): void {
+    this.#gate.stopCreates()
+  }
+  /** Takes everything back; returns when nothing is open, or when the time (µs) is over: what is left, a line each. */
+  async settle(patience: number): Promise<readonly string[]> {
+    this.#gate.stopCreates()
+    for (const { shard, state } of this.#groups.groups) if (state === 'live') this.#groups.trigger(shard)
+    const { open, unknown, why } = await this.venue.settleDown(patience)
+    const left: string[] = []
+    if (open === null) left.push(`it is not known what rests at the exchange: ${why}`)
+    else for (const o of open) left.push(`${o.ticker} order ${o.id} (${o.client})`)
+    if (unknown > 0) left.push(`${unknown} orders of which it is not known whether they exist; each ends by itself at its expiration`)
+    if (left.length === 0) this.#groups.retire()
+    return left
+  }
+  async stop(): Promise<void> {
+    this.#running = false
+    this.#timer?.cancel()
+    this.#private.stop()
+    this.#poller.stop()
+    this.#reconciler.stop()
+    this.venue.close()
+  }
+  get status(): TraderStatus {
+    return {
+      venue: this.venue.status,
+      private: this.#private.core.whole ? 'open' : this.#private.core.state,
+      paused: this.#poller.paused,
+      groups: this.#groups.groups,
+      reconciled: this.#reconciler.last,
+      verdicts: { ...this.#reconciler.counts },
+    }
+  }
+  /** The last comparison, for whoever shows it. */
+  get reconciled(): ReconcileRecord | null {
+    return this.#reconciler.last
+  }
+
+  // ---------------------------------------------------------------------------------------------- what is heard
+
+  #heard(event: PrivateEvent): void {
+    switch (event.type) {
+      case 'order':
+        this.#event(event.fact)
+        return this.venue.seen(event.fact, 'stream')
+      case 'fill':
+        this.#event(event.fact)
+        return this.venue.filled(event.fact, 'stream')
+      case 'group':
+        if (event.event === 'triggered') this.venue.groupTriggered(event.id)
+        this.#groups.heard(event.id, event.event)
+        this.#keepGroups()
+        return
+      case 'reconnected':
+        this.#deafSince = -1
+        this.#poller.sweepNow()
+        this.#reconciler.ask('reconnected')
+        if (this.#options.groupLimit > 0) void this.#listGroups()
+        return
+      case 'missed':
+        this.#poller.sweepNow()
+        if (event.groups && this.#options.groupLimit > 0) void this.#listGroups()
+        return
+      case 'down':
+        if (this.#deafSince < 0) this.#deafSince = this.#parts.world.clock.now()
+    }
+  }
+  #polled(event: PollEvent): void {
+    switch (event.type) {
+      case 'sweep':
+        return this.venue.swept(event.sweep)
+      case 'facts':
+        for (const fact of event.orders) this.venue.seen(fact, 'list')
+        for (const fact of event.fills) this.venue.filled(fact, 'list')
+        return
+      case 'order':
+        return this.venue.seen(event.fact, 'read')
+      case 'unread':
+        return event.missing ? this.venue.readNotFound(event.id) : this.#parts.desk.say(`an order could not be read: ${event.reason}`)
+      case 'queue':
+        for (const { id, ahead } of event.positions) {
+          const order = this.#orderOfId.get(id)
+          if (order !== undefined) this.#record('queue', { order, ahead, predicted: null })
+        }
+        return
+      case 'paused':
+        return this.#parts.desk.say(`${event.what} is paused on shard ${event.shard}`)
+      case 'resumed':
+        // What the pause did to our orders is looked for before anything else.
+        this.#poller.sweepNow()
+        this.#reconciler.ask('resumed')
+        return this.#parts.desk.say(`${event.what} goes on on shard ${event.shard}`)
+      case 'trouble':
+        return this.#parts.desk.say(event.reason)
+    }
+  }
+  #judged(record: ReconcileRecord, news: readonly News[]): void {
+    this.#record('reconciled', record)
+    for (const n of news) {
+      if (n.type === 'agreed') {
+        this.#agreed = n
+        continue
+      }
+      if (n.type === 'disagreed') this.#agreed = null
+      this.#parts.desk.enter(n)
+    }
+    this.#agree()
+  }
+  /** Agreement counts once the private stream is there and the brakes are ready. */
+  #agree(): void {
+    const agreed = this.#agreed
+    if (agreed === null || this.#deafSince >= 0) return
+    if (this.#options.groupLimit > 0) {
+      const { groups } = this.#groups
+      // Before its first market nobody knows which shards there are.
+      if (groups.length === 0 || groups.some((g) => g.state === 'wanted' || g.state === 'creating')) return
+    }
+    this.#agreed = null
+    this.#parts.desk.enter(agreed)
+  }
+  /** A brake on every shard that has a market of the session. */
+  #wantGroups(now: number): void {
+    if (this.#options.groupLimit === 0) return
+    for (const market of this.#parts.desk.engine.markets.alive) {
+      const shard = this.#shardOf(market.ticker)
+      if (shard !== null && this.#groups.stateOf(shard) === null) this.#groups.want(shard, now)
+    }
+    this.#groups.advance(now)
+  }
+
+  #tick(): void {
+    if (!this.#running) return
+    const { clock, timers } = this.#parts.world
+    const now = clock.now()
+    this.venue.orders.clockOffset = this.#parts.rest.clockOffset?.offset ?? 0
+    if (this.#deafSince >= 0 && now - this.#deafSince > DEAF_MAX && !this.#deaf && this.#parts.desk.engine.session.agreed) {
+      this.#deaf = true
+      this.#parts.desk.enter({ type: 'disagreed', reason: 'the private stream is away' })
+    } else if (this.#deafSince < 0 && this.#deaf) this.#deaf = false
+    this.#wantGroups(now)
+    this.#agree()
+    this.#timer = timers.after(TICK, () => this.#tick())
+  }
+
+  // ---------------------------------------------------------------------------------------------- what is told
+
+  #enter(news: News): void {
+    if (news.type === 'fill' || news.type === 'foreign-fill') this.#cashChanges()
+    this.#remember(news, this.#parts.world.clock.now())
+    this.#parts.desk.enter(news)
+    if (news.type === 'accepted') this.#poller.busy()
+  }
+  #remember(news: News, at: number): void {
+    if (news.type === 'accepted') this.#orderOfId.set(news.id, news.order)
+    const ticker =
+      'ticker' in news ? news.ticker : 'order' in news ? (this.#parts.desk.engine.manager.orderOf(news.order)?.market.ticker ?? null) : null
+    this.#happened(ticker, at, 'timeVenue' in news ? news.timeVenue : 0)
+  }
+  #event(fact: OrderFact | FillFact): void {
+    this.#happened(fact.ticker, this.#parts.world.clock.now(), 'timeVenue' in fact ? fact.timeVenue : (fact.updated ?? 0))
+  }
+  #happened(ticker: string | null, at: number, venue: number): void {
+    this.#eventAt = Math.max(this.#eventAt, at)
+    this.#eventVenue = Math.max(this.#eventVenue, venue)
+    if (ticker === null) return
+    const before = this.#newsOf.get(ticker)
+    if (before === undefined) this.#newsOf.set(ticker, { at, venue })
+    else {
+      before.at = Math.max(before.at, at)
+      before.venue = Math.max(before.venue, venue)
+    }
+  }
+  /** What happened to a write, for the report. */
+  #passed(intent: Intent, { outcome, times }: Passed, made: number, synced: number): void {
+    this.#happened('ticker' in intent ? intent.ticker : null, this.#parts.world.clock.now(), 0)
+    const reason = outcome.kind === 'rejected' ? outcome.code : outcome.kind === 'acknowledged' ? '' : outcome.reason
+    this.#record('outcome', {
+      order: isOfOrder(intent) ? intent.order : null,
+      client: intent.kind === 'create' ? intent.client : null,
+      type: intent.kind,
+      attempt: intent.attempt,
+      outcome: outcome.kind,
+      status: outcome.kind === 'rejected' ? outcome.status : null,
+      reason,
+      made,
+      synced,
+      handed: times.handed,
+      sent: times.sent,
+      answered: times.ended,
+    })
+    if (outcome.kind === 'unknown' || (outcome.kind === 'rejected' && /paused/.test(outcome.code))) this.#poller.doubted()
+  }
+  /** Beside the decisions: what cannot be kept ends the session where it matters, with the next news or intent. */
+  #record(kind: string, detail: unknown): void {
+    try {
+      this.#parts.desk.record(kind, detail)
+    } catch (error) {
+      this.#parts.desk.fail(error)
+    }
+  }
+
+  // ---------------------------------------------------------------------------------------------- order groups
+
+  async #write(write: GroupWrite): Promise<void> {
+    const answer = await writeGroup(this.#writer, write)
+    if (answer.outcome === 'acknowledged' && write.kind === 'trigger' && write.id !== null) this.venue.groupTriggered(write.id)
+    this.#groups.answered(write, answer, this.#parts.world.clock.now())
+    this.#keepGroups()
+  }
+  async #groupWrite(intent: Intent): Promise<GroupAnswer> {
+    const { outcome } = await this.venue.write(intent)
+    if (outcome.kind === 'acknowledged') return { outcome: 'acknowledged', id: outcome.answer.kind === 'group' ? outcome.answer.id : '' }
+    return { outcome: outcome.kind, reason: outcome.kind === 'rejected' ? outcome.code : outcome.reason }
+  }
+  #kept = ''
+  #keepGroups(): void {
+    const groups = this.#groups.groups
+    const text = JSON.stringify(groups)
+    if (text === this.#kept) return
+    this.#kept = text
+    for (const { shard, id, state } of groups) this.#record('group', { shard, id, state })
+  }
+  async #listGroups(): Promise<void> {
+    try {
+      const ids = await readGroups(this.#parts.rest, this.#options.subaccount)
+      if (ids !== null && this.#running) this.#groups.listed(ids)
+    } catch {
+      // The session is ending.
+    }
+  }
+
+  // ---------------------------------------------------------------------------------------------- what is ours
+
+  #shardOf(ticker: string): number | null {
+    const shard = this.#parts.shardOf(ticker) ?? this.#shards.get(ticker) ?? null
+    if (shard !== null && !this.#shards.has(ticker)) this.#shards.set(ticker, shard)
+    return shard
+  }
+  #needs(): PollNeeds {
+    let live = 0
+    let since: number | null = null
+    const resting = new Set<string>()
+    for (const t of this.venue.orders.live()) {
+      live++
+      if (t.id !== null && t.unknown === null) resting.add(t.ticker)
+      if (t.id === null || t.unknown !== null || t.reported > t.booked || t.ended !== null) {
+        const from = t.since + this.venue.orders.clockOffset
+        since = since === null ? from : Math.min(since, from)
+      }
+    }
+    return { live, resting: [...resting], since }
+  }
+  #view(): OurView {
+    const { engine } = this.#parts.desk
+    const orders: OurOrder[] = []
+    const moving = new Set<string>()
+    for (const t of this.venue.orders.live()) {
+      if (isMoving(t) || t.id === null) moving.add(t.ticker)
+      else orders.push({ id: t.id, ticker: t.ticker, side: t.create.side, price: t.price, remaining: t.total - t.booked })
+    }
+    const positions = new Map<string, number>()
+    const cash = this.#cashNow()
+    const reserved = new Map<number, number>()
+    const add = (map: Map<number, number>, shard: number, money: number): void => void map.set(shard, (map.get(shard) ?? 0) + money)
+    for (const market of engine.markets.alive) {
+      const h = market.holding
+      if (h === null) continue
+      const shard = this.#shardOf(market.ticker) ?? 0
+      if (h.position !== 0) positions.set(market.ticker, h.position)
+      add(reserved, shard, h.reserved)
+    }
+    return {
+      orders,
+      moving,
+      isOurs: (order) => order.client !== null && readClientId(order.client)?.nonce === this.#options.nonce,
+      positions,
+      paid: this.#paid,
+      shardOf: (ticker) => this.#shardOf(ticker) ?? 0,
+      cash,
+      reserved,
+      eventVenue: this.#eventVenue,
+      eventAt: this.#eventAt,
+      newsOf: this.#newsOf,
+      cashBefore: this.#before(cash),
+    }
+  }
+  #cashNow(): Map<number, number> {
+    const cash = new Map(this.#gone)
+    for (const market of this.#parts.desk.engine.markets.alive) {
+      if (market.holding === null) continue
+      const shard = this.#shardOf(market.ticker) ?? 0
+      cash.set(shard, (cash.get(shard) ?? 0) + cashOf(market))
+    }
+    return cash
+  }
+  /** By how much cash was another at the moments of the last half minute. */
+  #before(now: ReadonlyMap<number, number>): ReadonlyMap<number, readonly number[]> {
+    const before = new Map<number, number[]>()
+    for (const { cash } of this.#cashes)
+      for (const shard of new Set([...cash.keys(), ...now.keys()])) {
+        const by = (cash.get(shard) ?? 0) - (now.get(shard) ?? 0)
+        const list = before.get(shard) ?? []
+        if (!list.includes(by)) list.push(by)
+        before.set(shard, list)
+      }
+    return before
+  }
+  /** A fill or a payment changed it: what it was before counts for a while. */
+  #cashChanges(): void {
+    const now = this.#parts.world.clock.now()
+    this.#cashes.push({ time: now, cash: this.#cashNow() })
+    while (this.#cashes.length > 0 && now - (this.#cashes[0] as { time: number }).time > CASH_WINDOW) this.#cashes.shift()
+  }
+  #marketPaid(market: Market, net: number, paid: number): void {
+    this.#happened(market.ticker, this.#parts.world.clock.now(), 0)
+    this.#paid.set(market.ticker, { net, value: market.settlementValue, paid, at: this.#parts.world.clock.now() })
+  }
+  #marketLeft(market: Market): void {
+    const shard = this.#shardOf(market.ticker) ?? 0
+    this.#gone.set(shard, (this.#gone.get(shard) ?? 0) + cashOf(market))
+    this.#shards.delete(market.ticker)
+    this.#newsOf.delete(market.ticker)
+    this.venue.forget(market.ticker)
+    const { manager } = this.#parts.desk.engine
+    for (const [id, order] of this.#orderOfId) if (manager.orderOf(order) === undefined) this.#orderOfId.delete(id)
+  }
+}
+
+/** Cash that a market brought so far, Money. */
+function cashOf({ holding: h }: Market): number {
+  return h === null ? 0 : h.cashFlow - h.fees - (h.position < 0 ? -h.position * PRICE_ONE : 0)
+}
+/** On its way, being changed, or not known: the list may show it before or after. */
+function isMoving(t: Tracked): boolean {
+  return (
+    t.pending !== null ||
+    t.unknown !== null ||
+    t.next !== null ||
+    t.reduced !== null ||
+    t.ended !== null ||
+    t.repeat !== null ||
+    t.cancelMissed !== null ||
+    t.doubtful ||
+    t.reported > t.booked
+  )
+}

@@ -1,0 +1,178 @@
+import fc from 'fast-check'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { afterLong, externalOf } from '../../cli/live-connection.ts'
+import { countExternals, LiveSession, OWN_MAX } from '../../cli/live-session.ts'
+import { Journal, JournalKind, Strings, type JournalTable } from '../../engine/journal.ts'
+import { Kind, type Batch, type ExternalDetail } from '../../engine/message.ts'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+/** Rows of our own among those of the feed, on a clock that the test moves. */
+function sessionAt(start: number) {
+  const clock = { at: start, now: () => clock.at }
+  const rows: { time: number; kind: number; detail: Record<string, unknown> }[] = []
+  const taken = new Map<string, number>()
+  const write = (b: Batch): boolean => {
+    for (let i = 0; i < b.length; i++)
+      rows.push({
+        time: b.time[i] as number,
+        kind: b.kind[i] as number,
+        detail: JSON.parse(b.details[b.detail[i] as number] as string) as Record<string, unknown>,
+      })
+    countExternals(b, taken)
+    return true
+  }
+  const live = new LiveSession({ engine: null, recorder: { write }, clock, lag: 100, turn: (body) => body(), numbersFrom: 0, from: 0 })
+  return { clock, rows, live, taken }
+}
+const value = (series: string, n: number): ExternalDetail => ({ series, value: n, revision: 0 })
+
+describe('rows of our own', () => {
+  it('come at their own time: a value that is known later holds back nobody but the later ones of its series', () => {
+    const { clock, rows, live } = sessionAt(1_000_000)
+    live.external(value('far', 1), null, 9_000_000)
+    live.external(value('near', 1), null, null)
+    live.external(value('far', 2), null, 2_000_000)
+    live.operator({ command: 'pause', reason: 'x' })
+    live.external(value('near', 2), null, 1_500_000)
+    clock.at = 1_000_200
+    live.tick()
+    expect(rows.map((r) => [r.time, r.detail['series'] ?? r.detail['command']])).toEqual([
+      [1_000_000, 'near'],
+      [1_000_000, 'pause'],
+    ])
+    clock.at = 10_000_000
+    live.tick()
+    expect(rows.slice(2).map((r) => [r.time, r.detail['series'], r.detail['value']])).toEqual([
+      [1_500_000, 'near', 2],
+      [9_000_000, 'far', 1],
+      [9_000_000, 'far', 2],
+    ])
+  })
+
+  it('are in order of time, of each series as given, and whoever goes on after any of them takes each once (property)', () => {
+    const given = fc.array(
+      fc.record({
+        series: fc.constantFrom('a', 'b', 'c'),
+        wait: fc.integer({ min: 0, max: 50 }),
+        ahead: fc.option(fc.integer({ min: -500, max: 2_000 })),
+      }),
+      { maxLength: 60 },
+    )
+    fc.assert(
+      fc.property(given, fc.integer({ min: 0, max: 3_000 }), (lines, cut) => {
+        const first = sessionAt(1_000)
+        lines.forEach(({ series, wait, ahead }, n) => {
+          first.clock.at += wait
+          first.live.external(value(series, n), null, ahead === null ? null : first.clock.at + ahead)
+          first.live.tick()
+        })
+        first.clock.at = Math.max(first.clock.at, 1_000 + cut)
+        first.live.tick()
+        const times = first.rows.map((r) => r.time)
+        expect(times).toEqual([...times].sort((a, b) => a - b))
+        // The process ends here. The next one skips, of each series, as many as the tape has.
+        const skip = new Map(first.taken)
+        const second = sessionAt(first.clock.at + 1)
+        lines.forEach(({ series }, n) => {
+          const left = skip.get(series) ?? 0
+          if (left > 0) skip.set(series, left - 1)
+          else second.live.external(value(series, n), null, null)
+        })
+        second.clock.at += 1_000
+        second.live.tick()
+        for (const name of ['a', 'b', 'c']) {
+          const got = [...first.rows, ...second.rows].filter((r) => r.detail['series'] === name).map((r) => r.detail['value'])
+          expect(got).toEqual(lines.flatMap(({ series }, n) => (series === name ? [n] : [])))
+        }
+      }),
+    )
+  })
+
+  it('that are too many are said so, once, and read again when there is room', () => {
+    const dir = mkdtempSync(join(tmpdir(), 'tapeline-'))
+    try {
+      const { clock, rows, live } = sessionAt(1e15)
+      const path = join(dir, 'far.ndjson')
+      writeFileSync(
+        path,
+        Array.from({ length: OWN_MAX + 5_000 }, (_, n) => `{"series":"far","value":${n},"known":${1e15 + 5_000_000}}\n`).join(''),
+      )
+      const told: string[] = []
+      const file = externalOf(path, new Map(), live, (text) => void told.push(text))
+      for (let i = 0; i < 5; i++) file?.advance()
+      expect(live.waiting).toBeGreaterThanOrEqual(OWN_MAX)
+      expect(told).toEqual([
+        expect.stringMatching(/^\d+ outside values wait for the time at which they are known.*is "known" of .*far\.ndjson far ahead\?$/),
+      ])
+      // A command is not held back by them.
+      live.operator({ command: 'halt', reason: 'x' })
+      clock.at += 1_000
+      live.tick()
+      expect(rows.map((r) => r.kind)).toEqual([Kind.OPERATOR])
+      clock.at += 6_000_000
+      live.tick()
+      for (let i = 0; i < 50; i++) {
+        file?.advance()
+        clock.at += 1_000
+        live.tick()
+      }
+      file?.close()
+      expect(rows.filter((r) => r.kind === Kind.EXTERNAL).map((r) => r.detail['value'])).toEqual(
+        Array.from({ length: OWN_MAX + 5_000 }, (_, n) => n),
+      )
+      expect(told).toHaveLength(1)
+    } finally {
+      rmSync(dir, { recursive: true, force: true })
+    }
+  })
+})
+
+describe('a long time', () => {
+  afterEach(() => vi.useRealTimers())
+  it('of more than a timer can wait is waited for whole', () => {
+    vi.useFakeTimers()
+    const DAY = 86_400_000
+    let called = 0
+    afterLong(90 * DAY, () => called++)
+    const canceled = afterLong(60 * DAY, () => (called += 100))
+    afterLong(null, () => (called += 100))
+    vi.advanceTimersByTime(50 * DAY)
+    canceled.cancel()
+    vi.advanceTimersByTime(40 * DAY - 1)
+    expect(called).toBe(0)
+    vi.advanceTimersByTime(1)
+    expect(called).toBe(1)
+    vi.advanceTimersByTime(200 * DAY)
+    expect(called).toBe(1)
+  })
+})
+
+describe('a journal whose sink is full', () => {
+  it('keeps its block and offers it again: no row is lost, none twice, none beyond the end', () => {
+    const out: number[] = []
+    let full = false
+    const journal = new Journal(new Strings(), {
+      journal: (b: JournalTable) => {
+        if (full) throw new Error('full')
+        for (let i = 0; i < b.length; i++) out.push(b.time[i] as number)
+      },
+    })
+    let n = 0
+    const push = (): void => journal.push(n, JournalKind.STATE, -1, -1, -1, 0, -1, 0, 0, -1, 0, 0, 0)
+    for (; n < 4_000; n++) push()
+    full = true
+    // The row that fills the block is in it; those after it are refused before they touch it.
+    for (; n < 4_095; n++) push()
+    expect(push).toThrow('full')
+    n++
+    for (let k = 0; k < 10; k++) expect(push).toThrow('full')
+    expect(() => journal.flush()).toThrow('full')
+    full = false
+    for (; n < 10_000; n++) push()
+    journal.flush()
+    expect(out).toEqual(Array.from({ length: 10_000 }, (_, i) => i))
+    expect(journal.rows).toBe(10_000)
+  })
+})
