@@ -7,6 +7,7 @@ import { configCommand } from './config-command.ts'
 import { looksLikeKey } from './config/secret.ts'
 import { dataCommand } from './data.ts'
 import { demoCommand } from './demo.ts'
+import { divergeCommand } from './diverge.ts'
 import { doctorCommand } from './doctor.ts'
 import { downloadCommand } from './download.ts'
 import { explainCommand } from './explain.ts'
@@ -57,6 +58,7 @@ await yargs(hideBin(process.argv))
   .command(flattenCommand)
   .command(watchCommand)
   .command(replayCommand)
+  .command(divergeCommand)
   .command(dataCommand)
   .command(downloadCommand)
   .command(strategyCommand)

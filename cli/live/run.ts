@@ -111,7 +111,7 @@ async function live(said: RunArguments, ends: Signals): Promise<Outcome<RunData>
   const environment = access.environment
   const { identity, binding } = await bindingOf({ strategy, param: argv.param ?? [], live: settings, environment, key: keyDigest(keyId) })
   if (resumed !== null) {
-    const { sameStrategies } = await import('../paper.ts')
+    const { sameStrategies } = await import('../strategy/same.ts')
     await sameStrategies(said.resume as string, resumed.header, strategies)
   }
   const dir = said.resume ?? argv.out ?? (await defaultFolder(strategies, sessions))
