@@ -2,7 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { FileQuarantine, Kalshi, systemWorld } from '../../adapters/kalshi/index.ts'
+import { FileQuarantine, KalshiLive, systemWorld } from '../../adapters/kalshi/live.ts'
 import type { WireOrder } from '../../adapters/kalshi/wire/answers.ts'
 import { bundled } from './bundle.ts'
 import { PROGRAM, type Envelope } from './program.ts'
@@ -64,7 +64,7 @@ export async function startExchange(cwd: string, args: readonly string[] = []): 
   const { rest, admin, accounts } = data as { rest: string; admin: string; accounts: { keyId: string; keyFile: string }[] }
   const key = (n: number) => ({ keyId: accounts[n]?.keyId ?? '', keyFile: join(cwd, accounts[n]?.keyFile ?? '') })
   const world = systemWorld(new FileQuarantine(join(cwd, 'quarantine.ndjson')))
-  const kalshi = new Kalshi({ environment: rest.replace('/trade-api/v2', ''), ...key(0) }, world)
+  const kalshi = new KalshiLive({ environment: rest.replace('/trade-api/v2', ''), ...key(0) }, world)
   closers.push(async () => {
     kalshi.close()
     await world.close()

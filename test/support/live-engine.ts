@@ -6,8 +6,7 @@
  */
 import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
-import { FileQuarantine, systemWorld } from '../../adapters/kalshi/index.ts'
-import { clientId, KalshiLive, type CreateIntent } from '../../adapters/kalshi/live.ts'
+import { clientId, FileQuarantine, KalshiLive, systemWorld, type CreateIntent } from '../../adapters/kalshi/live.ts'
 import { readHalt } from '../../cli/halt.ts'
 import { clearCommands, takeCommands, writeSnapshot, type Acknowledged, type SessionSnapshot } from '../../cli/session-status.ts'
 import type { SessionStateName } from '../../engine/session-state.ts'
