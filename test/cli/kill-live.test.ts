@@ -68,8 +68,15 @@ describe.skipIf(!built)(`the kill path of tapeline live${built ? '' : ' (skipped
     await until(
       'it trades again',
       async () => statusOf(join(dir, 'elsewhere/a'))?.state.name === 'trading' && (await x.resting()).length > 0,
-      60,
-    )
+      30,
+    ).catch(async (error: unknown) => {
+      const { logInputs } = await import('../../data/session-inputs.ts')
+      const inputs = [...logInputs(join(dir, 'elsewhere/a/log'))]
+        .filter((i) => !['intent', 'outcome', 'queue'].includes(i.kind) && !JSON.stringify(i.detail).includes('"accepted"'))
+        .slice(-25)
+        .map((i) => i.kind + JSON.stringify(i.detail).slice(0, 200))
+      throw new Error(`${String(error)} ${JSON.stringify(statusOf(join(dir, 'elsewhere/a'))).slice(0, 900)} ${inputs.join('\n')}`)
+    })
 
     const watch = startProgram(dir, ['watch', 'elsewhere/a', '--tolerance', '5s'])
     await until('it is watched', () => readWatch(join(dir, 'elsewhere/a'))?.state === 'watching')
