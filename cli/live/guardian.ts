@@ -37,6 +37,9 @@ export type SecondFacts = {
 const RANK: Readonly<Record<Level, number>> = { open: 0, reduce: 1, pause: 2, 'halt-session': 3, stop: 4 }
 const WORDS = { open: 'resume', reduce: 'reduce', pause: 'pause', 'halt-session': 'halt', stop: 'halt' } as const
 const LEVELS: Readonly<Record<OperatorCommand, Level>> = { resume: 'open', reduce: 'reduce', pause: 'pause', halt: 'halt-session' }
+/** After these it is known what became of an order. */
+const RESOLVED: ReadonlySet<News['type']> = new Set(['accepted', 'absent', 'canceled', 'amended'])
+const TICKERS_MAX = 4_096
 /** The monotonic clock and the wall's may drift so far apart in a second; more is a step, or a sleep. */
 const STEP_MAX = 2_000_000
 
@@ -74,26 +77,11 @@ export class Guardian {
 
   /** News that enters, and what became of writes. */
   news(news: News): void {
-    switch (news.type) {
-      case 'agreed':
-      case 'disagreed':
-        return this.happened({ type: news.type })
-      case 'no-answer':
-        return this.happened({
-          type: 'no-answer',
-          ticker: this.#tickerOf(news.order),
-          order: news.order,
-          unreadable: /^2\d\d /.test(news.reason),
-        })
-      case 'accepted':
-      case 'absent':
-      case 'canceled':
-      case 'amended':
-        return this.happened({ type: 'resolved', order: news.order })
-      case 'foreign-fill':
-        return this.happened({ type: 'begin', class: 'fill-foreign', scope: news.ticker, cause: news.trade })
-      default:
-    }
+    if (news.type === 'agreed' || news.type === 'disagreed') this.happened({ type: news.type })
+    else if (news.type === 'no-answer')
+      this.happened({ type: 'no-answer', ticker: this.#tickerOf(news.order), order: news.order, unreadable: /^2\d\d /.test(news.reason) })
+    else if (news.type === 'foreign-fill') this.happened({ type: 'begin', class: 'fill-foreign', scope: news.ticker, cause: news.trade })
+    else if (RESOLVED.has(news.type) && 'order' in news) this.happened({ type: 'resolved', order: news.order })
   }
   #tickers = new Map<number, string>()
   #tickerOf(order: number): string {
@@ -207,5 +195,3 @@ export class Guardian {
     if (level === 'stop') this.#parts.end(cause)
   }
 }
-
-const TICKERS_MAX = 4_096
