@@ -39,13 +39,15 @@ async function live(dir: string, x: DrillExchange, out: string) {
   const armed = await runProgram(dir, ['live', 'arm', ...what, '--unproven', 'a drill', '--confirm', phrase])
   expect([armed.code, armed.stderr]).toEqual([0, expect.anything()])
   const started = startProgram(dir, ['live', ...what, '--out', out, '--json'])
+  await until('it has a folder', () => existsSync(join(dir, out, 'live.json')) && statusOf(join(dir, out)))
+  const watch = startProgram(dir, ['watch', out, '--tolerance', '5s'])
   await until('it has orders', async () => (statusOf(join(dir, out))?.orders.sent ?? 0) > 0 && (await x.resting()).length > 0, 60).catch(
     async (error: unknown) => {
       started.child.kill('SIGKILL')
       throw new Error(`${String(error)}: ${JSON.stringify(await started.ended)} ${JSON.stringify(statusOf(join(dir, out)))}`)
     },
   )
-  return started
+  return watch
 }
 
 describe.skipIf(!built)(`the kill path of tapeline live${built ? '' : ' (skipped: dist/ is not built, run npm run build)'}`, () => {
@@ -53,7 +55,7 @@ describe.skipIf(!built)(`the kill path of tapeline live${built ? '' : ' (skipped
     const dir = folder()
     writeFileSync(join(dir, 'tapeline.yaml'), SETTINGS)
     const x = await startExchange(dir)
-    await live(dir, x, 'elsewhere/a')
+    const watch = await live(dir, x, 'elsewhere/a')
     const halted = await runJson(dir, ['halt', 'elsewhere/a', '--reason', 'a drill'])
     console.log(
       `alive: ${JSON.stringify({ ...(halted.data as { sessions: Record<string, unknown>[] }).sessions[0], latch: 0, steps: 0, left: 0 })}`,
@@ -65,20 +67,8 @@ describe.skipIf(!built)(`the kill path of tapeline live${built ? '' : ' (skipped
     expect([(await x.orders()).length, await x.resting()]).toEqual([before, []])
     const resumed = await runJson(dir, ['resume', 'elsewhere/a', '--reason', 'over', '--confirm', 'RESUME a'])
     expect(resumed.code).toBe(0)
-    await until(
-      'it trades again',
-      async () => statusOf(join(dir, 'elsewhere/a'))?.state.name === 'trading' && (await x.resting()).length > 0,
-      30,
-    ).catch(async (error: unknown) => {
-      const { logInputs } = await import('../../data/session-inputs.ts')
-      const inputs = [...logInputs(join(dir, 'elsewhere/a/log'))]
-        .filter((i) => !['intent', 'outcome', 'queue'].includes(i.kind) && !JSON.stringify(i.detail).includes('"accepted"'))
-        .slice(-25)
-        .map((i) => i.kind + JSON.stringify(i.detail).slice(0, 200))
-      throw new Error(`${String(error)} ${JSON.stringify(statusOf(join(dir, 'elsewhere/a'))).slice(0, 900)} ${inputs.join('\n')}`)
-    })
-
-    const watch = startProgram(dir, ['watch', 'elsewhere/a', '--tolerance', '5s'])
+    // (Markets that the trigger halted are freed by whoever owns their halts: not looked at here.)
+    await until('the session trades again', () => statusOf(join(dir, 'elsewhere/a'))?.state.name === 'trading')
     await until('it is watched', () => readWatch(join(dir, 'elsewhere/a'))?.state === 'watching')
     const { pid } = JSON.parse(readFileSync(join(dir, 'elsewhere/a/status.json'), 'utf8')) as { pid: number }
     const killed = Date.now()
@@ -90,7 +80,7 @@ describe.skipIf(!built)(`the kill path of tapeline live${built ? '' : ' (skipped
     console.log(
       `dead: flag +${(takeover?.flagged ?? 0) - killed} ms, cancels +${(takeover?.cancelsSent ?? 0) - killed} ms, proved +${(takeover?.proved ?? 0) - killed} ms (tolerance 5000 ms)`,
     )
-    expect(await x.resting()).toEqual([])
+    expect([await x.resting(), existsSync(join(dir, 'elsewhere/HALTED'))]).toEqual([[], true])
     watch.child.kill('SIGTERM')
   })
 })
