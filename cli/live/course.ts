@@ -319,8 +319,9 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       for (const { id, command, reason: why } of takeCommands(dir, (text) => snapshots.error(text)))
         act(() =>
           live.operator({ command, reason: why }, () => {
-            if (command === 'resume') trader.resumed()
+            // First what holds back lets go: the brakes are made ready through the same gate.
             watcher.operator(command)
+            if (command === 'resume') trader.resumed()
             snapshots.acknowledge({ id, command, reason: why, time: engine.now, state: engine.session.name })
             // On the tape and obeyed: whoever waits for it is told at once.
             queueMicrotask(() => status(null))
