@@ -12,7 +12,18 @@ import { neverLeft, type LiveFacts, type Write, type WriteType } from '../../rep
 /** The exchange's word for a time is believed when it lies this near to the write's own span (clocks differ). */
 const CLOCKS_APART = 2 * SECOND
 /** How the simulated venue itself ends orders: the model decides those. */
-const OWN_ENDS: readonly string[] = ['ioc', 'expired', 'closed', 'reactivated', 'self-trade', 'reduce-only', 'grid', 'post-only', 'session']
+const OWN_ENDS: readonly string[] = [
+  'filled',
+  'ioc',
+  'expired',
+  'closed',
+  'reactivated',
+  'self-trade',
+  'reduce-only',
+  'grid',
+  'post-only',
+  'session',
+]
 
 /** Every command of the record as it reached the venue, by order. `facts` null: a simulated venue, whose journal knows the arrivals. */
 export function actsOf(record: SessionRecord, facts: LiveFacts | null): Map<number, Act[]> {

@@ -165,7 +165,9 @@ export function liveFacts(inputs: readonly LiveInput[]): LiveFacts {
       case 'outcome': {
         const type = TYPES[textOf(d['type']) ?? '']
         const own = ofOrder.get(numberOf(d['order']) ?? -1) ?? []
-        const write = own.findLast((w) => w.type === type && w.outcome === null) ?? own.findLast((w) => w.type === type)
+        // The answer to one command may be written down after the intent of the next: an outcome names the moment in which its own was made.
+        const made = numberOf(d['made']) ?? -Infinity
+        const write = own.find((w) => w.type === type && w.outcome === null && w.decided >= made) ?? own.findLast((w) => w.type === type)
         if (write === undefined) break
         const said = (textOf(d['outcome']) ?? 'unknown') as WriteOutcome
         const reason = textOf(d['reason'])

@@ -33,7 +33,7 @@ const intent = (order: number, kind = 'create', attempt = 1) =>
     order,
     client: kind === 'create' ? `c-${order}` : undefined,
   })
-const outcome = (order: number, word: string, ms: readonly [number, number | null, number], type = 'create', reason = '') =>
+const outcome = (order: number, word: string, ms: readonly [number, number | null, number], type = 'create', reason = '', made = -1) =>
   input('outcome', {
     order,
     type,
@@ -41,6 +41,7 @@ const outcome = (order: number, word: string, ms: readonly [number, number | nul
     outcome: word,
     status: null,
     reason,
+    made: made * 1_000,
     synced: ms[0] * 1_000,
     sent: ms[1] === null ? null : ms[1] * 1_000,
     answered: ms[2] * 1_000,
@@ -83,6 +84,25 @@ describe('the facts of a live session', () => {
     // Bytes to answer: 20 and 25 ms; the unknown ones have no part.
     expect(quantilesOf(delaysIn(facts.writes, 'answered'))).toEqual({ n: 2, p50: 25_000, p90: 25_000, p99: 25_000, max: 25_000 })
     expect(facts.queues).toEqual([{ time: 17_000, order: 0, ahead: 300, predicted: null }])
+  })
+})
+
+describe('an outcome', () => {
+  it('is that of the write that it names, whatever was written down in between', () => {
+    time = 0
+    const facts = liveFacts([
+      intent(0, 'amend'),
+      intent(0, 'amend'),
+      outcome(0, 'acknowledged', [1, 1, 30], 'amend', '', 0.9),
+      intent(0, 'amend'),
+      // The second one's was lost with a process; this is of the third.
+      outcome(0, 'rejected', [4, 4, 50], 'amend', 'not_found', 3.9),
+    ])
+    expect(facts.writes.map((w) => [w.decided, w.outcome, w.answered])).toEqual([
+      [1_000, 'acknowledged', 30_000],
+      [2_000, null, null],
+      [4_000, 'rejected', 50_000],
+    ])
   })
 })
 
