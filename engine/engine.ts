@@ -497,10 +497,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
 
   #entered(name: SessionStateName, cause: SessionCause): void {
     this.journal.state(this.#now, -1, this.words.of(`session:${name}`), this.words.of(cause))
-    // What rests at the exchange while we are blind, or wrong about it, is taken back.
-    if (this.#live !== null && (cause === 'feed-lost' || cause === 'disagreed')) this.manager.pullAll(this.markets.alive)
+    this.#live?.entered(cause)
   }
-
   /** What was held to be gone is not. */
   revived(order: Order): void {
     this.#live?.revived(order)

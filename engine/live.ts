@@ -8,7 +8,7 @@ import type { AnswerNews, News } from './news.ts'
 import type { Answer, Order } from './order.ts'
 import type { OrderManager } from './order-manager.ts'
 import type { Portfolio } from './portfolio.ts'
-import type { SessionState } from './session-state.ts'
+import type { SessionCause, SessionState } from './session-state.ts'
 import { ASK, BID, type Price, type Quantity } from './units.ts'
 import type { Words } from './words.ts'
 
@@ -75,6 +75,10 @@ export class Live {
     if (early === undefined) return
     this.#early.delete(market.ticker)
     for (const news of early) this.#foreign(news)
+  }
+  /** The session changed its state: what rests at the exchange while we are blind, or wrong about it, is taken back. */
+  entered(cause: SessionCause): void {
+    if (cause === 'feed-lost' || cause === 'disagreed') this.#host.manager.pullAll(this.#host.markets.alive)
   }
   /** What was held to be gone is not. */
   revived(order: Order): void {
