@@ -676,12 +676,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
     if (!market.paid || market.resting > 0 || market.arrival < Infinity) return
     for (const wish of market.wishes) if (wish !== null && wish.order !== null) return
     if (this.markets.at(market.feed) !== market) return
-    if (this.#live !== null) {
-      const h = market.holding
-      if (h !== null && (h.position !== 0 || h.bidQuantity !== 0 || h.askQuantity !== 0)) return
-      this.manager.forget(market)
-      this.#venue.left?.(market)
-    }
+    if (this.#live?.leaves(market) === false) return
+    this.#venue.left?.(market)
     if (market.holding !== null) {
       this.#ended.push(marketEnd(market, this.portfolio))
       this.#sampler.retire(market, this.#now)
@@ -694,6 +690,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
     this.journal.state(this.#now, -1, this.words.of(`operator:${detail.command}`), this.words.of(detail.reason))
     if (detail.command === 'stop') return
     this.session.move(detail.command, this.#now)
+    if (detail.command === 'resume') this.#live?.resumed()
     if (detail.command === 'halt') this.manager.pullAll(this.markets.alive)
   }
 

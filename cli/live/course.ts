@@ -266,6 +266,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       say: (text) => snapshots.error(text),
     })
     guardian = watcher
+    watcher.watched(options.watched ? watchAlive(dir, Date.now()) : null)
     dispatch = (news) => {
       act(() => live.news(news), true)
       watcher.news(news)

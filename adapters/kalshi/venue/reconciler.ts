@@ -10,7 +10,17 @@ import type { Parameters, Rest } from '../rest.ts'
 import type { Endpoint, WirePosition, WireSettlement } from '../wire/answers.ts'
 import { parseMoney, positionOfAnswer, readAll, settlementOfAnswer, type Reading } from './facts.ts'
 import { Judge, recordOf, type ReconcileRecord } from './judge.ts'
-import { baselineOf, compare, foreignOf, unfit, type Baseline, type CashReading, type Comparison, type OurView, type TheirView } from './reconcile.ts'
+import {
+  baselineOf,
+  compare,
+  foreignOf,
+  unfit,
+  type Baseline,
+  type CashReading,
+  type Comparison,
+  type OurView,
+  type TheirView,
+} from './reconcile.ts'
 import { MARGIN, READ, Sweeper } from './sweep.ts'
 
 export type ReconcilerOptions = {
@@ -88,6 +98,11 @@ export class Reconciler {
     this.#running = false
     this.#timer?.cancel()
     this.#timer = null
+  }
+  /** An operator lets the session go on: halted markets are judged anew. */
+  resumed(): void {
+    this.#judge.resumed()
+    this.ask('resumed')
   }
   /** A pass is due at once. What was agreed upon before is in doubt until then. */
   ask(cause: 'start' | 'reconnected' | 'resumed' | 'asked'): void {

@@ -75,6 +75,8 @@ export type TraderStatus = {
 export type KeptInput = { readonly time: number; readonly kind: string; readonly detail: unknown }
 
 const TICK = SECOND / 5
+/** µs between two tries to reset a group. */
+const RESET_PAUSE = 2 * SECOND
 /** µs for which the exchange may show what cash was before. */
 const CASH_WINDOW = 30 * SECOND
 /** The private stream may be away for so long before what rests is taken back. */
@@ -249,8 +251,20 @@ export class KalshiTrader {
   /** The operator lets the session go on: brakes that were pulled are made ready, and the exchange is asked anew. */
   resumed(): void {
     this.#gate.thaw()
-    for (const { shard, state } of this.#groups.groups) if (state === 'triggered') this.#groups.resume(shard)
-    this.#reconciler.ask('resumed')
+    this.#resetWanted = true
+    this.#resetGroups()
+    this.#reconciler.resumed()
+  }
+  #resetWanted = false
+  #resetAt = -Infinity
+  /** As soon as nothing holds the gate: a reset is a write like any other. */
+  #resetGroups(): void {
+    const now = this.#parts.world.clock.now()
+    if (!this.#resetWanted || this.#parts.killed() !== null || now - this.#resetAt < RESET_PAUSE) return
+    this.#resetAt = now
+    const triggered = this.#groups.groups.filter((g) => g.state === 'triggered')
+    this.#resetWanted = triggered.length > 0
+    for (const { shard } of triggered) this.#groups.resume(shard)
   }
   /** Somebody pulled the brake: what has not left stays here. */
   halted(): void {
@@ -393,6 +407,7 @@ export class KalshiTrader {
       this.#parts.desk.enter({ type: 'disagreed', reason: 'the private stream is away' })
     } else if (this.#deafSince < 0 && this.#deaf) this.#deaf = false
     this.#wantGroups(now)
+    this.#resetGroups()
     this.#agree()
     this.#timer = timers.after(TICK, () => this.#tick())
   }
