@@ -14,6 +14,8 @@ import { explainCommand } from './explain.ts'
 import { exchangeCommand } from './exchange.ts'
 import { EXIT, EXIT_TEXT } from './exit.ts'
 import { liveCommand } from './live.ts'
+import { flattenCommand } from './live/flatten-command.ts'
+import { watchCommand } from './live/watch-command.ts'
 import { notebookCommand } from './notebook.ts'
 import { statusCommand, wordCommands } from './operate.ts'
 import { paperCommand } from './paper.ts'
@@ -53,6 +55,8 @@ await yargs(hideBin(process.argv))
   .command(liveCommand)
   .command(statusCommand)
   .command([...wordCommands])
+  .command(flattenCommand)
+  .command(watchCommand)
   .command(replayCommand)
   .command(divergeCommand)
   .command(dataCommand)

@@ -187,7 +187,7 @@ async function look(of: Looking): Promise<ArmPage> {
   const { readAccount } = await import('./account.ts')
   const { worstCaseOf } = await import('./worst-case.ts')
   const { abbreviated } = await import('../config-command.ts')
-  const world = await worldOf({ ...argv, external: undefined, duration: undefined }, access.environment, { keep: () => {} })
+  const world = await worldOf({ clock: argv.clock }, access.environment, { keep: () => {} })
   try {
     const kalshi = await connect(access, world)
     try {

@@ -26,6 +26,7 @@ type RunArguments = LiveArguments & {
   warmup?: string
   out?: string
   resume?: string
+  unwatched?: string
   json: boolean
 }
 
@@ -45,6 +46,11 @@ export const runCommand: CommandModule<object, RunArguments> = {
       .option('duration', { type: 'string', requiresArg: true, describe: 'Stop by itself after this long (default: at Ctrl-C)' })
       .option('out', { type: 'string', requiresArg: true, describe: 'Folder of the session (default: sessions/live-<strategy>-<time>)' })
       .option('resume', { type: 'string', requiresArg: true, describe: 'Go on with this session where it stopped or was cut off' })
+      .option('unwatched', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'Trade without `tapeline watch` beside it, for this reason, which is kept',
+      })
       .option('json', { type: 'boolean', default: false, describe: 'One JSON envelope on stdout at the end, and nothing else' })
       .example('$0 live lean --series KXBTC15M', '')
       .example('$0 live --resume sessions/live-lean-20260513T134500Z', '') as unknown as Argv<RunArguments>,
@@ -126,6 +132,8 @@ async function live(said: RunArguments, ends: Signals): Promise<Outcome<RunData>
         parameters: argv.param ?? [],
         environment,
         keyId,
+        keyFile: resolve(keyFile),
+        clock: argv.clock ?? null,
         subaccount: settings.subaccount,
         series: settings.following.series.length > 0 ? settings.following.series : null,
         markets: settings.following.markets.length > 0 ? settings.following.markets : null,
@@ -146,10 +154,11 @@ async function live(said: RunArguments, ends: Signals): Promise<Outcome<RunData>
         kalshi,
         world,
         resume: resumed !== null,
-        armed,
-        trade: (desk, feed) =>
+        armed: said.unwatched === undefined ? armed : { ...armed, unwatched: said.unwatched },
+        watched: said.unwatched === undefined,
+        trade: (desk, feed, held) =>
           kalshi.trader(
-            { desk, killed: halted, holdsLock: () => lock.held(), shardOf: (ticker) => feed.shardOf(ticker) },
+            { desk, killed: held, holdsLock: () => lock.held(), shardOf: (ticker) => feed.shardOf(ticker) },
             {
               nonce: header.live?.nonce ?? '',
               subaccount: plan.subaccount,
