@@ -42,6 +42,10 @@ export class Judge {
   doubt(): void {
     this.#said = null
   }
+  /** Whether agreement or the opposite was said since it was last in doubt. */
+  get said(): boolean {
+    return this.#said !== null
+  }
   get halted(): ReadonlySet<string> {
     return this.#halted
   }

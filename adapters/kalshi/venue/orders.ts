@@ -129,6 +129,9 @@ export class Orders {
     this.#ledger.groupsTriggered.add(group)
   }
   /** The exchange's clock − ours, µs. */
+  get clockOffset(): number {
+    return this.#ledger.clockOffset
+  }
   set clockOffset(offset: number) {
     this.#ledger.clockOffset = offset
   }

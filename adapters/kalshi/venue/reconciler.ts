@@ -10,7 +10,7 @@ import type { Parameters, Rest } from '../rest.ts'
 import type { Endpoint, WirePosition, WireSettlement } from '../wire/answers.ts'
 import { parseMoney, positionOfAnswer, readAll, settlementOfAnswer, type Reading } from './facts.ts'
 import { Judge, recordOf, type ReconcileRecord } from './judge.ts'
-import { baselineOf, compare, foreignOf, unfit, type Baseline, type CashReading, type OurView, type TheirView } from './reconcile.ts'
+import { baselineOf, compare, foreignOf, QUIET, unfit, type Baseline, type CashReading, type OurView, type TheirView } from './reconcile.ts'
 import { MARGIN, READ, Sweeper } from './sweep.ts'
 
 export type ReconcilerOptions = {
@@ -133,6 +133,11 @@ export class Reconciler {
     if (record.outcome === 'suspected') {
       this.#cause = cause
       return SOON
+    }
+    // All that could be compared agrees, and something happened just now in the rest: orders wait for the word.
+    if ((record.outcome === 'agreed' || record.outcome === 'halted') && !this.#judge.said) {
+      this.#cause = cause
+      return QUIET
     }
     if (record.outcome !== 'not judged') {
       this.#retries = 0
