@@ -47,6 +47,10 @@ export class Judge {
     this.#halted.clear()
     this.doubt()
   }
+  /** Whether agreement or the opposite was said since it was last in doubt. */
+  get said(): boolean {
+    return this.#said !== null
+  }
   get halted(): ReadonlySet<string> {
     return this.#halted
   }

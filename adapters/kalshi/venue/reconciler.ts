@@ -14,6 +14,7 @@ import {
   baselineOf,
   compare,
   foreignOf,
+  QUIET,
   unfit,
   type Baseline,
   type CashReading,
@@ -148,6 +149,11 @@ export class Reconciler {
     if (record.outcome === 'suspected') {
       this.#cause = cause
       return SOON
+    }
+    // All that could be compared agrees, and something happened just now in the rest: orders wait for the word.
+    if ((record.outcome === 'agreed' || record.outcome === 'halted') && !this.#judge.said) {
+      this.#cause = cause
+      return QUIET
     }
     if (record.outcome !== 'not judged') {
       this.#retries = 0

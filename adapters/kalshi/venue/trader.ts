@@ -217,7 +217,7 @@ export class KalshiTrader {
       } else if (kind === 'dropped') kept.push({ dropped: (detail as { command: number }).command })
       else if (kind === 'news') {
         const news = detail as News
-        kept.push({ news })
+        kept.push({ news, time })
         this.#remember(news, time)
         if (news.type === 'market-halted') halted.add(news.ticker)
         else if (news.type === 'market-freed') halted.delete(news.ticker)
@@ -241,7 +241,6 @@ export class KalshiTrader {
     this.#deafSince = this.#parts.world.clock.now()
     this.#private.start()
     this.#poller.start()
-    this.#reconciler.start()
     this.#tick()
   }
   /** After every turn of the engine. */
@@ -337,7 +336,10 @@ export class KalshiTrader {
   #polled(event: PollEvent): void {
     switch (event.type) {
       case 'sweep':
-        return this.venue.swept(event.sweep)
+        this.venue.swept(event.sweep)
+        // Compared is only what the books have heard of: what happened while nobody listened is booked first.
+        if (event.sweep.orders !== null && event.sweep.fills !== null) this.#reconciler.start()
+        return
       case 'facts':
         for (const fact of event.orders) this.venue.seen(fact, 'list')
         for (const fact of event.fills) this.venue.filled(fact, 'list')
