@@ -325,6 +325,8 @@ describe('the venue on the local exchange', () => {
       expect([point, ours().length]).toEqual([point, end === 'working' ? 1 : 0])
       // A second crash right after tells nothing twice.
       const three = new Rig(sockets, us, two.log, 3)
+      // As the engine's own order stands by then.
+      Object.assign(o, { state: end })
       three.venue.send({ type: 'submit', order: o, price: o.price, quantity: o.quantity })
       three.engine.sent(0, 100)
       three.engine.hear(two.log.flatMap(({ kept }) => ('news' in kept ? [kept.news] : [])))
