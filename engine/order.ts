@@ -53,10 +53,11 @@ const TABLE: Readonly<Record<OrderState, Partial<Record<OrderEvent, Step>>>> = {
     'cancel-rejected': 'working',
     'no-answer': 'unknown',
   },
+  // A fill says that it exists, and nothing of what became of the last command.
   unknown: {
     accepted: 'working',
     rejected: 'rejected',
-    fill: 'working',
+    fill: 'unknown',
     'fill-last': 'filled',
     canceled: 'canceled',
     'no-answer': 'unknown',

@@ -28,7 +28,7 @@ import type { Chosen } from '../strategy/choose.ts'
 import { failureIn } from '../strategy/failure.ts'
 import { tapeFacts } from '../tape-facts.ts'
 import { Watch } from '../watch.ts'
-import { relive } from './relive.ts'
+import { reliveFolder } from './relive.ts'
 import type { Trading, TradingDesk } from './trading.ts'
 
 /** How a session was started, as far as it matters to go on with it. Part of no digest; no key. */
@@ -153,7 +153,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     const engine = new Engine({ header, strategies: strategies.map((s) => s.strategy), venue: trader.venue, sink: run })
     desk.engine = engine
     const turn = <T>(body: () => T): T => watch.turn(body)
-    const past = resume ? await relive(dir, engine, turn) : null
+    const past = resume ? await reliveFolder(dir, engine, turn) : null
     if (past !== null && past.failure !== null)
       throw new DataError(
         'DIVERGED',

@@ -104,7 +104,7 @@ async function live(said: RunArguments, ends: Signals): Promise<Outcome<RunData>
   const environment = access.environment
   const { identity, binding } = await bindingOf({ strategy, param: argv.param ?? [], live: settings, environment, key: keyDigest(keyId) })
   if (resumed !== null) {
-    const { sameStrategies } = await import('../paper.ts')
+    const { sameStrategies } = await import('../strategy/same.ts')
     await sameStrategies(said.resume as string, resumed.header, strategies)
   }
   const dir = said.resume ?? argv.out ?? (await defaultFolder(strategies, sessions))
@@ -117,7 +117,7 @@ async function live(said: RunArguments, ends: Signals): Promise<Outcome<RunData>
     const { KalshiLive } = await import('../../adapters/kalshi/live.ts')
     const kalshi = new KalshiLive({ environment, keyId, keyFile }, world, process.env)
     try {
-      const { armed, measured, write, offset } = await gates(kalshi, world, settings, keyId, (worstDollars) =>
+      const { armed, measured, write, netting, offset } = await gates(kalshi, world, settings, keyId, (worstDollars) =>
         takeArm(sessions, { ...binding, name: identity.name, worstDollars }, dir),
       )
       const plan: LivePlan = resumed?.plan ?? {
@@ -157,7 +157,8 @@ async function live(said: RunArguments, ends: Signals): Promise<Outcome<RunData>
               groupLimit: settings.orderGroupContracts * 100,
               absenceMargin: settings.absenceMargin,
               closeMargin: settings.closeMargin,
-              signAhead: 2,
+              signAhead: 4,
+              netting,
               caps: {
                 orderMax: header.limits.orderMax,
                 notionalMax: header.limits.orderMax * PRICE_ONE,
@@ -222,9 +223,10 @@ async function gates(
   readonly armed: { readonly acceptedDollars: number }
   readonly measured: readonly number[]
   readonly write: { readonly perSecond: number; readonly capacity: number }
+  readonly netting: boolean
   readonly offset: number
 }> {
-  const { readAccount, rightsMistake, rightsUnknown } = await import('./account.ts')
+  const { readAccount } = await import('./account.ts')
   const { worstCaseOf } = await import('./worst-case.ts')
   const { roundTrips } = await import('../paper.ts')
   const { tier } = await kalshi.learn()
@@ -238,9 +240,9 @@ async function gates(
       EXIT.gate,
       'CLOCK',
     )
-  const account = await readAccount(kalshi, keyId, settings.subaccount, tier, rightsUnknown)
-  const mistake = rightsMistake(account.rights, settings.subaccount)
-  if (mistake !== null) throw new UsageError(mistake, EXIT.credentials, 'CREDENTIALS')
+  const account = await readAccount(kalshi, keyId, settings.subaccount, tier)
+  const [problem] = account.facts.problems
+  if (problem !== undefined) throw new UsageError(problem, EXIT.credentials, 'CREDENTIALS')
   if (settings.cash > account.balance)
     throw new UsageError(
       `live.cashDollars is ${settings.cash / 1e6}, and subaccount ${settings.subaccount} has $${(account.balance / 1e6).toFixed(2)}: lower it, or bring money there`,
@@ -260,6 +262,7 @@ async function gates(
     measured,
     // The gate keeps to four fifths of the account's budget and sets cancels of all open orders aside: whoever asks for less is never refused there.
     write: { perSecond: Math.max(1, Math.floor(write.refill_rate * 0.7)), capacity: Math.max(10, Math.floor(write.bucket_capacity * 0.5)) },
+    netting: account.facts.netting === true,
     offset: Math.abs(clock.offset) <= 2 * clock.uncertainty ? 0 : clock.offset,
   }
 }

@@ -8,7 +8,7 @@ sent       working   rejected  working   filled    canceled  ·               un
 working    working   ·         working   filled    canceled  ·               unknown   ·             amending   canceling
 amending   working   working   amending  filled    canceled  ·               unknown   ·             ·          ·
 canceling  canceling rejected  canceling filled    canceled  working         unknown   ·             ·          ·
-unknown    working   rejected  working   filled    canceled  unknown         unknown   absent        ·          ·
+unknown    working   rejected  unknown   filled    canceled  unknown         unknown   absent        ·          ·
 absent     adopt     ·         adopt     adopt     =         =               ·         ·             ·          ·
 rejected   adopt     ·         adopt     adopt     ·         =               ·         ·             ·          ·
 canceled   ·         =         book      book      =         =               ·         ·             ·          ·
