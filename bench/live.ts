@@ -3,7 +3,7 @@
  * the workload and the reading of what the session's log says; hides the processes, and ends those that it started. A stage begins where the one before it ends: exchange → frame (the exchange's time of a
  * message → its time here) → decision (the strategy's command is made) → intent on disk → first byte on the socket → answer.
  *
- * `node dist/bench-live.js` (40 s for each kind of key) · `node dist/bench-live.js --seconds 60 --markets 20 --rate 100 --runs 3 --key rsa`
+ * `node dist/bench-live.js` (40 s for each kind of key) · `node dist/bench-live.js --seconds 60 --markets 20 --rate 60 --runs 3 --key rsa --dir /dev/shm`
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -35,6 +35,8 @@ const markets = option('markets', 20)
 const rate = option('rate', 60)
 const runs = option('runs', 1)
 const kept = said('keep')
+/** Where sessions live: `/dev/shm` tells the program from its disk. */
+const place = said('dir') ?? tmpdir()
 const keys = said('key') === null ? (['rsa', 'ed25519'] as const) : ([said('key') as 'rsa' | 'ed25519'] as const)
 
 /** Never two commands in a tenth of a second, so that none waits for rate, tokens or an answer: each is the consequence of the message that it heard. */
@@ -87,7 +89,7 @@ type Facts = {
 }
 
 async function measure(key: 'rsa' | 'ed25519'): Promise<Measured> {
-  const dir = mkdtempSync(join(tmpdir(), 'tapeline-bench-live-'))
+  const dir = mkdtempSync(join(place, 'tapeline-bench-live-'))
   writeFileSync(join(dir, 'busy.mjs'), STRATEGY)
   writeFileSync(join(dir, 'tapeline.yaml'), SETTINGS)
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TAPELINE_')))
