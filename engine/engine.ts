@@ -545,7 +545,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
   #rare(kind: number, feed: number, timeVenue: number, text: string | undefined): void {
     assert(text !== undefined, 'a rare row has its detail')
     if (kind === Kind.CATALOG) {
-      this.markets.add(feed, JSON.parse(text) as CatalogDetail)
+      const market = this.markets.add(feed, JSON.parse(text) as CatalogDetail)
+      if (market !== null) this.#live?.listed(market)
       return
     }
     if (kind === Kind.EXTERNAL) {

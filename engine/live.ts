@@ -34,6 +34,8 @@ export interface LiveHost {
 export class Live {
   readonly #host: LiveHost
   readonly #outside: number
+  /** Fills of others in markets that the feed has not told of yet. */
+  readonly #early = new Map<string, Extract<News, { type: 'foreign-fill' }>[]>()
 
   /** `outside`: the owner behind all strategies. */
   constructor(host: LiveHost, outside: number) {
@@ -67,6 +69,13 @@ export class Live {
     }
   }
 
+  /** The feed tells of a market: what moved there before is booked now. */
+  listed(market: Market): void {
+    const early = this.#early.get(market.ticker)
+    if (early === undefined) return
+    this.#early.delete(market.ticker)
+    for (const news of early) this.#foreign(news)
+  }
   /** What was held to be gone is not. */
   revived(order: Order): void {
     this.#halt(order.market, 'an order came back that was held to be gone')
@@ -81,7 +90,12 @@ export class Live {
   #foreign(news: Extract<News, { type: 'foreign-fill' }>): void {
     const { portfolio, words, journal, markets, now } = this.#host
     const market = markets.get(news.ticker)
-    if (market === undefined) return this.#strange(`a fill of the account in ${news.ticker}, which is not in the session`)
+    if (market === undefined) {
+      const early = this.#early.get(news.ticker)
+      if (early === undefined) this.#early.set(news.ticker, [news])
+      else early.push(news)
+      return this.#strange(`a fill of the account in ${news.ticker}, which is not in the session`)
+    }
     const side = news.side === 'bid' ? BID : ASK
     portfolio.fill(market, this.#outside, side, news.price, news.quantity, news.fee)
     this.#host.traded(market)

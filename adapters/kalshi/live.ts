@@ -5,7 +5,7 @@ import { CANCEL_COSTS } from './venue/intent.ts'
 import { Stopper } from './venue/stopper.ts'
 import { KalshiTrader, type TraderOptions, type TraderParts } from './venue/trader.ts'
 
-export { FileQuarantine, KalshiError, systemWorld } from './index.ts'
+export { FileQuarantine, systemWorld } from './index.ts'
 export { lossText, readAccount, RECOMMENDED_SETUP, type AccountFacts } from './venue/account.ts'
 export type { FillFact, OrderFact } from './venue/evidence.ts'
 export type { Gate, GateOptions, GateParts, GateStatus, HardCaps } from './venue/gate.ts'

@@ -126,16 +126,22 @@ function busyOf(ours: OurView, theirs: TheirView): ReadonlySet<string> | null {
   return busy
 }
 
-/** What is there at the start and not ours. Call only with a view that is fit. */
+/** What is there and not in our books: the session may have booked fills of the account before the first whole reading. Call only with a view that is fit. */
 export function baselineOf(ours: OurView, theirs: TheirView): Baseline {
   const foreign = (theirs.orders ?? []).filter((o) => !ours.isOurs(o))
-  return {
+  const there = new Map((theirs.positions ?? []).map((p) => [p.ticker, p.position]))
+  const baseline = {
     time: theirs.ended,
     orders: foreign.map((o) => o.id),
-    positions: (theirs.positions ?? []).filter((p) => p.position !== 0).map((p) => [p.ticker, p.position]),
-    cash: [...(theirs.cash ?? [])],
+    positions: [...new Set([...there.keys(), ...ours.positions.keys()])]
+      .map((ticker) => [ticker, (there.get(ticker) ?? 0) - (ours.positions.get(ticker) ?? 0)] as const)
+      .filter(([, position]) => position !== 0),
+    cash: [],
     reserved: [...costByShard(foreign)],
   }
+  const { corrections } = compareMarkets(baseline, ours, theirs, new Set(), [], [])
+  const cash = [...(theirs.cash ?? [])].map(([shard, money]) => [shard, money - (ours.cash.get(shard) ?? 0) - (corrections.get(shard) ?? 0)] as const)
+  return { ...baseline, cash }
 }
 
 /** What the baseline holds, as differences: shown once, and the reason why its markets are halted. */

@@ -10,7 +10,7 @@ import type { Parameters, Rest } from '../rest.ts'
 import type { Endpoint, WirePosition, WireSettlement } from '../wire/answers.ts'
 import { parseMoney, positionOfAnswer, readAll, settlementOfAnswer, type Reading } from './facts.ts'
 import { Judge, recordOf, type ReconcileRecord } from './judge.ts'
-import { baselineOf, compare, foreignOf, unfit, type Baseline, type CashReading, type OurView, type TheirView } from './reconcile.ts'
+import { baselineOf, compare, foreignOf, unfit, type Baseline, type CashReading, type Comparison, type OurView, type TheirView } from './reconcile.ts'
 import { MARGIN, READ, Sweeper } from './sweep.ts'
 
 export type ReconcilerOptions = {
@@ -144,12 +144,16 @@ export class Reconciler {
   #compare(theirs: TheirView, cause: string): ReconcileRecord {
     const ours = this.#view()
     let taken: Baseline | null = null
-    if (this.#baseline === null && unfit(ours, theirs) === null) {
+    const why = this.#baseline === null ? unfit(ours, theirs) : null
+    if (this.#baseline === null && why === null) {
       taken = baselineOf(ours, theirs)
       this.#baseline = taken
     }
-    const empty = { time: 0, orders: [], positions: [], cash: [], reserved: [] }
-    let comparison = compare(this.#baseline ?? empty, ours, theirs, this.#reading, this.#options.netting)
+    // Without a beginning there is nothing to compare with.
+    let comparison: Comparison =
+      this.#baseline === null
+        ? { judged: false, why: why ?? '' }
+        : compare(this.#baseline, ours, theirs, this.#reading, this.#options.netting)
     if (comparison.judged) {
       this.#reading = comparison.reading
       if (taken !== null) comparison = { ...comparison, differences: [...comparison.differences, ...foreignOf(taken, theirs)] }

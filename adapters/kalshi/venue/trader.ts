@@ -93,8 +93,8 @@ export class KalshiTrader {
   readonly #writer: GroupWriter
   readonly #orderOfId = new Map<string, number>()
   readonly #paid = new Map<string, OurPayment>()
-  /** Cash that markets brought which have left, by shard. */
-  readonly #gone = new Map<number, number>()
+  /** Cash that markets brought which have left: by market, because a session that lives again learns the shard of one only from what its log kept. */
+  readonly #gone = new Map<string, number>()
   readonly #shards = new Map<string, number>()
   /** Agreement that waits for the brakes. */
   #agreed: News | null = null
@@ -211,7 +211,10 @@ export class KalshiTrader {
     let [baseline, reading]: [ReconcileRecord['baseline'], ReconcileRecord['reading']] = [null, null]
     for (const { time, kind, detail } of inputs) {
       if (kind === 'intent') kept.push({ intent: detail as Intent, time })
-      else if (kind === 'dropped') kept.push({ dropped: (detail as { command: number }).command })
+      else if (kind === 'shard') {
+        const { ticker, shard } = detail as { ticker: string; shard: number }
+        this.#shards.set(ticker, shard)
+      } else if (kind === 'dropped') kept.push({ dropped: (detail as { command: number }).command })
       else if (kind === 'news') {
         const news = detail as News
         kept.push({ news })
@@ -487,7 +490,10 @@ export class KalshiTrader {
 
   #shardOf(ticker: string): number | null {
     const shard = this.#parts.shardOf(ticker) ?? this.#shards.get(ticker) ?? null
-    if (shard !== null && !this.#shards.has(ticker)) this.#shards.set(ticker, shard)
+    if (shard !== null && !this.#shards.has(ticker)) {
+      this.#shards.set(ticker, shard)
+      this.#record('shard', { ticker, shard })
+    }
     return shard
   }
   #needs(): PollNeeds {
@@ -516,6 +522,7 @@ export class KalshiTrader {
     const cash = this.#cashNow()
     const reserved = new Map<number, number>()
     const add = (map: Map<number, number>, shard: number, money: number): void => void map.set(shard, (map.get(shard) ?? 0) + money)
+    for (const [ticker, money] of this.#gone) add(cash, this.#shardOf(ticker) ?? 0, money)
     for (const market of engine.markets.alive) {
       const h = market.holding
       if (h === null) continue
@@ -539,7 +546,7 @@ export class KalshiTrader {
     }
   }
   #cashNow(): Map<number, number> {
-    const cash = new Map(this.#gone)
+    const cash = new Map<number, number>()
     for (const market of this.#parts.desk.engine.markets.alive) {
       if (market.holding === null) continue
       const shard = this.#shardOf(market.ticker) ?? 0
@@ -570,9 +577,9 @@ export class KalshiTrader {
     this.#paid.set(market.ticker, { net, value: market.settlementValue, paid, at: this.#parts.world.clock.now() })
   }
   #marketLeft(market: Market): void {
-    const shard = this.#shardOf(market.ticker) ?? 0
-    this.#gone.set(shard, (this.#gone.get(shard) ?? 0) + cashOf(market))
-    this.#shards.delete(market.ticker)
+    const money = cashOf(market)
+    if (money === 0) this.#shards.delete(market.ticker)
+    else this.#gone.set(market.ticker, money)
     this.#newsOf.delete(market.ticker)
     this.venue.forget(market.ticker)
     const { manager } = this.#parts.desk.engine

@@ -122,6 +122,8 @@ export class KalshiVenue implements Venue {
       intents.push({ intent, sequence: this.#keep(intent) })
       if (isOfOrder(intent)) this.orders.command(intent, made)
     }
+    // What is not sent is answered, too.
+    this.#tellAll()
     if (intents.length === 0) return
     if (!this.#syncNow()) await this.#sync()
     const synced = clock.now()
@@ -196,8 +198,11 @@ export class KalshiVenue implements Venue {
       }
     }
     const t = this.orders.get(order.id)
-    // Over by now: the engine was told, or is about to be.
-    if (t === undefined || t.over) return null
+    if (t === undefined || t.over) {
+      // The engine was told, or is about to be. A cancel is answered by that; a change is not.
+      if (type !== 'cancel') this.orders.pointless(order.id)
+      return null
+    }
     if (t.id === null) {
       this.#nameless.set(order.id, commanded)
       return null
@@ -301,20 +306,22 @@ export class KalshiVenue implements Venue {
   restore(kept: readonly Kept[]): void {
     const now = this.#parts.clock.now()
     this.orders.restore(kept, now)
-    const settled = new Set<number>()
+    const made = new Set<number>()
     for (const k of kept) {
-      if ('dropped' in k) settled.add(k.dropped)
-      else if ('intent' in k) {
-        if (k.intent.kind === 'create') this.#parts.gate.remember(k.intent.client)
-        if (k.intent.command !== null) settled.add(k.intent.command)
-      }
+      if (!('intent' in k)) continue
+      if (k.intent.kind === 'create') this.#parts.gate.remember(k.intent.client)
+      if (k.intent.command !== null) made.add(k.intent.command)
     }
-    const commands = this.#collected
+    // Of each order the last command counts: the engine gives the next one when it has its answer.
+    const last = new Map<number, Commanded>()
+    for (const c of this.#collected) if (!('intent' in c)) last.set(c.command.order.id, c)
     this.#collected = []
-    for (const c of commands) {
-      if ('intent' in c || settled.has(c.number)) continue
-      this.#parts.record('dropped', { command: c.number })
-      this.orders.dropped(c.command.order.id, c.command.type)
+    for (const { command, number } of last.values()) {
+      const { order, type } = command
+      const waits = order.state === 'sent' || order.state === 'amending' || order.state === 'canceling'
+      if (!waits || made.has(number)) continue
+      this.#parts.record('dropped', { command: number })
+      this.orders.dropped(order.id, type)
     }
     this.#tellAll()
   }
