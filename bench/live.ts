@@ -106,11 +106,15 @@ async function measure(key: 'rsa' | 'ed25519'): Promise<Measured> {
     const { phrase } = (JSON.parse(run([...arm, '--dry-run', '--json'])) as { data: { phrase: string } }).data
     run([...arm, '--confirm', phrase])
     const load = loadavg()[0] as number
-    const live = spawn(process.execPath, [...node, program, 'live', ...common, '--duration', `${seconds}s`, '--out', 's', '--json'], {
-      cwd: dir,
-      env,
-      stdio: ['ignore', 'ignore', 'pipe'],
-    })
+    const live = spawn(
+      process.execPath,
+      [...node, program, 'live', ...common, '--unwatched', 'a benchmark', '--duration', `${seconds}s`, '--out', 's', '--json'],
+      {
+        cwd: dir,
+        env,
+        stdio: ['ignore', 'ignore', 'pipe'],
+      },
+    )
     let errors = ''
     live.stderr.on('data', (text: Buffer) => (errors += text.toString()))
     const code = await new Promise((resolve) => live.once('close', resolve))
