@@ -30,6 +30,7 @@ export interface TraderDesk {
   readonly engine: Engine
   record(kind: string, detail: unknown): number
   sync(): Promise<void>
+  syncNow?(): boolean
   synced(): number
   enter(news: News): void
   say(text: string): void
@@ -153,6 +154,7 @@ export class KalshiTrader {
         timers,
         record: (kind, detail) => desk.record(kind, detail),
         sync: () => desk.sync(),
+        syncNow: () => desk.syncNow?.() ?? false,
         enter: (news) => this.#enter(news),
         wanted: ({ reads, sweep }) => {
           if (reads.length > 0) this.#poller.read(reads)
