@@ -199,6 +199,10 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
     live.learn(news)
     this.#drain()
   }
+  /** Live: fills of others in a market that the feed has not told of wait to be booked. */
+  awaits(ticker: string): boolean {
+    return this.#live?.awaits(ticker) ?? false
+  }
   /** What was written so far goes to the sink, full block or not. */
   flush(): void {
     this.journal.flush()

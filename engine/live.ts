@@ -76,6 +76,9 @@ export class Live {
     this.#early.delete(market.ticker)
     for (const news of early) this.#foreign(news)
   }
+  awaits(ticker: string): boolean {
+    return this.#early.has(ticker)
+  }
   /** What was held to be gone is not. */
   revived(order: Order): void {
     this.#halt(order.market, 'an order came back that was held to be gone')

@@ -10,7 +10,7 @@ import type { Parameters, Rest } from '../rest.ts'
 import type { Endpoint, WirePosition, WireSettlement } from '../wire/answers.ts'
 import { parseMoney, positionOfAnswer, readAll, settlementOfAnswer, type Reading } from './facts.ts'
 import { Judge, recordOf, type ReconcileRecord } from './judge.ts'
-import { baselineOf, compare, foreignOf, unfit, type Baseline, type CashReading, type Comparison, type OurView, type TheirView } from './reconcile.ts'
+import { baselineOf, compare, foreignOf, unfit, unheard, type Baseline, type CashReading, type Comparison, type OurView, type TheirView } from './reconcile.ts'
 import { MARGIN, READ, Sweeper } from './sweep.ts'
 
 export type ReconcilerOptions = {
@@ -144,7 +144,7 @@ export class Reconciler {
   #compare(theirs: TheirView, cause: string): ReconcileRecord {
     const ours = this.#view()
     let taken: Baseline | null = null
-    const why = this.#baseline === null ? unfit(ours, theirs) : null
+    const why = this.#baseline === null ? (unfit(ours, theirs) ?? unheard(ours, theirs)) : null
     if (this.#baseline === null && why === null) {
       taken = baselineOf(ours, theirs)
       this.#baseline = taken
@@ -196,7 +196,20 @@ export class Reconciler {
       why,
     )
     const cash = await this.#cash(why)
-    return { started, ended: clock.now(), asOf, orders: orders.why === null ? orders.facts : null, positions, settlements, cash, why }
+    // Last, so that it holds every fill that is in what was read before.
+    const fills = this.#baseline === null ? await this.#sweeper.fills(start) : null
+    if (fills !== null && fills.why !== null) why.push(`fills: ${fills.why}`)
+    return {
+      started,
+      ended: clock.now(),
+      asOf,
+      orders: orders.why === null ? orders.facts : null,
+      positions,
+      settlements,
+      cash,
+      ...(fills === null ? {} : { fills: fills.why === null ? fills.facts.filter((f) => f.timeVenue >= start) : null }),
+      why,
+    }
   }
   async #list<W, R extends Reading<unknown>>(
     endpoint: Endpoint,
