@@ -40,7 +40,7 @@ async function explain({ run, what, tape, window, json }: ExplainArguments): Pro
   const record = await readRun(run)
   const place = await tapeOf(run, record, tape)
   if (what === undefined) return funnel(record, run)
-  if (/^#?\d+$/.test(what)) return order(record, Number(what.replace('#', '')), place, json)
+  if (/^#?\d+$/.test(what)) return order(record, Number(what.replace('#', '')), run, place, json)
   const at = what.indexOf('@')
   if (at < 0) return timeline(record, await marketIn(record, what, place), run)
   const { parseDuration } = await import('./options.ts')
@@ -148,9 +148,11 @@ async function funnel(record: SessionRecord, run: string): Promise<Outcome<unkno
 
 // ---------------------------------------------------------------------------------------------------- one order
 
-async function order(record: SessionRecord, id: number, place: Place, json: boolean): Promise<Outcome<unknown>> {
+async function order(record: SessionRecord, id: number, run: string, place: Place, json: boolean): Promise<Outcome<unknown>> {
   const { explainOrder } = await import('../reports/explain.ts')
-  const story = explainOrder(record, id)
+  const { readInputs } = await import('../data/session-inputs.ts')
+  const { liveFacts } = await import('../reports/live/facts.ts')
+  const story = explainOrder(record, id, record.header.mode === 'live' ? liveFacts(await readInputs(run)) : null)
   if (story === null) {
     const { orders } = record.end
     throw new DataError(
@@ -168,6 +170,11 @@ async function order(record: SessionRecord, id: number, place: Place, json: bool
     titleOf(record),
     story.headline,
     `decided ${utcMillis(story.decided)} UTC`,
+    ...(story.live === null
+      ? []
+      : [
+          `sent as ${story.live.client ?? '(nothing was written down: it never left)'}${story.live.venue === null ? '' : `, at the venue ${story.live.venue}`}`,
+        ]),
     '',
     ...eventLines(story.events, story.decided, record.header.strategies.length > 1),
     '',
@@ -401,7 +408,7 @@ async function timeline(record: SessionRecord, market: string, run: string): Pro
 }
 
 function titleOf({ header, end }: SessionRecord): string {
-  return `${header.strategies.map((s) => s.name).join(' + ')} on ${header.tape.name} · ${header.fills} fills${end.complete ? '' : ` · PARTIAL (${end.reason})`}${header.tape.practice ? ' · practice data' : ''}`
+  return `${header.strategies.map((s) => s.name).join(' + ')} on ${header.tape.name} · ${header.mode === 'live' ? 'live' : `${header.fills} fills`}${end.complete ? '' : ` · PARTIAL (${end.reason})`}${header.tape.practice ? ' · practice data' : ''}`
 }
 function indent(text: string): string {
   return text

@@ -28,6 +28,22 @@ export function firstDifference(was: SessionRecord, is: SessionRecord, rows: num
   return null
 }
 
+/** Touches, equity and markouts, row by row. */
+export function sameSamples(was: SessionRecord, is: SessionRecord): boolean {
+  return (['touches', 'equity', 'markouts'] as const).every((name) => {
+    const [a, b] = [was[name], is[name]]
+    if (a.length !== b.length) return false
+    return Object.entries(a).every(([column, values]) => {
+      if (typeof values === 'number') return true
+      const others = (b as unknown as Readonly<Record<string, ArrayLike<number>>>)[column] as ArrayLike<number>
+      const text = (record: SessionRecord, x: number): string | number => (column === 'market' ? (record.strings[x] ?? '') : x)
+      for (let i = 0; i < a.length; i++)
+        if (!Object.is(text(was, (values as ArrayLike<number>)[i] as number), text(is, others[i] as number))) return false
+      return true
+    })
+  })
+}
+
 /** Rows that a session wrote before it came to its end: what it wrote while it ended is not repeated when it goes on. */
 export function rowsBeforeEnd({ journal, strings }: SessionRecord): number {
   const stopping = strings.indexOf('session:stopping')

@@ -128,7 +128,7 @@ export function isLocal(environment: string): boolean {
 }
 
 export async function worldOf(
-  argv: LiveArguments,
+  argv: Pick<LiveArguments, 'clock'>,
   environment: string,
   quarantine: World['quarantine'],
 ): Promise<World & { close(): Promise<void> }> {

@@ -5,6 +5,7 @@
 import type { Argv, CommandModule } from 'yargs'
 import { DataError } from '../data/errors.ts'
 import { EXIT, UsageError } from './exit.ts'
+import { keyOptions } from './live/options.ts'
 import { count, present, tableText, type Outcome } from './output.ts'
 import {
   lifeOf,
@@ -19,7 +20,17 @@ import {
 } from './session-status.ts'
 
 type StatusArguments = { session: string | undefined; json: boolean }
-type WordArguments = StatusArguments & { reason: string }
+type WordArguments = StatusArguments & {
+  reason: string
+  dryRun: boolean
+  confirm: string | undefined
+  timeout: string
+  keyId: string | undefined
+  keyFile: string | undefined
+  clock: string | undefined
+  config?: string
+  profile?: string
+}
 
 const WAIT_MS = 5_000
 const RECORD = 'record'
@@ -45,7 +56,7 @@ function sessionOptions(y: Argv): Argv {
 }
 
 const WORDS: Readonly<Record<OperatorCommand, string>> = {
-  halt: 'Stop a running session from trading at once and take its resting quotes back, until `resume`',
+  halt: 'Stop a session from trading at once and take its orders back, until `resume`; of a live one also without its engine',
   pause: 'Send no new orders in a running session; those that rest stay',
   reduce: 'Allow only what lowers a position in a running session',
   resume: 'Let a running session trade again',
@@ -53,17 +64,54 @@ const WORDS: Readonly<Record<OperatorCommand, string>> = {
 export const wordCommands: readonly CommandModule<object, WordArguments>[] = (Object.keys(WORDS) as OperatorCommand[]).map((command) => ({
   command: `${command} [session]`,
   describe: WORDS[command],
-  builder: (y: Argv) =>
-    sessionOptions(y).option('reason', {
-      type: 'string',
-      default: '',
-      requiresArg: true,
-      describe: 'Why, for the journal',
-    }) as unknown as Argv<WordArguments>,
-  handler: ({ session, reason, json }: WordArguments) => present(command, json, () => say(sessionDir(session), command, reason)),
+  builder: (y: Argv) => wordOptions(y, command) as unknown as Argv<WordArguments>,
+  handler: (argv: WordArguments) => present(command, argv.json, () => obey(command, argv)),
 }))
 
-async function say(dir: string, command: OperatorCommand, reason: string): Promise<Outcome<Acknowledged>> {
+function wordOptions(y: Argv, command: OperatorCommand): Argv {
+  const common = sessionOptions(y)
+    .option('reason', { type: 'string', default: '', requiresArg: true, describe: 'Why, for the journal' })
+    .option('dry-run', { type: 'boolean', default: false, describe: 'Show what would be written and sent, and do neither' })
+  if (command !== 'halt' && command !== 'resume') return common
+  const withKey = keyOptions(common)
+  return command === 'halt'
+    ? withKey.option('timeout', {
+        type: 'string',
+        default: '60s',
+        requiresArg: true,
+        describe: 'Live: how long it tries to prove that nothing is open',
+      })
+    : withKey.option('confirm', { type: 'string', requiresArg: true, describe: 'Live: "RESUME <session>", where nobody can type it' })
+}
+
+/** Of live sessions: paper ones need no key. */
+async function obey(command: OperatorCommand, argv: WordArguments): Promise<Outcome<unknown>> {
+  const { session, reason, dryRun, timeout, confirm } = argv
+  if (command === 'pause' || command === 'reduce') return say(sessionDir(session), command, reason, dryRun)
+  const { liveBelow, placeOf } = await import('./live/place.ts')
+  if (command === 'halt') {
+    // Whoever names none wants everything to stop.
+    const dirs = session === undefined ? liveBelow('sessions') : [session]
+    const places = dirs.map(placeOf)
+    const live = places.filter((p) => p !== null)
+    if (live.length === 0) return say(sessionDir(session), command, reason, dryRun)
+    const { haltAll } = await import('./live/halt-live.ts')
+    const { parseDuration } = await import('./options.ts')
+    return haltAll(live, { ...argv, reason, dryRun, patience: parseDuration(timeout, '--timeout') })
+  }
+  const dir = sessionDir(session)
+  const place = placeOf(dir)
+  if (place === null) return say(dir, command, reason, dryRun)
+  const { resumeLive } = await import('./live/resume-live.ts')
+  return resumeLive(place, { ...argv, reason, dryRun, confirm })
+}
+
+async function say(
+  dir: string,
+  command: OperatorCommand,
+  reason: string,
+  dryRun: boolean,
+): Promise<Outcome<Acknowledged | { readonly dryRun: true }>> {
   const before = readSnapshot(dir)
   if (before.mode === RECORD)
     throw new UsageError(`${dir} is a recording: nothing trades in it; end it with Ctrl-C or SIGTERM (process ${before.pid})`)
@@ -74,6 +122,11 @@ async function say(dir: string, command: OperatorCommand, reason: string): Promi
       EXIT.data,
       'SESSION_GONE',
     )
+  if (dryRun)
+    return {
+      data: { dryRun },
+      text: `DRY RUN: nothing was written\nwould tell   ${dir} (process ${before.pid}, now ${before.state.name}): ${command}${reason === '' ? '' : ` (${reason})`}`,
+    }
   const id = sendCommand(dir, command, reason)
   const until = Date.now() + WAIT_MS
   while (Date.now() < until) {

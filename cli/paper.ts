@@ -33,6 +33,7 @@ import {
 import type { PaperPlan } from './paper-session.ts'
 import type { RunData } from './run-report.ts'
 import type { Chosen } from './strategy/choose.ts'
+import { sameStrategies } from './strategy/same.ts'
 
 export type PaperArguments = LiveArguments & {
   strategy: string[] | undefined
@@ -274,18 +275,4 @@ export function readPlan(dir: string): PaperPlan {
     if (plan.schema === 'tapeline.paper/1') return plan
   } catch {}
   throw new DataError('NOT_A_SESSION', `${path} cannot be read: the session cannot go on; its tape can be run by \`tapeline backtest\``)
-}
-
-/** The strategies of the header: the same code with the same parameters. */
-export async function sameStrategies(dir: string, header: SessionHeader, strategies: readonly Chosen[]): Promise<void> {
-  const { strategiesOf } = await import('./session.ts')
-  const now = strategiesOf(strategies)
-  header.strategies.forEach((was, i) => {
-    if (JSON.stringify(was) !== JSON.stringify(now[i]))
-      throw new UsageError(
-        `${was.name} is not what it was when ${dir} was begun (${was.source === undefined ? 'its parameters' : `${was.source.file} or its parameters`} changed): put it back, or start a new session`,
-        EXIT.mismatch,
-        'DIVERGED',
-      )
-  })
 }

@@ -6,23 +6,34 @@ import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { CommandModule } from 'yargs'
 import { DataError } from '../data/errors.ts'
+import type { FillModelName } from '../engine/session.ts'
+import { once } from './backtest.ts'
 import { exportCommand } from './export.ts'
 import { present } from './output.ts'
 
 type Arguments = { run: string; json: boolean }
+type BuildArguments = Arguments & { paper: string | undefined; fills: FillModelName | undefined }
 
-const build: CommandModule<object, Arguments> = {
+const build: CommandModule<object, BuildArguments> = {
   command: 'build <run>',
   describe: 'Write the report of a run again',
   builder: (y) =>
     y
       .positional('run', { type: 'string', demandOption: true, describe: 'Folder of the run' })
-      .option('json', { type: 'boolean', default: false }) as never,
-  handler: ({ run, json }) =>
+      .option('paper', { type: 'string', requiresArg: true, describe: 'Of a live session: the paper session to stand beside it' })
+      .option('fills', {
+        choices: ['strict', 'queue', 'touch', 'quotes', 'prints'] as const,
+        describe: 'Of a live session: fill model of the backtest beside it (default: the nearest to what happened)',
+      })
+      .option('json', { type: 'boolean', default: false })
+      .check((argv) => once(argv)) as never,
+  handler: ({ run, paper, fills, json }) =>
     present('report build', json, async () => {
       const { readRun } = await import('../data/run.ts')
       const { buildReport } = await import('../reports/index.ts')
-      const report = buildReport(await readRun(run))
+      const { liveParts } = await import('./live/report-parts.ts')
+      const record = await readRun(run)
+      const report = buildReport(record, await liveParts(run, record, { paper: paper ?? null, fills: fills ?? null }))
       const page = join(run, 'report.html')
       await writeFile(page, report.html)
       await writeFile(join(run, 'summary.json'), `${JSON.stringify(report.summary, null, 1)}\n`)

@@ -35,7 +35,8 @@ export async function reported(
   json: boolean,
 ): Promise<{ readonly data: RunData; readonly text: string; readonly warnings: readonly string[] }> {
   const { buildReport, metric } = await import('../reports/index.ts')
-  const report = buildReport(record)
+  const { liveParts } = await import('./live/report-parts.ts')
+  const report = buildReport(record, await liveParts(folder, record, { paper: null, fills: null }))
   const page = join(folder, 'report.html')
   await writeFile(page, report.html)
   await writeFile(join(folder, 'summary.json'), `${JSON.stringify(report.summary, null, 1)}\n`)

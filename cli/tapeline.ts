@@ -7,12 +7,15 @@ import { configCommand } from './config-command.ts'
 import { looksLikeKey } from './config/secret.ts'
 import { dataCommand } from './data.ts'
 import { demoCommand } from './demo.ts'
+import { divergeCommand } from './diverge.ts'
 import { doctorCommand } from './doctor.ts'
 import { downloadCommand } from './download.ts'
 import { explainCommand } from './explain.ts'
 import { exchangeCommand } from './exchange.ts'
 import { EXIT, EXIT_TEXT } from './exit.ts'
 import { liveCommand } from './live.ts'
+import { flattenCommand } from './live/flatten-command.ts'
+import { watchCommand } from './live/watch-command.ts'
 import { notebookCommand } from './notebook.ts'
 import { statusCommand, wordCommands } from './operate.ts'
 import { paperCommand } from './paper.ts'
@@ -52,7 +55,10 @@ await yargs(hideBin(process.argv))
   .command(liveCommand)
   .command(statusCommand)
   .command([...wordCommands])
+  .command(flattenCommand)
+  .command(watchCommand)
   .command(replayCommand)
+  .command(divergeCommand)
   .command(dataCommand)
   .command(downloadCommand)
   .command(strategyCommand)

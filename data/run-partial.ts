@@ -3,8 +3,10 @@
  * fills at their prices and fees, positions at the settlement, or at the last touch that was sampled (without depth: that is not known here).
  */
 import { JournalKind } from '../engine/journal.ts'
+import { OUTSIDE } from '../engine/live.ts'
 import { PRICE_ONE } from '../engine/units.ts'
 import { sharesOf } from '../engine/settlement.ts'
+import { distinct } from '../engine/words.ts'
 import type { MarketEnd, OwnerEnd, SessionEnd, SessionHeader } from '../engine/session.ts'
 import type { Tables } from './run-blocks.ts'
 
@@ -20,8 +22,10 @@ export function partialEnd(
     last < 0 ? without : (equity[column][last] as number)
   let peak = header.cash
   for (let i = 0; i < equity.length; i++) peak = Math.max(peak, equity.high[i] as number)
-  const owners = header.strategies.map(
-    ({ name }): Writable<OwnerEnd> => ({
+  // In a live session the account can trade beside the strategies: that has a ledger too.
+  const names = distinct([...header.strategies.map((s) => s.name), ...(header.mode === 'live' ? [OUTSIDE] : [])])
+  const all = names.map(
+    (name): Writable<OwnerEnd> => ({
       name,
       signals: 0,
       orders: 0,
@@ -43,7 +47,7 @@ export function partialEnd(
     const kind = journal.kind[i] as number
     const what = word(journal.what[i] as number)
     const ticker = word(journal.market[i] as number)
-    const owner = owners.find((o) => o.name === word(journal.owner[i] as number))
+    const owner = all.find((o) => o.name === word(journal.owner[i] as number))
     const quantity = journal.quantity[i] as number
     if (kind === JournalKind.SIGNAL) {
       total.signals++
@@ -71,10 +75,10 @@ export function partialEnd(
       m.fees += fee
       m.position += (journal.side[i] as number) === 0 ? quantity : -quantity
       m.pnl += flow
-      const positions = held.get(ticker) ?? owners.map(() => 0)
+      const positions = held.get(ticker) ?? all.map(() => 0)
       held.set(ticker, positions)
       if (owner === undefined) continue
-      const k = owners.indexOf(owner)
+      const k = all.indexOf(owner)
       positions[k] = (positions[k] as number) + ((journal.side[i] as number) === 0 ? quantity : -quantity)
       owner.fills++
       owner.filled += quantity
@@ -105,7 +109,7 @@ export function partialEnd(
     }
     const positions = held.get(m.ticker) ?? []
     sharesOf(m.liquidationValue, m.markPrice, positions).forEach((share, k) => {
-      const owner = owners[k] as Writable<OwnerEnd>
+      const owner = all[k] as Writable<OwnerEnd>
       owner.pnl += share
       if (!m.paid) owner.openValue += share
     })
@@ -139,7 +143,7 @@ export function partialEnd(
     fees: [...markets.values()].reduce((a, m) => a + m.fees, 0),
     stressLoss: money('exposure', 0),
     ...total,
-    owners,
+    owners: all.filter((o, k) => k < header.strategies.length || o.fills > 0),
     markets: [...markets.values()].sort((a, b) => (a.ticker < b.ticker ? -1 : 1)),
   }
 }

@@ -89,6 +89,11 @@ export async function writeRun(dir: string, record: SessionRecord): Promise<void
   await writeRunFiles(dir, { ...record, blocks: (name) => [record[name] as unknown as Table] })
 }
 
+/** Whether a session has come to an end that is written down, be it that it can go on. */
+export function isWhole(dir: string): boolean {
+  return existsSync(join(dir, 'end.json')) && (!existsSync(join(dir, 'log')) || existsSync(join(dir, 'log', PAUSED)))
+}
+
 /** Reads a run folder, also one whose session is still running or was cut off. Throws DataError when it is none. */
 export async function readRun(dir: string): Promise<SessionRecord> {
   const log = join(dir, 'log')

@@ -53,10 +53,10 @@ const TABLE: Readonly<Record<OrderState, Partial<Record<OrderEvent, Step>>>> = {
     'cancel-rejected': 'working',
     'no-answer': 'unknown',
   },
+  // A fill says that it exists, and nothing of what became of the last command.
   unknown: {
     accepted: 'working',
     rejected: 'rejected',
-    // It says nothing of the write that has no outcome.
     fill: 'unknown',
     'fill-last': 'filled',
     canceled: 'canceled',

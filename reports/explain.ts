@@ -6,6 +6,8 @@ import { JournalKind } from '../engine/journal.ts'
 import type { SessionRecord } from '../engine/session.ts'
 import { sign, tradingOf, type Episode } from './episodes.ts'
 import { deal, eventOf, type TraderEvent } from './journal-words.ts'
+import type { LiveFacts } from './live/facts.ts'
+import { liveOrder, withLive, type LiveOrder } from './live/order-story.ts'
 import { ordersOf, type OrderRow } from './orders.ts'
 import { endInWords, rejectionInWords } from './remedies.ts'
 import { touchesOf, type Touch } from './touch.ts'
@@ -34,10 +36,12 @@ export type OrderStory = {
   readonly markouts: readonly OrderMarkout[]
   readonly episodes: readonly Episode[]
   readonly outcome: string
+  /** Null: not of a live session. */
+  readonly live: LiveOrder | null
 }
 
-/** Null: there is no such order. */
-export function explainOrder(record: SessionRecord, id: number): OrderStory | null {
+/** Null: there is no such order. `facts`: of a live session, what was written down beside its journal. */
+export function explainOrder(record: SessionRecord, id: number, facts: LiveFacts | null = null): OrderStory | null {
   const order = ordersOf(record).find((o) => o.order === id)
   if (order === undefined) return null
   const { journal: j } = record
@@ -74,6 +78,8 @@ export function explainOrder(record: SessionRecord, id: number): OrderStory | nu
     }
   }
 
+  const live = facts === null ? null : liveOrder(facts, id)
+  if (live !== null) withLive(events, live)
   const trading = tradingOf(record)
   const fills = trading.fills.filter((f) => f.order === id)
   const markouts: OrderMarkout[] = []
@@ -116,6 +122,7 @@ export function explainOrder(record: SessionRecord, id: number): OrderStory | nu
     markouts,
     episodes,
     outcome: outcomeOf(order, episodes),
+    live,
   }
 }
 
@@ -187,7 +194,9 @@ function outcomeOf(o: OrderRow, episodes: readonly Episode[]): string {
     o.state === 'filled'
       ? 'filled whole'
       : o.state === 'rejected'
-        ? `rejected (${rejectionInWords(o.reason)})`
+        ? o.reason === 'absent'
+          ? 'its answer was lost, and it was proved that it never came to be'
+          : `rejected (${rejectionInWords(o.reason)})`
         : o.state === 'canceled'
           ? endInWords(o.reason)
           : o.accepted === null

@@ -22,7 +22,8 @@ const MARKETS_SHOWN = 4
 const PAGE_MAX = 900_000
 const TABLES_MAX = 230_000
 
-export function renderHtml(record: SessionRecord, analysis: Analysis, summary: Summary): string {
+/** `live`: the part that a live session alone has. */
+export function renderHtml(record: SessionRecord, analysis: Analysis, summary: Summary, live: Markup | null = null): string {
   const { header, end } = record
   const title = `${header.strategies.map((s) => s.name).join(' + ')} on ${header.tape.name}`
   const top = html`
@@ -33,6 +34,7 @@ ${header.tape.practice && html`<div class="practice">Practice data: this tape wa
 ${restsOn(record, analysis)}
 ${summary.warnings.length > 0 && html`<section class="notes" aria-label="Read this first"><b>Read this first</b><ul>${summary.warnings.map((w) => html`<li>${w}</li>`)}</ul></section>`}
 ${cards(summary)}
+${live}
 ${funnel(analysis.funnel)}
 ${equity(record, analysis)}
 ${strategySections(record, analysis)}
@@ -82,10 +84,10 @@ ${fact('Markets', `${count(end.marketsSeen)} seen${tape.depth === 'prints' ? '' 
 ${tape.depth === 'book' && fact('Coverage', `${tape.coverage === null ? 'unknown' : `${decimal(tape.coverage * 100, 2)} % of recorded time in sync`}, ${plural(tape.gaps, 'gap')}, ${plural(tape.inFlux, 'moment')} in flux`)}
 ${fact('Sample', `${plural(end.fills, 'fill')}, ${plural(closed, 'closed trade')}, ${plural(events, 'event')}`)}
 ${fact('Cash', money(header.cash))}
-${fact('Delays', `place ${duration(header.delays.place)}, cancel ${duration(header.delays.cancel)}, amend ${duration(header.delays.amend)}, answer ${duration(header.delays.answer)}`)}
-${fact('Fees', "Kalshi's formula, taker and maker")}
+${header.mode !== 'live' && fact('Delays', `place ${duration(header.delays.place)}, cancel ${duration(header.delays.cancel)}, amend ${duration(header.delays.amend)}, answer ${duration(header.delays.answer)}`)}
+${fact('Fees', header.mode === 'live' ? 'as the exchange charged them' : "Kalshi's formula, taker and maker")}
 ${fact('Parameters', parameters.join(' | '), header.strategies.length > 1)}
-${fact('Fill model', `${header.fills}: ${FILL_MODELS[header.fills]}`, true)}
+${header.mode === 'live' ? fact('Fills', `real, by the exchange${header.live === undefined ? '' : ` (${header.live.environment}, subaccount ${header.live.subaccount})`}; delays as they were measured, below`, true) : fact('Fill model', `${header.fills}: ${FILL_MODELS[header.fills]}`, true)}
 ${tape.depth === 'book' && fact('Trades are', LABELS[tape.labels], true)}
 ${tape.depth !== 'book' && fact('Known', DEPTHS[tape.depth], true)}
 </section>`
@@ -178,10 +180,15 @@ function assumptions({ header }: SessionRecord): Markup {
   const { limits, delays, rate } = header
   return html`<h2>Assumptions</h2>
 <ul class="small">
-<li>Fill model <b>${header.fills}</b>: ${FILL_MODELS[header.fills]}. ${header.tape.depth === 'book' && ' Takers walk the displayed depth and what they took stays taken.'}${header.tape.depth === 'prints' && ` A taker waits ${duration(PRINTS_WAIT)} at most.`}</li>
+${
+  header.mode === 'live'
+    ? html`<li>Fills, fees and delays are the exchange's own. Each fill is booked once, by its trade; what nobody of the session made is booked to the owner "outside".</li>
+<li>An order whose outcome is unknown counts at its worst in every limit until evidence resolves it.</li>`
+    : html`<li>Fill model <b>${header.fills}</b>: ${FILL_MODELS[header.fills]}. ${header.tape.depth === 'book' && ' Takers walk the displayed depth and what they took stays taken.'}${header.tape.depth === 'prints' && ` A taker waits ${duration(PRINTS_WAIT)} at most.`}</li>
 <li>Delays: place ${duration(delays.place)}, cancel ${duration(delays.cancel)}, amend ${duration(delays.amend)}, answer ${duration(delays.answer)}. ${header.tape.depth === 'prints' ? 'A command acts on trades after its arrival alone.' : 'A command acts on the book as the venue had it on arrival.'}</li>
 <li>Fees by Kalshi's published formula; the balance is rounded to a whole cent before 2026-05-28T17:01Z and to $0.0001 since. Series without stated fees count as quadratic, multiplier 1.</li>
-<li>Our orders do not move other people's: nobody reacts to them.</li>
+<li>Our orders do not move other people's: nobody reacts to them.</li>`
+}
 <li>Cash is locked until a market pays; no interest is counted; the risk-free rate is 0.</li>
 <li>All times are UTC. Every calendar day counts; a year has 365.</li>
 <li>Write tokens: ${rate.perSecond} a second, bucket ${rate.capacity}; 10 an order or amend, 2 a cancel.</li>
@@ -208,6 +215,8 @@ function silence({ tape, limits }: SessionRecord['header']): string {
 
 function command({ header }: SessionRecord): string {
   const { selection, delays } = header
+  if (header.mode === 'live')
+    return 'npx tapeline replay <session>     # its rows and news lead to the same journal, bit for bit\nnpx tapeline diverge <session>    # every order against the fill models'
   const word = (x: string | number | boolean): string =>
     /^[\w.,:=/+-]+$/.test(String(x)) ? String(x) : `'${String(x).replaceAll("'", "'\\''")}'`
   // With several strategies a parameter names its own, two of one name by their number.

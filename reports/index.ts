@@ -4,16 +4,28 @@
  */
 import type { SessionRecord } from '../engine/session.ts'
 import { renderHtml } from './html.ts'
+import type { LiveParts } from './live/parts.ts'
+import { liveSections } from './live/section.ts'
+import { liveSummary, liveWarnings } from './live/summary.ts'
 import { analyse } from './metrics.ts'
 import { renderTerminal, summarise, type Summary } from './summary.ts'
 
 export type Report = { readonly html: string; readonly summary: Summary; terminal(color: boolean): string }
 
-/** Throws ReportError when the record does not add up. */
-export function buildReport(record: SessionRecord): Report {
+/** `parts`: of a live session, what its report has beside the record. Throws ReportError when the record does not add up. */
+export function buildReport(record: SessionRecord, parts: LiveParts | null = null): Report {
   const analysis = analyse(record)
-  const summary = summarise(record, analysis)
-  return { html: renderHtml(record, analysis, summary), summary, terminal: (color) => renderTerminal(summary, { color }) }
+  const plain = summarise(record, analysis)
+  if (parts === null)
+    return { html: renderHtml(record, analysis, plain), summary: plain, terminal: (color) => renderTerminal(plain, { color }) }
+  const { live, facts } = liveSummary(record, analysis, parts)
+  // Whether orders were lost or books disagreed is graver than a small sample.
+  const summary = { ...plain, warnings: [...liveWarnings(live), ...plain.warnings], live }
+  return {
+    html: renderHtml(record, analysis, summary, liveSections(record, live, facts)),
+    summary,
+    terminal: (color) => renderTerminal(summary, { color }),
+  }
 }
 
 export { metric, renderTerminal, type Summary } from './summary.ts'

@@ -8,10 +8,23 @@ import { BID, PRICE_ONE } from '../engine/units.ts'
 import { endInWords, rejectionInWords, remedyOf } from './remedies.ts'
 import { cents, contracts, duration, money, moneySigned, plural, reason, utcMillis } from './words.ts'
 
-export type EventKind = 'saw' | 'wished' | 'refused' | 'sent' | 'answered' | 'filled' | 'settled' | 'state' | 'forecast' | 'after'
+export type EventKind =
+  | 'saw'
+  | 'wished'
+  | 'refused'
+  | 'sent'
+  | 'written'
+  | 'outcome'
+  | 'queue'
+  | 'answered'
+  | 'filled'
+  | 'settled'
+  | 'state'
+  | 'forecast'
+  | 'after'
 
 export type TraderEvent = {
-  /** Row of the journal; null: told by samples. */
+  /** Row of the journal; null: told by samples, or by what was written down beside the journal. */
   readonly row: number | null
   readonly time: number
   readonly kind: EventKind
@@ -78,9 +91,14 @@ function rowInWords({ header, journal: j, strings }: SessionRecord, i: number): 
     }
     case JournalKind.ANSWER: {
       const heard = a > 0 ? `; at the venue ${utcMillis(a).slice(11)}, heard ${duration(time - a)} later` : ''
+      if (what.startsWith('no-answer:'))
+        return `no answer that can be trusted (${what.slice('no-answer:'.length)}): nobody knows what became of its last command, so it counts at its worst and nothing is added beside it`
+      if (what === 'absent') return `proved absent: it never came to be${quantity > 0 ? `, ${contracts(quantity)} are wanted no more` : ''}`
       if (what.startsWith('rejected:')) {
         const r = what.slice('rejected:'.length)
-        return `rejected as ${r}: ${rejectionInWords(r)}${heard}`
+        return r === 'not-sent' || r.startsWith('gate:')
+          ? `never sent: ${rejectionInWords(r)}`
+          : `rejected as ${r}: ${rejectionInWords(r)}${heard}`
       }
       if (what.startsWith('canceled:'))
         return `${endInWords(what.slice('canceled:'.length))}${quantity > 0 ? `, ${contracts(quantity)} unfilled` : ''}${heard}`

@@ -26,6 +26,8 @@ export type OrderRow = {
   firstFill: number | null
   /** When we learned that it was over; null: it still stood at the end. */
   ended: number | null
+  /** The same by the venue's clock, where it told. */
+  endedVenue: number | null
   /** `filled`, `canceled`, `rejected` or `working`, and the venue's reason. */
   state: 'filled' | 'canceled' | 'rejected' | 'working'
   reason: string
@@ -67,6 +69,7 @@ export function ordersOf({ journal: j, strings }: SessionRecord): OrderRow[] {
         accepted: null,
         firstFill: null,
         ended: null,
+        endedVenue: null,
         state: 'working',
         reason: '',
         amends: 0,
@@ -93,6 +96,7 @@ export function ordersOf({ journal: j, strings }: SessionRecord): OrderRow[] {
         o.state = 'canceled'
         o.reason = what.slice('canceled:'.length)
         o.ended = time
+        o.endedVenue = (j.a[i] as number) > 0 ? (j.a[i] as number) : null
       } else if (what === 'absent') {
         o.state = 'rejected'
         o.reason = 'absent'

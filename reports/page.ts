@@ -21,6 +21,7 @@ table{border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:ta
 
 .two{display:grid;grid-template-columns:repeat(auto-fit,minmax(260px,1fr));gap:0 24px}.two h3{margin:14px 0 6px}h3{font-size:15px}caption{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}.scroll{position:relative}.scroll:focus-visible,summary:focus-visible,th button:focus-visible{outline:2px solid var(--c1);outline-offset:1px}th button{all:unset;cursor:pointer}th[aria-sort=ascending] button::after{content:" ↑"}th[aria-sort=descending] button::after{content:" ↓"}.swipe{display:none}
 .scroll.funnel{max-height:none}.funnel td.wrap{white-space:normal}.funnel td.text{min-width:220px}.funnel tr.open td{border-bottom:0;padding-bottom:0}.bar{display:inline-block;width:72px;height:8px;border-radius:4px;background:var(--faint);vertical-align:middle;overflow:hidden;margin-right:4px}.bar i{display:block;height:100%;background:var(--c1)}
+.beside td{white-space:normal;min-width:92px;vertical-align:top}td.text{white-space:normal;min-width:200px}td.wrap{white-space:normal}
 details>summary{cursor:pointer;padding:6px 0}code,pre{font:13px/1.4 ui-monospace,SFMono-Regular,Menlo,monospace}pre{background:var(--panel);padding:10px 12px;border-radius:8px;white-space:pre-wrap;overflow-wrap:anywhere}
 a{color:var(--c1)}
 dl{display:grid;grid-template-columns:minmax(120px,220px) 1fr;gap:4px 16px;font-size:13px}dt{font-weight:500}dd{margin:0;min-width:0}

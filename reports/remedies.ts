@@ -24,7 +24,10 @@ const say =
 
 const REMEDIES: Readonly<Record<Refusal, Sentence>> = {
   'session-ending': say('the session was over', 'nothing: the tape had ended'),
-  syncing: say('no open market had a whole book: the feed was lost, or not there yet', 'wait until the feed is synced'),
+  syncing: say(
+    'no open market had a whole book: the feed was lost, or not there yet; or (live) the exchange had not agreed with our books',
+    'wait until the feed is synced and a reconciliation has passed',
+  ),
   warmup: say('the warm-up was not over: the strategy sees and may not trade', 'a shorter --warmup', (h) => duration(h.selection.warmup)),
   halted: say('the session was halted by an operator', 'resume it'),
   paused: say('the session was paused by an operator', 'resume it'),
@@ -106,6 +109,12 @@ const ENDS: Readonly<Record<string, string>> = {
   'reduce-only': 'would have opened a position',
   grid: 'its price left the price grid',
   session: 'canceled with the session',
+  halted: 'canceled by the exchange when it halted the market',
+  margin: 'canceled by the exchange for want of margin',
+  'post-only': 'canceled by the exchange: it would have traded at once',
+  group: 'canceled by the order group at the exchange',
+  filled: 'filled: nothing was left of it',
+  outside: 'canceled by somebody else with access to the account',
 }
 /** How an order ended, in words. */
 export function endInWords(reason: string): string {
@@ -120,8 +129,11 @@ const REJECTIONS: Readonly<Record<string, string>> = {
   filled: 'the order had been filled past the new size already',
   'fok-volume': 'there was not the whole size within the limit',
   'off-grid': 'the price is not on the price grid of the market',
+  'not-sent': 'no byte of it left this machine',
+  absent: 'it was proved that it never came to be',
 }
 /** Why the venue said no, in words. */
 export function rejectionInWords(reason: string): string {
+  if (reason.startsWith('gate:')) return `our own gate refused it before a byte left: ${reason.slice('gate:'.length).trim()}`
   return REJECTIONS[reason] ?? reason
 }

@@ -6,6 +6,7 @@ import type { SessionRecord } from '../engine/session.ts'
 import { PRINTS_WAIT } from '../engine/matching.ts'
 import { PRICE_ONE } from '../engine/units.ts'
 import type { Metric } from './figures.ts'
+import type { LiveSummary } from './live/summary.ts'
 import type { Analysis } from './metrics.ts'
 import { contracts, count, duration, money, moneySigned, plural, utc } from './words.ts'
 
@@ -27,6 +28,8 @@ export type Summary = {
   readonly daily: Analysis['daily']
   readonly strategies: Analysis['strategies']
   readonly markets: SessionRecord['end']['markets']
+  /** Null: not a live session. */
+  readonly live: LiveSummary | null
 }
 
 export function summarise(record: SessionRecord, analysis: Analysis): Summary {
@@ -50,6 +53,7 @@ export function summarise(record: SessionRecord, analysis: Analysis): Summary {
     // Of a session with one strategy these are the figures above.
     strategies: analysis.strategies.length > 1 ? analysis.strategies.map((s) => ({ ...s, realized: [] })) : [],
     markets,
+    live: null,
   }
 }
 
@@ -58,7 +62,8 @@ function warningsOf({ header, end }: SessionRecord, { metrics, trading, daily, r
   const out: string[] = []
   const { tape } = header
   // What is said of queues matters to orders that rest.
-  const resting = end.fills === 0 || trading.fills.some((f) => f.maker)
+  // A real venue judges its queues itself.
+  const resting = header.mode !== 'live' && (end.fills === 0 || trading.fills.some((f) => f.maker))
   const strict = header.fills === 'strict' ? '' : ' Compare --fills strict.'
   if (!end.complete) out.push(`Partial: the session ended early (${end.reason}). Every figure covers only the part that ran.`)
   // A run that was broken off says so above; why it did nothing until then is no news.
@@ -118,7 +123,7 @@ function warningsOf({ header, end }: SessionRecord, { metrics, trading, daily, r
     out.push(
       'Only best prices were recorded: what stood behind them, and in what order, is unknown. Takers get the quoted size and no more.',
     )
-  if (tape.labels === 'none' && tape.depth === 'book')
+  if (tape.labels === 'none' && tape.depth === 'book' && header.mode !== 'live')
     out.push('Trades are unknown (neither prints nor volume were recorded): resting orders can only fill when the book crosses them.')
   if (tape.gaps > 0)
     out.push(`The recording has ${plural(tape.gaps, 'gap')}; nothing is traded or filled in a market until its next snapshot.`)
@@ -200,7 +205,7 @@ export function renderTerminal(s: Summary, { color }: { readonly color: boolean 
   const lines: string[] = []
   if (s.practice) lines.push(paint('PRACTICE DATA: made by a seeded population of agents, not recorded from an exchange', 'yellow'))
   lines.push(
-    `${paint(plain(`${s.header.strategies.map((x) => x.name).join(' + ')} on ${tape.name}`), 'bold')} · ${s.header.fills} fills · ${s.complete ? 'complete' : paint('PARTIAL', 'yellow')}`,
+    `${paint(plain(`${s.header.strategies.map((x) => x.name).join(' + ')} on ${tape.name}`), 'bold')} · ${s.header.mode === 'live' ? 'live' : `${s.header.fills} fills`} · ${s.complete ? 'complete' : paint('PARTIAL', 'yellow')}`,
   )
   lines.push(
     `${count(s.end.rows)} rows · ${plural(s.end.marketsSeen, 'market')} · ${utc(s.end.firstTime)} to ${utc(s.end.lastTime)} UTC · ${tape.depth === 'book' ? `labels ${tape.labels} · ${plural(tape.gaps, 'gap')}` : DEPTHS[tape.depth].replace(/:.*/, '')}`,
@@ -243,7 +248,23 @@ export function renderTerminal(s: Summary, { color }: { readonly color: boolean 
     const held = open.slice(0, 3).map((x) => `${plain(x.ticker)} ${x.position > 0 ? 'YES' : 'NO'} ${contracts(Math.abs(x.position))}`)
     wide('Left open', held.join(', ') + (open.length > 3 ? `, … ${count(open.length)} in all` : ''))
   }
+  if (s.live !== null) for (const [label, text] of liveLines(s.live)) wide(label, text)
   if (s.warnings.length > 0) lines.push('')
   for (const w of s.warnings) lines.push(`${paint('!', 'yellow')} ${plain(w)}`)
   return `${lines.join('\n')}\n`
+}
+
+/** Order success, unknowns and agreement: what a screen has room for. */
+function liveLines({ outcomes, unknowns, reconciliations, sideBySide: { columns, rows } }: LiveSummary): [string, string][] {
+  const lines: [string, string][] = []
+  const [all] = outcomes
+  if (all !== undefined)
+    lines.push([
+      'Order success',
+      `${all.success === null ? 'n/a' : `${(all.success * 100).toFixed(1)} %`} of ${plural(all.sent, 'command')}   ${count(all.rejected)} rejected, ${count(all.unknown)} unknown${unknowns.unresolved > 0 ? ` (${count(unknowns.unresolved)} unresolved)` : ''}, ${count(all.notSent)} not sent`,
+    ])
+  lines.push(['Reconciled', `${plural(reconciliations.passes, 'pass', 'passes')}, ${count(reconciliations.agreed)} agreed`])
+  const net = rows.find((r) => r.id === 'net')
+  lines.push(['Side by side', columns.map((c, k) => `${c.name} ${net?.cells[k]?.text ?? 'missing'}`).join('   ')])
+  return lines
 }

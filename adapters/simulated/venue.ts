@@ -77,6 +77,11 @@ export class SimulatedVenue implements Venue, OnTape {
     return this.#enqueue(m, this.#now + delay, command, command.order.id).time
   }
 
+  /** The same, where it is known when the command arrived: venue time, µs. */
+  arriveAt(command: Command, time: number): void {
+    this.#enqueue(this.#of(command.order.market), time, command, command.order.id)
+  }
+
   /** Contracts of ours before the order and in it, for tests and displays; null when it does not rest. */
   queuePosition(order: Order): number | null {
     const m = this.#markets.get(order.market)

@@ -68,7 +68,7 @@ export function haltFinding(sessions: string): Finding {
     : warning(
         'halt',
         `${halt.path} stands${halt.since === null ? '' : ` since ${halt.since.toISOString().slice(0, 19)}Z`}: ${halt.reason}`,
-        `nothing is traded until it is resumed: find out why, then rm ${halt.path}`,
+        `nothing is traded until it is resumed: find out why, then tapeline resume <session> --reason …; where no session is left, rm ${halt.path}`,
       )
 }
 

@@ -3,13 +3,9 @@
  * error, for half of a list of open positions would look like safety; what is not known of a key is taken for the worst.
  */
 import type { Kalshi } from '../../adapters/kalshi/index.ts'
+import { readAccount as readFacts, type AccountFacts } from '../../adapters/kalshi/live.ts'
 import { KalshiError } from '../../adapters/kalshi/index.ts'
 import { parseDecimal, parsePrice, parseQuantity, PRICE_ONE } from '../../engine/units.ts'
-
-/** What a key may do. `subaccount` null: it reaches all of them. */
-export type KeyRights = { readonly scopes: readonly string[]; readonly subaccount: number | null }
-/** Asks for the rights of a key; null: the exchange does not say. */
-export type RightsReader = (kalshi: Kalshi, keyId: string) => Promise<KeyRights | null>
 
 export type OpenPosition = {
   readonly ticker: string
@@ -27,25 +23,17 @@ export type OpenOrder = {
 }
 export type AccountView = {
   readonly tier: string | null
-  readonly rights: KeyRights | null
+  /** What the key may do, what stands in the way, and what a reader must know. */
+  readonly facts: AccountFacts
   /** Money of the subaccount. */
   readonly balance: number
   readonly positions: readonly OpenPosition[]
   readonly orders: readonly OpenOrder[]
 }
 
-/** The one of `adapters/kalshi/venue/account.ts` takes this place when it is there. */
-export const rightsUnknown: RightsReader = () => Promise.resolve(null)
-
-export async function readAccount(
-  kalshi: Kalshi,
-  keyId: string,
-  subaccount: number,
-  tier: string | null,
-  rightsOf: RightsReader,
-): Promise<AccountView> {
+export async function readAccount(kalshi: Kalshi, keyId: string, subaccount: number, tier: string | null): Promise<AccountView> {
   const { rest } = kalshi
-  const rights = await rightsOf(kalshi, keyId)
+  const facts = await readFacts(rest, { keyId, subaccount })
   const { balance_dollars: balance } = await rest.get('balance', { subaccount })
   const orders = await rest.list<Order>('orders', { status: 'resting', limit: 1000, subaccount })
   const positions = await rest.list<Position>('positions', { count_filter: 'position', limit: 1000, subaccount })
@@ -53,7 +41,7 @@ export async function readAccount(
     if (!list.complete) throw new KalshiError('UNREADABLE', `the list of open ${name} did not come whole (${list.why}): try again`)
   return {
     tier,
-    rights,
+    facts,
     balance: read(String(balance), (t) => parseDecimal(t, 6), 'the balance'),
     orders: orders.items.map((o) => ({
       id: o.order_id,
@@ -90,28 +78,4 @@ function read(text: string, parse: (text: string) => number, what: string): numb
 /** Money that resting orders can still cost. */
 export function atRest(orders: readonly OpenOrder[]): number {
   return orders.reduce((a, o) => a + (o.side === 'bid' ? o.price : PRICE_ONE - o.price) * o.remaining, 0)
-}
-
-/** What a reader of the page must know of the key, the gravest first. */
-export function rightsWarnings(rights: KeyRights | null, subaccount: number): readonly string[] {
-  if (rights === null)
-    return [
-      'what this key may do is not known, so it is taken for one that reaches every subaccount and may move money: use a key that is restricted to one subaccount, without write::transfer',
-    ]
-  const warnings: string[] = []
-  if (rights.scopes.some((s) => s === 'write' || s === 'write::transfer'))
-    warnings.push('this key may move money (write::transfer): make one with read and write::trade alone')
-  if (rights.subaccount === null)
-    warnings.push(
-      `this key reaches every subaccount, so the worst case of a stolen key is the whole account: make one that is restricted to subaccount ${subaccount}`,
-    )
-  return warnings
-}
-export function rightsMistake(rights: KeyRights | null, subaccount: number): string | null {
-  if (rights === null) return null
-  if (rights.subaccount !== null && rights.subaccount !== subaccount)
-    return `live.subaccount is ${subaccount}, and the key is restricted to ${rights.subaccount}: make them one`
-  return rights.scopes.some((s) => s === 'write' || s === 'write::trade')
-    ? null
-    : 'the key may only read: trading needs one with read and write::trade'
 }

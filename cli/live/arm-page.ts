@@ -1,4 +1,5 @@
 /** What is read before a session is armed. Owns the words and their order: where, how much can be lost, what is there already, what differs from what was proved; hides nothing. Invariant: pure. */
+import { lossText, RECOMMENDED_SETUP } from '../../adapters/kalshi/live.ts'
 import { formatDecimal } from '../../engine/units.ts'
 import { LIMIT_NAMES, LIMIT_SCALES } from '../config/limits.ts'
 import { tableText } from '../output.ts'
@@ -61,6 +62,14 @@ export function armText(p: ArmPage): string {
     ordersText(account),
     provedText(proved, p.unproven),
   ]
+  const { restricted, transfers } = account.facts
+  parts.push(
+    `Should the limits fail:\n${lossText(account.facts, limits.sessionLossMax)
+      .slice(1)
+      .map((l) => `  ${l}`)
+      .join('\n')}`,
+  )
+  if (restricted?.is !== true || transfers !== false) parts.push(`Safer:\n${RECOMMENDED_SETUP.map((l) => `  ${l}`).join('\n')}`)
   if (p.warnings.length > 0) parts.push(p.warnings.map((w) => `WARNING: ${w}`).join('\n'))
   parts.push(`One session, within ${spanText(p.lasts)}, for exactly this. To arm it:  ${p.phrase}`)
   return `${parts.join('\n\n')}\n`
@@ -82,9 +91,15 @@ function rulesText({ following: f }: LiveSettings): string {
   ]
   return parts.join('; ')
 }
-function rightsText({ rights }: AccountView): string {
-  if (rights === null) return 'its rights are not known'
-  return `${rights.scopes.join(', ')}; ${rights.subaccount === null ? 'every subaccount' : `subaccount ${rights.subaccount} alone`}`
+function rightsText({ facts }: AccountView): string {
+  const { scopes, restricted } = facts
+  const reach =
+    restricted === null
+      ? 'its reach is not known'
+      : !restricted.is
+        ? 'every subaccount'
+        : `subaccount ${restricted.number ?? facts.subaccount} alone`
+  return `${scopes === null ? 'its scopes are not shown' : scopes.join(', ')}; ${reach}`
 }
 function positionsText({ positions }: AccountView): string {
   if (positions.length === 0) return 'Positions open on the account: none'

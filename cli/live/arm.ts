@@ -184,17 +184,17 @@ type Looking = Pick<ArmPage, 'live' | 'identity' | 'proved' | 'unproven' | 'last
 async function look(of: Looking): Promise<ArmPage> {
   const { argv, live, access, keyId, identity, proved } = of
   const { connect, worldOf } = await import('../live-connection.ts')
-  const { readAccount, rightsMistake, rightsUnknown, rightsWarnings } = await import('./account.ts')
+  const { readAccount } = await import('./account.ts')
   const { worstCaseOf } = await import('./worst-case.ts')
   const { abbreviated } = await import('../config-command.ts')
-  const world = await worldOf({ ...argv, external: undefined, duration: undefined }, access.environment, { keep: () => {} })
+  const world = await worldOf({ clock: argv.clock }, access.environment, { keep: () => {} })
   try {
     const kalshi = await connect(access, world)
     try {
       const { tier } = await kalshi.learn()
-      const account = await readAccount(kalshi, keyId, live.subaccount, tier, rightsUnknown)
-      const mistake = rightsMistake(account.rights, live.subaccount)
-      if (mistake !== null) throw new UsageError(mistake, EXIT.credentials, 'CREDENTIALS')
+      const account = await readAccount(kalshi, keyId, live.subaccount, tier)
+      const [problem] = account.facts.problems
+      if (problem !== undefined) throw new UsageError(problem, EXIT.credentials, 'CREDENTIALS')
       if (live.cash > account.balance)
         throw new UsageError(
           `live.cashDollars is ${live.cash / 1e6}, and subaccount ${live.subaccount} has $${(account.balance / 1e6).toFixed(2)}: lower it, or bring money there`,
@@ -203,7 +203,7 @@ async function look(of: Looking): Promise<ArmPage> {
         )
       const worst = worstCaseOf({ limits: live.settings.limits, cash: live.cash, balance: account.balance, subaccount: live.subaccount })
       const warnings = [
-        ...rightsWarnings(account.rights, live.subaccount),
+        ...account.facts.warnings,
         ...(live.alert.webhook === null && live.alert.command === null
           ? ['nobody is told when it halts: set live.alert.command or live.alert.webhook']
           : []),

@@ -28,8 +28,10 @@ import type { Chosen } from '../strategy/choose.ts'
 import { failureIn } from '../strategy/failure.ts'
 import { tapeFacts } from '../tape-facts.ts'
 import { Watch } from '../watch.ts'
-import { relive } from './relive.ts'
+import { Guardian } from './guardian.ts'
+import { reliveFolder } from './relive.ts'
 import type { Trading, TradingDesk } from './trading.ts'
+import { watchAlive } from './watch-file.ts'
 
 /** How a session was started, as far as it matters to go on with it. Part of no digest; no key. */
 export type LivePlan = {
@@ -40,6 +42,10 @@ export type LivePlan = {
   /** `demo`, `production`, or the address of an exchange on this machine. */
   readonly environment: string
   readonly keyId: string
+  /** Path of its file. */
+  readonly keyFile: string
+  /** Of a local exchange with a clock of its own. */
+  readonly clock: string | null
   readonly subaccount: number
   readonly series: readonly string[] | null
   readonly markets: readonly string[] | null
@@ -60,9 +66,12 @@ export type LiveOptions = {
   readonly resume: boolean
   /** What was armed: kept with the session. */
   readonly armed: unknown
-  readonly trade: (desk: TradingDesk, feed: Pick<KalshiFeed, 'shardOf'>) => Trading
+  /** `held`: why nothing new may leave just now. */
+  readonly trade: (desk: TradingDesk, feed: Pick<KalshiFeed, 'shardOf'>, held: () => string | null) => Trading
   /** Why everything is halted on this machine; null: it is not. */
   readonly halted: () => string | null
+  /** Whether a watch must be alive. */
+  readonly watched: boolean
   /** Real milliseconds after which it ends by itself; null: never. */
   readonly duration: number | null
   /** Tells how to end it, before it runs. */
@@ -126,8 +135,12 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     // The files of an end that was none.
     await rm(join(dir, 'end.json'), { force: true })
     clearCommands(dir)
-    const keep = (kind: string, detail: unknown, time = world.clock.now()): number =>
-      folder.input({ row: recorder.rows, time, kind, detail })
+    let guardian: Guardian | null = null
+    const keep = (kind: string, detail: unknown, time = world.clock.now()): number => {
+      const sequence = folder.input({ row: recorder.rows, time, kind, detail })
+      guardian?.kept(kind, detail)
+      return sequence
+    }
     keep('segment', { generation, version: header.version, time: new Date().toISOString() })
     keep('armed', options.armed)
     await folder.sync()
@@ -148,12 +161,12 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     }
     let fail: (error: unknown) => void = () => {}
     const feed = kalshi.feed({ rule: ruleOf(plan), known: recorder.known, labelWait: 0, refreshEvery: REFRESH_EVERY })
-    const trader = options.trade(port, feed)
+    const trader = options.trade(port, feed, () => options.halted() ?? guardian?.hold ?? null)
     trading = trader
     const engine = new Engine({ header, strategies: strategies.map((s) => s.strategy), venue: trader.venue, sink: run })
     desk.engine = engine
     const turn = <T>(body: () => T): T => watch.turn(body)
-    const past = resume ? await relive(dir, engine, turn) : null
+    const past = resume ? await reliveFolder(dir, engine, turn) : null
     if (past !== null && past.failure !== null)
       throw new DataError(
         'DIVERGED',
@@ -237,7 +250,26 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       snapshots.error(text)
       end({ reason: text, exit: error instanceof DataError ? EXIT.data : EXIT.exchange, complete: false, error })
     }
-    dispatch = (news) => act(() => live.news(news), true)
+    const watcher = new Guardian({
+      clock: world.clock,
+      keep: (kind, detail) => {
+        try {
+          keep(kind, detail)
+        } catch (error) {
+          fail(error)
+        }
+      },
+      word: (command, why) => act(() => live.operator({ command, reason: why })),
+      news: (news) => act(() => live.news(news), true),
+      stopCreates: () => trader.halted(),
+      end: (why) => end({ reason: why, exit: EXIT.risk, complete: false }),
+      say: (text) => snapshots.error(text),
+    })
+    guardian = watcher
+    dispatch = (news) => {
+      act(() => live.news(news), true)
+      watcher.news(news)
+    }
     for (const text of troubles.splice(0)) snapshots.error(text)
     trader.restore(folder.inputs())
     trader.flush()
@@ -256,8 +288,21 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
         live.tick()
       }),
     )
+    let lateMax = 0
+    let expected = performance.now() + STATUS_MS
     const seconds = setInterval(() => {
+      lateMax = Math.max(0, performance.now() - expected)
+      expected = performance.now() + STATUS_MS
       guarded(() => engine.flush())
+      watcher.second({
+        dir,
+        fed: engine.session.fed,
+        gaps: feed.status().links.reduce((a, l) => a + l.gaps, 0),
+        clock: kalshi.rest.clockOffset,
+        trader: trader.status,
+        late: lateMax * 1000,
+        watched: options.watched ? watchAlive(dir, Date.now()) : null,
+      })
       snapshots.second()
       for (const text of troubles.splice(0)) snapshots.error(text)
       status(null)
@@ -269,10 +314,13 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
         trader.halted()
         act(() => live.operator({ command: 'halt', reason: `latched: ${latch}` }))
       }
+      if (latch !== null && !latched) watcher.operator('halt')
       latched = latch !== null
       for (const { id, command, reason: why } of takeCommands(dir, (text) => snapshots.error(text)))
         act(() =>
           live.operator({ command, reason: why }, () => {
+            // First what holds back lets go: the brakes are made ready through the same gate.
+            watcher.operator(command)
             if (command === 'resume') trader.resumed()
             snapshots.acknowledge({ id, command, reason: why, time: engine.now, state: engine.session.name })
             // On the tape and obeyed: whoever waits for it is told at once.
@@ -307,6 +355,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     // ------------------------------------------------------------------------------------------ the end
     timer.cancel()
     clearInterval(commands)
+    watcher.rest()
     const last = ending as unknown as Ending
     act(() => {
       live.operator({ command: 'halt', reason: `stopping: ${last.reason}` })

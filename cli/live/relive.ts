@@ -1,12 +1,68 @@
 /**
- * A live session, lived again: its own rows and news, in the order in which they entered, through an engine whose venue says nothing. Owns that course; hides the log and the tape. Invariant: nothing else
- * enters, so the engine comes to stand where the old one stood.
+ * A session lived again from its own record: rows and news in the order in which they came, through a new engine with a venue that says nothing. Owns that order and the venue; hides nothing.
+ * Invariant: what was news then is news now, at the same time and at the same place among the rows, so the same engine writes the same journal, byte for byte. Who replays a session and who goes on
+ * with one read it here.
  */
-import { readSession } from '../../data/session-inputs.ts'
 import { AssertionError } from '../../engine/assert.ts'
+import { readSession, type SessionPiece } from '../../data/session-inputs.ts'
 import type { Engine } from '../../engine/engine.ts'
 import type { News } from '../../engine/news.ts'
+import type { Command } from '../../engine/order.ts'
+import type { Venue } from '../../engine/venue.ts'
 import { countExternals } from '../live-session.ts'
+
+/** What the engine sent, as it was when it was sent: an order goes on to live. */
+export type Sent = {
+  readonly order: number
+  readonly type: Command['type']
+  readonly ticker: string
+  readonly side: 'bid' | 'ask'
+  readonly price: number
+  readonly quantity: number
+}
+
+/** Takes every command and answers none: answers are news of the record. */
+export class SilentVenue implements Venue {
+  readonly onTape = null
+  readonly sent: Sent[] = []
+
+  connect(): void {}
+  send({ type, order, price, quantity }: Command): number {
+    this.sent.push({ order: order.id, type, ticker: order.market.ticker, side: order.side === 0 ? 'bid' : 'ask', price, quantity })
+    return 0
+  }
+}
+
+/**
+ * Each piece is told after the engine has lived through it. `turn` makes a call into the engine, bounded in time. A strategy that fails is told by `failed`: after it no row enters, as none did then, and
+ * news to the end.
+ */
+export async function* relive(
+  pieces: AsyncIterable<SessionPiece>,
+  engine: Pick<Engine, 'run' | 'enter' | 'stop'>,
+  turn: <T>(body: () => T) => T,
+  failed: (error: Error) => void,
+): AsyncGenerator<SessionPiece> {
+  let over = false
+  const live = (body: () => void): void => {
+    try {
+      turn(body)
+    } catch (error) {
+      if (over || error instanceof AssertionError || !(error instanceof Error)) throw error
+      over = true
+      engine.stop()
+      failed(error)
+    }
+  }
+  for await (const piece of pieces) {
+    if (piece.type === 'rows') {
+      if (!over) live(() => engine.run(piece.batch))
+      // Signals and timers live between two batches.
+      await new Promise(setImmediate)
+    } else if (piece.input.kind === 'news') live(() => engine.enter(piece.input.time, piece.input.detail as News))
+    yield piece
+  }
+}
 
 export type Relived = {
   readonly rows: number
@@ -20,36 +76,27 @@ export type Relived = {
   readonly failure: Error | null
 }
 
-/** `turn` makes a call into the engine. A strategy that fails is kept as `failure`: no row entered after it, and news to the end. Throws what else the engine throws. */
-export async function relive(dir: string, engine: Pick<Engine, 'run' | 'enter' | 'stop'>, turn: <T>(body: () => T) => T): Promise<Relived> {
+/** A whole session folder, as far as it has come. */
+export async function reliveFolder(
+  dir: string,
+  engine: Pick<Engine, 'run' | 'enter' | 'stop'>,
+  turn: <T>(body: () => T) => T,
+): Promise<Relived> {
   const { tickers, pieces } = await readSession(dir, { decode: 'thread', batchRows: 4096 })
   let [rows, news, to] = [0, 0, 0]
-  const externals = new Map<string, number>()
   let failure: Error | null = null
-  const guarded = (body: () => void): void => {
-    try {
-      turn(body)
-    } catch (error) {
-      if (failure !== null || error instanceof AssertionError) throw error
-      failure = error instanceof Error ? error : new Error('a strategy threw something that is no error')
-      engine.stop()
-    }
-  }
-  for await (const piece of pieces) {
+  const externals = new Map<string, number>()
+  for await (const piece of relive(pieces, engine, turn, (error) => (failure = error))) {
     if (piece.type === 'input') {
-      const { kind, time, detail } = piece.input
-      if (kind !== 'news') continue
-      guarded(() => engine.enter(time, detail as News))
+      if (piece.input.kind !== 'news') continue
       news++
-      to = Math.max(to, time)
-      continue
+      to = Math.max(to, piece.input.time)
+    } else {
+      const { batch } = piece
+      countExternals(batch, externals)
+      if (batch.length > 0) to = Math.max(to, batch.time[batch.length - 1] as number)
+      rows += batch.length
     }
-    const { batch } = piece
-    countExternals(batch, externals)
-    if (batch.length > 0) to = Math.max(to, batch.time[batch.length - 1] as number)
-    if (failure === null) guarded(() => engine.run(batch))
-    rows += batch.length
-    await new Promise(setImmediate)
   }
   return { rows, news, markets: tickers.length, externals, to, failure }
 }

@@ -4,13 +4,14 @@
  */
 import { randomInt } from 'node:crypto'
 import { existsSync, readdirSync, statSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import type { Argv, CommandModule } from 'yargs'
 import type { KalshiLive } from '../../adapters/kalshi/live.ts'
 import type { World } from '../../adapters/kalshi/ports.ts'
 import type { SessionHeader } from '../../engine/session.ts'
 import { PRICE_ONE } from '../../engine/units.ts'
 import { EXIT, failureOf, UsageError } from '../exit.ts'
+import type { Halt } from '../halt.ts'
 import { endingCode, externalPath, isLocal, signals, type LiveArguments, type Signals } from '../live-connection.ts'
 import { present, type Outcome } from '../output.ts'
 import type { RunData } from '../run-report.ts'
@@ -26,6 +27,7 @@ type RunArguments = LiveArguments & {
   warmup?: string
   out?: string
   resume?: string
+  unwatched?: string
   json: boolean
 }
 
@@ -45,6 +47,11 @@ export const runCommand: CommandModule<object, RunArguments> = {
       .option('duration', { type: 'string', requiresArg: true, describe: 'Stop by itself after this long (default: at Ctrl-C)' })
       .option('out', { type: 'string', requiresArg: true, describe: 'Folder of the session (default: sessions/live-<strategy>-<time>)' })
       .option('resume', { type: 'string', requiresArg: true, describe: 'Go on with this session where it stopped or was cut off' })
+      .option('unwatched', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'Trade without `tapeline watch` beside it, for this reason, which is kept',
+      })
       .option('json', { type: 'boolean', default: false, describe: 'One JSON envelope on stdout at the end, and nothing else' })
       .example('$0 live lean --series KXBTC15M', '')
       .example('$0 live --resume sessions/live-lean-20260513T134500Z', '') as unknown as Argv<RunArguments>,
@@ -89,8 +96,14 @@ async function live(said: RunArguments, ends: Signals): Promise<Outcome<RunData>
     )
   const { sessions } = settings.settings
   const { readHalt } = await import('../halt.ts')
-  const halted = (): string | null => readHalt(sessions)?.reason ?? null
-  const halt = readHalt(sessions)
+  // The folder of the settings, and the one that the session stands in: whoever halts a session knows the second.
+  const folders = [
+    sessions,
+    ...(said.resume === undefined && argv.out === undefined ? [] : [dirname(resolve(said.resume ?? argv.out ?? ''))]),
+  ]
+  const standing = (): Halt | null => folders.reduce<Halt | null>((found, folder) => found ?? readHalt(folder), null)
+  const halted = (): string | null => standing()?.reason ?? null
+  const halt = standing()
   if (halt !== null)
     throw new UsageError(
       `${halt.path} stands (${halt.reason}), so nothing trades: find out why, and take it away with \`tapeline resume\` when it is settled`,
@@ -104,7 +117,7 @@ async function live(said: RunArguments, ends: Signals): Promise<Outcome<RunData>
   const environment = access.environment
   const { identity, binding } = await bindingOf({ strategy, param: argv.param ?? [], live: settings, environment, key: keyDigest(keyId) })
   if (resumed !== null) {
-    const { sameStrategies } = await import('../paper.ts')
+    const { sameStrategies } = await import('../strategy/same.ts')
     await sameStrategies(said.resume as string, resumed.header, strategies)
   }
   const dir = said.resume ?? argv.out ?? (await defaultFolder(strategies, sessions))
@@ -117,7 +130,7 @@ async function live(said: RunArguments, ends: Signals): Promise<Outcome<RunData>
     const { KalshiLive } = await import('../../adapters/kalshi/live.ts')
     const kalshi = new KalshiLive({ environment, keyId, keyFile }, world, process.env)
     try {
-      const { armed, measured, write, offset } = await gates(kalshi, world, settings, keyId, (worstDollars) =>
+      const { armed, measured, write, netting, offset } = await gates(kalshi, world, settings, keyId, (worstDollars) =>
         takeArm(sessions, { ...binding, name: identity.name, worstDollars }, dir),
       )
       const plan: LivePlan = resumed?.plan ?? {
@@ -126,6 +139,8 @@ async function live(said: RunArguments, ends: Signals): Promise<Outcome<RunData>
         parameters: argv.param ?? [],
         environment,
         keyId,
+        keyFile: resolve(keyFile),
+        clock: argv.clock ?? null,
         subaccount: settings.subaccount,
         series: settings.following.series.length > 0 ? settings.following.series : null,
         markets: settings.following.markets.length > 0 ? settings.following.markets : null,
@@ -146,10 +161,11 @@ async function live(said: RunArguments, ends: Signals): Promise<Outcome<RunData>
         kalshi,
         world,
         resume: resumed !== null,
-        armed,
-        trade: (desk, feed) =>
+        armed: said.unwatched === undefined ? armed : { ...armed, unwatched: said.unwatched },
+        watched: said.unwatched === undefined,
+        trade: (desk, feed, held) =>
           kalshi.trader(
-            { desk, killed: halted, holdsLock: () => lock.held(), shardOf: (ticker) => feed.shardOf(ticker) },
+            { desk, killed: held, holdsLock: () => lock.held(), shardOf: (ticker) => feed.shardOf(ticker) },
             {
               nonce: header.live?.nonce ?? '',
               subaccount: plan.subaccount,
@@ -157,7 +173,8 @@ async function live(said: RunArguments, ends: Signals): Promise<Outcome<RunData>
               groupLimit: settings.orderGroupContracts * 100,
               absenceMargin: settings.absenceMargin,
               closeMargin: settings.closeMargin,
-              signAhead: 2,
+              signAhead: 4,
+              netting,
               caps: {
                 orderMax: header.limits.orderMax,
                 notionalMax: header.limits.orderMax * PRICE_ONE,
@@ -222,9 +239,10 @@ async function gates(
   readonly armed: { readonly acceptedDollars: number }
   readonly measured: readonly number[]
   readonly write: { readonly perSecond: number; readonly capacity: number }
+  readonly netting: boolean
   readonly offset: number
 }> {
-  const { readAccount, rightsMistake, rightsUnknown } = await import('./account.ts')
+  const { readAccount } = await import('./account.ts')
   const { worstCaseOf } = await import('./worst-case.ts')
   const { roundTrips } = await import('../paper.ts')
   const { tier } = await kalshi.learn()
@@ -238,9 +256,9 @@ async function gates(
       EXIT.gate,
       'CLOCK',
     )
-  const account = await readAccount(kalshi, keyId, settings.subaccount, tier, rightsUnknown)
-  const mistake = rightsMistake(account.rights, settings.subaccount)
-  if (mistake !== null) throw new UsageError(mistake, EXIT.credentials, 'CREDENTIALS')
+  const account = await readAccount(kalshi, keyId, settings.subaccount, tier)
+  const [problem] = account.facts.problems
+  if (problem !== undefined) throw new UsageError(problem, EXIT.credentials, 'CREDENTIALS')
   if (settings.cash > account.balance)
     throw new UsageError(
       `live.cashDollars is ${settings.cash / 1e6}, and subaccount ${settings.subaccount} has $${(account.balance / 1e6).toFixed(2)}: lower it, or bring money there`,
@@ -260,6 +278,7 @@ async function gates(
     measured,
     // The gate keeps to four fifths of the account's budget and sets cancels of all open orders aside: whoever asks for less is never refused there.
     write: { perSecond: Math.max(1, Math.floor(write.refill_rate * 0.7)), capacity: Math.max(10, Math.floor(write.bucket_capacity * 0.5)) },
+    netting: account.facts.netting === true,
     offset: Math.abs(clock.offset) <= 2 * clock.uncertainty ? 0 : clock.offset,
   }
 }

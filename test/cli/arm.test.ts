@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { disarm, keyDigest, listArms, takeArm, writeArm, type Binding, type Wanted } from '../../cli/live/arms.ts'
-import { rightsMistake, rightsWarnings } from '../../cli/live/account.ts'
 import { liveSettings } from '../../cli/live/settings.ts'
 import { worstCaseOf } from '../../cli/live/worst-case.ts'
 import { LIVE_CEILINGS } from '../../cli/config/live.ts'
@@ -13,7 +12,6 @@ import { SETTINGS, variableOf } from '../../cli/config/schema.ts'
 import { identityOf } from '../../cli/promote/identity.ts'
 import { LIMITS_DEFAULT } from '../../engine/risk.ts'
 import { bundled } from '../support/bundle.ts'
-import { PROGRAM, runJson, runProgram, type Envelope } from '../support/program.ts'
 
 /** Arming: one word, one session, this and nothing else. */
 const dir = mkdtempSync(join(tmpdir(), 'tapeline-arm-'))
@@ -248,138 +246,4 @@ describe('the worst case', () => {
       [13, 'balance'],
     ])
   })
-
-  it('is told of a key that can do more than trade one subaccount, and a key that cannot trade it is refused', () => {
-    expect(rightsWarnings(null, 1)).toHaveLength(1)
-    expect(rightsWarnings({ scopes: ['read', 'write'], subaccount: null }, 1)).toHaveLength(2)
-    expect(rightsWarnings({ scopes: ['read', 'write::trade'], subaccount: 1 }, 1)).toEqual([])
-    expect(rightsMistake({ scopes: ['read', 'write::trade'], subaccount: 2 }, 1)).toMatch(
-      /live\.subaccount is 1, and the key is restricted to 2/,
-    )
-    expect(rightsMistake({ scopes: ['read'], subaccount: 1 }, 1)).toMatch(/may only read/)
-    expect([rightsMistake(null, 1), rightsMistake({ scopes: ['write'], subaccount: null }, 1)]).toEqual([null, null])
-  })
-})
-
-const built = existsSync(PROGRAM)
-const clean = Object.fromEntries(
-  Object.keys(process.env)
-    .filter((n) => n.startsWith('TAPELINE_'))
-    .map((n) => [n, '']),
-)
-describe.skipIf(!built)(`tapeline live arm${built ? '' : ' (skipped: dist/ is not built, run npm run build)'}`, () => {
-  it('shows and arms on the local exchange, by phrase, for its reason, and lists and takes back', async () => {
-    const at = folder()
-    const exchange = spawn(process.execPath, [PROGRAM, 'exchange', '--practice', '--json', '--key-type', 'ed25519', '--duration', '2m'], {
-      cwd: at,
-      env: { ...process.env, ...clean },
-    })
-    children.push(exchange)
-    let out = ''
-    exchange.stdout.on('data', (d: Buffer) => (out += d.toString()))
-    while (!out.includes('\n')) await new Promise((resolve) => setTimeout(resolve, 50))
-    const { rest, accounts } = (JSON.parse(out.slice(0, out.indexOf('\n'))) as Envelope).data as {
-      rest: string
-      accounts: { keyId: string; keyFile: string }[]
-    }
-    const access = ['--environment', 'local', '--url', rest, '--key-id', accounts[0]?.keyId ?? '', '--key-file', accounts[0]?.keyFile ?? '']
-    writeFileSync(join(at, 'tapeline.yaml'), LIVE)
-    const run = (...args: string[]) => runProgram(at, ['live', 'arm', 'lean', ...access, ...args], clean)
-    const refused = await run('--confirm', 'ARM lean 250')
-    expect([refused.code, refused.stderr]).toEqual([5, expect.stringMatching(/lean is not armed: it has not proved what it should/)])
-    expect(existsSync(join(at, 'sessions'))).toBe(false)
-    const shown = await run('--unproven', 'a rehearsal', '--dry-run')
-    expect(shown.code).toBe(0)
-    for (const text of [
-      'no money',
-      'Worst case: $250 (session loss limit)',
-      'UNPROVEN, because: a rehearsal',
-      'ARM lean 250',
-      '10000.00  of subaccount 0',
-    ])
-      expect(shown.stdout).toContain(text)
-    for (const wrong of ['ARM lean 249', 'arm lean 250', 'ARM lean 250.00', 'yes']) {
-      const { code, stderr } = await run('--unproven', 'x', '--confirm', wrong)
-      expect([wrong, code, stderr]).toEqual([wrong, 5, expect.stringMatching(/nothing is armed: --confirm is not the phrase/)])
-    }
-    expect((await run('--unproven', 'x')).stderr).toMatch(/nothing is armed: this is no terminal/)
-    expect((await run('--unproven', ' ')).code).toBe(2)
-    expect((await run('--unproven', 'x', '--expires', '25h')).stderr).toMatch(/--expires 25h: from 1s to 24h/)
-    const loud = await runProgram(at, ['live', 'arm', 'lean', ...access], { ...clean, TAPELINE_KALSHI_ENVIRONMENT: 'demo' })
-    expect([loud.code, loud.stderr]).toEqual([
-      3,
-      expect.stringMatching(/\$TAPELINE_KALSHI_ENVIRONMENT is set, and live trading takes nothing/),
-    ])
-    const armed = await runJson(
-      at,
-      ['live', 'arm', 'lean', ...access, '--unproven', 'a rehearsal', '--confirm', 'ARM lean 250', '--expires', '2h'],
-      clean,
-    )
-    expect([armed.code, armed.errors]).toEqual([0, []])
-    const { armed: made, ...data } = armed.data as unknown as Wanted & { armed: { id: string } }
-    const list = await runJson(at, ['live', 'arms'], clean)
-    expect(list.data).toMatchObject([
-      { state: 'ready', arm: { id: made.id, unproven: 'a rehearsal', acceptedDollars: 250, confirmed: '--confirm' } },
-    ])
-    // What was armed by the command is what a session takes by it.
-    const {
-      strategies,
-      hash,
-      version,
-      limits,
-      environment,
-      key,
-      subaccount,
-      cash,
-      orderGroupContracts,
-      absenceMargin,
-      closeMargin,
-      markets,
-      name,
-    } = data
-    const same = {
-      strategies,
-      hash,
-      version,
-      limits,
-      environment,
-      key,
-      subaccount,
-      cash,
-      orderGroupContracts,
-      absenceMargin,
-      closeMargin,
-      markets,
-      name,
-    }
-    expect(takeArm(join(at, 'sessions'), { ...same, worstDollars: 250 }).arm.id).toBe(made.id)
-    // A terminal, where it is typed.
-    const typed = await new Promise<string>((resolve) => {
-      const line = [process.execPath, PROGRAM, 'live', 'arm', 'lean', ...access, '--unproven', 'typed'].map((a) => `'${a}'`).join(' ')
-      const child = spawn('script', ['-qec', line, '/dev/null'], { cwd: at, env: { ...process.env, ...clean } })
-      children.push(child)
-      let [text, asked] = ['', false]
-      child.stdout.on('data', (d: Buffer) => {
-        text += d.toString()
-        // The prompt, and where the terminal's cursor goes behind it.
-        if (!asked && text.includes('To arm it:') && text.lastIndexOf('> ') > text.lastIndexOf('To arm it:')) {
-          asked = true
-          child.stdin.write('ARM lean 250\n')
-        }
-      })
-      child.once('error', () => resolve('no script here'))
-      child.once('close', () => resolve(text))
-    })
-    if (typed !== 'no script here') expect(typed).toMatch(/lean is armed for one session/)
-    writeFileSync(join(at, 'sessions', 'HALTED'), 'a test\n')
-    const halted = await run('--unproven', 'x', '--confirm', 'ARM lean 250')
-    expect([halted.code, halted.stderr]).toEqual([8, expect.stringMatching(/HALTED stands \(a test\), so nothing is armed/)])
-    const back = await runJson(at, ['live', 'disarm'], clean)
-    expect((back.data as { disarmed: string[] }).disarmed).toHaveLength(typed === 'no script here' ? 0 : 1)
-    writeFileSync(join(at, 'tapeline.yaml'), LIVE.replace('cashDollars: 500', 'cashDollars: 20000'))
-    rmSync(join(at, 'sessions', 'HALTED'))
-    expect((await run('--unproven', 'x', '--confirm', 'ARM lean 250')).stderr).toMatch(
-      /live\.cashDollars is 20000, and subaccount 0 has \$10000\.00/,
-    )
-  }, 180_000)
 })

@@ -3,6 +3,7 @@
  * write; hides HTTP. Invariants: plain JSON; one client order id per order, for ever; no path with an empty part (api.md §8.3: it would cancel everything).
  */
 import { formatPrice, formatQuantity } from '../../../engine/units.ts'
+import { REST_ROOT } from '../environment.ts'
 
 /** Shared by all. `command`: the session's number of the engine's command that it carries out (from 0), null for what the venue does by itself. `attempt`: from 1; only cancels and decreases are repeated. */
 type Common = { readonly command: number | null; readonly attempt: number }
@@ -104,6 +105,12 @@ export type WriteRequest = {
 }
 
 export const ORDERS_PATH = '/portfolio/events/orders'
+/** What cancels cost as it is published, for whoever has no time to ask (api.md §2.4): one order, each of a batch, all. */
+export const CANCEL_COSTS = ['/:order_id', '/batched', ''].map((end) => ({
+  method: 'DELETE',
+  path: `${REST_ROOT}${ORDERS_PATH}${end}`,
+  cost: 2,
+}))
 const GROUPS_PATH = '/portfolio/order_groups'
 const TIFS = { gtc: 'good_till_canceled', ioc: 'immediate_or_cancel', fok: 'fill_or_kill' } as const
 

@@ -464,14 +464,8 @@ export class KalshiTrader {
   }
   async #groupWrite(intent: Intent): Promise<GroupAnswer> {
     const { outcome } = await this.venue.write(intent)
-    switch (outcome.kind) {
-      case 'acknowledged':
-        return { outcome: 'acknowledged', id: outcome.answer.kind === 'group' ? outcome.answer.id : '' }
-      case 'rejected':
-        return { outcome: 'rejected', reason: outcome.code }
-      default:
-        return { outcome: outcome.kind, reason: outcome.reason }
-    }
+    if (outcome.kind === 'acknowledged') return { outcome: 'acknowledged', id: outcome.answer.kind === 'group' ? outcome.answer.id : '' }
+    return { outcome: outcome.kind, reason: outcome.kind === 'rejected' ? outcome.code : outcome.reason }
   }
   #kept = ''
   #keepGroups(): void {

@@ -450,6 +450,12 @@ describe('the one road', () => {
     expect(asking).toContain('adapters/kalshi/venue/transport.ts')
     // And the words of a write stand where intents become requests, nowhere else.
     const writing = kalshi.filter((f) => /'(POST|PUT|DELETE)'/.test(read(f)))
-    expect(writing).toEqual(['adapters/kalshi/ports.ts', 'adapters/kalshi/venue/gate.ts', 'adapters/kalshi/venue/intent.ts'])
+    // (An alert is posted, to whoever the user named: never to the exchange.)
+    expect(writing).toEqual([
+      'adapters/kalshi/ports.ts',
+      'adapters/kalshi/venue/gate.ts',
+      'adapters/kalshi/venue/intent.ts',
+      'cli/live/messenger.ts',
+    ])
   })
 })
