@@ -47,11 +47,13 @@ import { SessionState, type SessionCause, type SessionStateName } from './sessio
 import type { Strategy } from './strategy.ts'
 import { StrategyError, type Call } from './strategy-error.ts'
 import { MarketBook } from './view.ts'
-import { ASK, BID, MILLISECOND, PRICE_ONE, type Money, type SideCode, type Timestamp } from './units.ts'
+import { ASK, BID, MILLISECOND, MINUTE, PRICE_ONE, type Money, type SideCode, type Timestamp } from './units.ts'
 import type { Inbox, Venue } from './venue.ts'
 
 /** Still crossed this long after it began, without news: the market is unsynced. */
 const FLUX_MAX = 250 * MILLISECOND
+/** Live: a market that has paid stays for so long: fills from before, of anybody on the account, may be heard of after it (a restart hears of the result first). */
+const LATE = 10 * MINUTE
 /** More rounds than this inside one instant: something answers itself for ever. */
 const ROUNDS_MAX = 10_000
 /** Wakes that strategies may be ahead of the rows, and how many of them each later row forgives: beyond that they wake themselves for ever, a microsecond at a time. */
@@ -68,6 +70,7 @@ type Due =
   | { readonly type: 'sample'; readonly markout: Markout }
   | { readonly type: 'lost'; readonly since: number }
   | { readonly type: 'unsynced'; readonly market: Market; readonly since: number }
+  | { readonly type: 'leave'; readonly market: Market }
 
 export type EngineOptions = {
   readonly header: SessionHeader
@@ -445,6 +448,9 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
       case 'sample':
         this.#sampler.due(due.markout)
         break
+      case 'leave':
+        this.#maybeRetire(due.market)
+        break
       case 'unsynced':
         if (!due.market.synced && due.market.unsyncedSince === due.since) this.manager.pullAll([due.market])
         break
@@ -638,6 +644,10 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
     if (market.paid) return
     market.paid = true
     market.status = 'finalized'
+    if (this.#live !== null) {
+      market.leavesAt = this.#now + LATE
+      this.#queue.push(market.leavesAt, Phase.TIMER, { type: 'leave', market })
+    }
     if (market.holding !== null) this.#pay(market)
   }
 
@@ -683,6 +693,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
     for (const wish of market.wishes) if (wish !== null && wish.order !== null) return
     if (this.markets.at(market.feed) !== market) return
     if (this.#live !== null) {
+      if (this.#now < market.leavesAt) return
       const h = market.holding
       if (h !== null && (h.position !== 0 || h.bidQuantity !== 0 || h.askQuantity !== 0)) return
       this.manager.forget(market)
