@@ -12,7 +12,7 @@ import { StrategyDesk, type DeskHost } from './desk.ts'
 import { Dispatch, type Notice } from './dispatch.ts'
 import { Externals } from './externals.ts'
 import { gridOf } from './grid.ts'
-import { Journal, JournalKind, Strings, type JournalSink } from './journal.ts'
+import { Journal, Strings, type JournalSink } from './journal.ts'
 import { Live, OUTSIDE, type LiveHost } from './live.ts'
 import { Markets, type Market } from './market.ts'
 import {
@@ -41,17 +41,19 @@ import { EventQueue, Phase, PHASE_HANDLERS } from './queue.ts'
 import { Risk, type RiskState } from './risk.ts'
 import { Samples, type SampleSink } from './samples.ts'
 import { Sampler, type Markout } from './sampler.ts'
-import { marketEnd, ownerEnds, summed } from './settlement.ts'
+import { marketEnd, ownerEnds, settlementRow, summed } from './settlement.ts'
 import type { MarketEnd, SessionEnd, SessionHeader } from './session.ts'
 import { SessionState, type SessionCause, type SessionStateName } from './session-state.ts'
 import type { Strategy } from './strategy.ts'
 import { StrategyError, type Call } from './strategy-error.ts'
 import { MarketBook } from './view.ts'
-import { ASK, BID, MILLISECOND, PRICE_ONE, type Money, type SideCode, type Timestamp } from './units.ts'
+import { ASK, BID, MILLISECOND, MINUTE, PRICE_ONE, type Money, type SideCode, type Timestamp } from './units.ts'
 import type { Inbox, Venue } from './venue.ts'
 
 /** Still crossed this long after it began, without news: the market is unsynced. */
 const FLUX_MAX = 250 * MILLISECOND
+/** Live: a market that has paid stays for so long: fills from before, of anybody on the account, may be heard of after it (a restart hears of the result first). */
+const LATE = 10 * MINUTE
 /** More rounds than this inside one instant: something answers itself for ever. */
 const ROUNDS_MAX = 10_000
 /** Wakes that strategies may be ahead of the rows, and how many of them each later row forgives: beyond that they wake themselves for ever, a microsecond at a time. */
@@ -68,6 +70,7 @@ type Due =
   | { readonly type: 'sample'; readonly markout: Markout }
   | { readonly type: 'lost'; readonly since: number }
   | { readonly type: 'unsynced'; readonly market: Market; readonly since: number }
+  | { readonly type: 'leave'; readonly market: Market }
 
 export type EngineOptions = {
   readonly header: SessionHeader
@@ -198,6 +201,10 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
     this.#setNow(time)
     live.learn(news)
     this.#drain()
+  }
+  /** Live: fills of others in a market that the feed has not told of wait to be booked. */
+  awaits(ticker: string): boolean {
+    return this.#live?.awaits(ticker) ?? false
   }
   /** What was written so far goes to the sink, full block or not. */
   flush(): void {
@@ -441,6 +448,9 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
       case 'sample':
         this.#sampler.due(due.markout)
         break
+      case 'leave':
+        this.#maybeRetire(due.market)
+        break
       case 'unsynced':
         if (!due.market.synced && due.market.unsyncedSince === due.since) this.manager.pullAll([due.market])
         break
@@ -620,7 +630,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
     if (h !== null) {
       this.portfolio.mark(market)
       this.portfolio.recount(market)
-      this.#settlementRow(market, h.position, detail.result, 0)
+      settlementRow(this, market, h.position, detail.result, 0)
       this.#sampler.equity(this.#now)
     }
     this.#notices.push({ type: 'settlement', market, positions: h === null ? [] : h.positions.slice() })
@@ -632,6 +642,10 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
     if (market.paid) return
     market.paid = true
     market.status = 'finalized'
+    if (this.#live !== null) {
+      market.leavesAt = this.#now + LATE
+      this.#queue.push(market.leavesAt, Phase.TIMER, { type: 'leave', market })
+    }
     if (market.holding !== null) this.#pay(market)
   }
 
@@ -639,7 +653,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
   filledLate(market: Market): void {
     const h = market.holding
     if (market.settlementValue < 0 || h === null || h.position === 0) return
-    this.#settlementRow(market, h.position, market.result ?? '', 0)
+    settlementRow(this, market, h.position, market.result ?? '', 0)
     if (market.paid) this.#pay(market)
   }
 
@@ -647,28 +661,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
     const position = market.holding?.position ?? 0
     const paid = this.portfolio.pay(market)
     this.#venue.paid?.(market, position, paid)
-    this.#settlementRow(market, position, 'paid', paid)
+    settlementRow(this, market, position, 'paid', paid)
     this.#sampler.equity(this.#now)
-  }
-
-  #settlementRow(market: Market, position: number, what: string, paid: number): void {
-    const { words, portfolio } = this
-    const value = market.settlementValue
-    this.journal.push(
-      this.#now,
-      JournalKind.SETTLEMENT,
-      words.market(market),
-      -1,
-      -1,
-      0,
-      value,
-      position,
-      words.of(what),
-      -1,
-      0,
-      paid,
-      portfolio.profit(market),
-    )
   }
 
   /** A market that has paid leaves once nothing of ours is on its way. */

@@ -82,6 +82,9 @@ export class Live {
   entered(cause: SessionCause): void {
     if (cause === 'feed-lost' || cause === 'disagreed') this.#host.manager.pullAll(this.#host.markets.alive)
   }
+  awaits(ticker: string): boolean {
+    return this.#early.has(ticker)
+  }
   /** What was held to be gone is not. */
   revived(order: Order): void {
     this.#halt(order.market, 'revived', 'an order came back that was held to be gone')
@@ -93,6 +96,7 @@ export class Live {
   }
   /** A market that has paid may leave: false while something of ours is in it. */
   leaves(market: Market): boolean {
+    if (this.#host.now < market.leavesAt) return false
     const h = market.holding
     if (h !== null && (h.position !== 0 || h.bidQuantity !== 0 || h.askQuantity !== 0)) return false
     this.#host.manager.forget(market)

@@ -125,6 +125,10 @@ export class Orders {
   outcome(intent: Intent, outcome: Outcome, now: number): void {
     this.#replies.outcome(intent, outcome, now)
   }
+  /** Whether a trade of the account is told, as ours or as somebody else's. */
+  isBooked(ticker: string, trade: string): boolean {
+    return this.#ledger.trades.isBooked(ticker, trade)
+  }
   /** An order group was triggered: its orders end for that reason. */
   triggered(group: string): void {
     this.#ledger.groupsTriggered.add(group)

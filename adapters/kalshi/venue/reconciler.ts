@@ -16,6 +16,7 @@ import {
   foreignOf,
   QUIET,
   unfit,
+  unheard,
   type Baseline,
   type CashReading,
   type Comparison,
@@ -165,7 +166,7 @@ export class Reconciler {
   #compare(theirs: TheirView, cause: string): ReconcileRecord {
     const ours = this.#view()
     let taken: Baseline | null = null
-    const why = this.#baseline === null ? unfit(ours, theirs) : null
+    const why = this.#baseline === null ? (unfit(ours, theirs) ?? unheard(ours, theirs)) : null
     if (this.#baseline === null && why === null) {
       taken = baselineOf(ours, theirs)
       this.#baseline = taken
@@ -217,7 +218,20 @@ export class Reconciler {
       why,
     )
     const cash = await this.#cash(why)
-    return { started, ended: clock.now(), asOf, orders: orders.why === null ? orders.facts : null, positions, settlements, cash, why }
+    // Last, so that it holds every fill that is in what was read before.
+    const fills = this.#baseline === null ? await this.#sweeper.fills(start) : null
+    if (fills !== null && fills.why !== null) why.push(`fills: ${fills.why}`)
+    return {
+      started,
+      ended: clock.now(),
+      asOf,
+      orders: orders.why === null ? orders.facts : null,
+      positions,
+      settlements,
+      cash,
+      ...(fills === null ? {} : { fills: fills.why === null ? fills.facts.filter((f) => f.timeVenue >= start) : null }),
+      why,
+    }
   }
   async #list<W, R extends Reading<unknown>>(
     endpoint: Endpoint,

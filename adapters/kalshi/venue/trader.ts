@@ -558,6 +558,7 @@ export class KalshiTrader {
       reserved,
       eventVenue: this.#eventVenue,
       eventAt: this.#eventAt,
+      isBooked: (ticker, trade) => this.venue.orders.isBooked(ticker, trade) && !engine.awaits(ticker),
       newsOf: this.#newsOf,
       cashBefore: this.#before(cash),
     }

@@ -9,7 +9,7 @@ import { Dice, swarmOf, type Fired, type Swarm } from './swarm.ts'
 import { Truth, WatchedHub, type DrillLimits, type LastWord, type Witness } from './truth.ts'
 
 const SECOND = 1_000_000
-export const LIMITS: DrillLimits = { positionMax: 40 * 100, marketLossMax: 60 * SECOND }
+export const LIMITS: DrillLimits = { positionMax: 20 * 100, marketLossMax: 12 * SECOND, sessionLossMax: 24 * SECOND }
 
 /** What is drilled: a program that can be killed and started again. */
 export interface Subject {
@@ -47,7 +47,7 @@ export type Outcome<R> = {
   readonly used: number
   readonly disk: readonly R[]
 }
-export type Plan = { readonly swarm?: Swarm; readonly danger?: number; readonly patience?: number }
+export type Plan = { readonly swarm?: Swarm; readonly limits?: DrillLimits; readonly danger?: number; readonly patience?: number }
 
 export async function drill<R>(seed: number, { make, witness }: Drilled<R>, plan: Plan = {}): Promise<Outcome<R>> {
   const dice = new Dice(seed, 'course')
@@ -59,7 +59,7 @@ export async function drill<R>(seed: number, { make, witness }: Drilled<R>, plan
     isSafe: (id) => who.isSafe(id),
     intentOf: (id) => who.intentOf(id),
   }
-  const truth = new Truth(() => stage?.timeline.now ?? START, LIMITS, seen)
+  const truth = new Truth(() => stage?.timeline.now ?? START, plan.limits ?? LIMITS, seen)
   stage = new DrillStage(seed, swarm, truth, seen.ours, (exchange) => new WatchedHub(exchange))
   const { timeline, exchange, account, network, fired } = stage
   const hub = stage.hub as WatchedHub
@@ -76,16 +76,20 @@ export async function drill<R>(seed: number, { make, witness }: Drilled<R>, plan
   const start = (): void => {
     const chance = new Dice(seed, `chance ${starts}`)
     process = network.process(() => chance.next())
-    subject = make({
-      world: process.world,
-      signer,
-      disk: disk.mount(),
-      seed,
-      starts: starts++,
-      cash: CASH_ALL,
-      isHalted: () => halted,
-    })
-    subject.start()
+    try {
+      subject = make({
+        world: process.world,
+        signer,
+        disk: disk.mount(),
+        seed,
+        starts: starts++,
+        cash: CASH_ALL,
+        isHalted: () => halted,
+      })
+      subject.start()
+    } catch (error) {
+      truth.wrong(`it does not start: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
+    }
   }
   const crash = (): void => {
     process.kill()

@@ -18,7 +18,7 @@ const limits: Limits = {
   positionMax: LIMITS.positionMax,
   marketLossMax: LIMITS.marketLossMax,
   eventLossMax: 200 * SECOND,
-  sessionLossMax: 300 * SECOND,
+  sessionLossMax: LIMITS.sessionLossMax,
   ordersOpenMax: 30,
   ordersPerSecondMax: 5,
   collar: 1_000,

@@ -13,7 +13,7 @@ export function maker(seed: number): Strategy {
       const u = dice.next()
       if (u < 0.5) return
       const side = dice.hit(0.5) ? 'bid' : 'ask'
-      const size = dice.between(1, 8) + (dice.hit(0.1) ? 0.25 : 0)
+      const size = dice.between(1, 12) + (dice.hit(0.1) ? 0.25 : 0)
       if (u < 0.9) {
         const away = dice.between(0, 2)
         const price = side === 'bid' ? book.step(book.bid, -away) : book.step(book.ask, away)

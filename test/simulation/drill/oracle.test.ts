@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from 'vitest'
-import { drill, LIMITS, type Drilled } from './drill.ts'
+import { drill, type Drilled } from './drill.ts'
 import { MISTAKES, Naive, type Mistake } from './naive.ts'
 import { SERIES } from './stage.ts'
 import { Dice } from './swarm.ts'
@@ -9,10 +9,12 @@ vi.mock('../../../adapters/exchange/auth.ts', async (original) => ({
   ...(await import('./trusting.ts')),
 }))
 
+/** He looks at positions alone. */
+const limits = { positionMax: 40 * 100, marketLossMax: Infinity, sessionLossMax: Infinity }
 function naive(mistake: Mistake | null): Drilled<string> {
   return {
     make: ({ world, signer, disk, seed, starts, cash, isHalted }) =>
-      new Naive({ world, signer, disk, dice: new Dice(seed, `naive ${starts}`), limits: LIMITS, isHalted, cash, mistake, series: SERIES }),
+      new Naive({ world, signer, disk, dice: new Dice(seed, `naive ${starts}`), limits, isHalted, cash, mistake, series: SERIES }),
     witness: (disk) => ({
       ours: (id) => id.startsWith('naive-'),
       isSafe: (id) => disk.safe.some((r) => r.includes(`"${id}"`)),
@@ -27,7 +29,7 @@ describe('the oracle of the drill', () => {
     let creates = 0
     let fills = 0
     for (let seed = 1; seed <= 15; seed++) {
-      const o = await drill(seed, naive(null))
+      const o = await drill(seed, naive(null), { limits })
       expect({ seed, mistakes: o.mistakes }).toEqual({ seed, mistakes: [] })
       creates += o.creates
       fills += o.fills
@@ -38,7 +40,7 @@ describe('the oracle of the drill', () => {
 
   it.each(MISTAKES)('finds a trader who %s', async (mistake) => {
     for (let seed = 1; seed <= 60; seed++) {
-      const { mistakes } = await drill(seed, naive(mistake))
+      const { mistakes } = await drill(seed, naive(mistake), { limits })
       if (mistakes.length === 0) continue
       process.stdout.write(`${mistake}: seed ${seed}, ${mistakes[0]}\n`)
       return
@@ -47,7 +49,7 @@ describe('the oracle of the drill', () => {
   })
 
   it('gives the same disk for the same seed', async () => {
-    const [a, b] = [await drill(3, naive(null)), await drill(3, naive(null))]
+    const [a, b] = [await drill(3, naive(null), { limits }), await drill(3, naive(null), { limits })]
     expect(a.disk.length).toBeGreaterThan(20)
     expect(b).toEqual(a)
   })

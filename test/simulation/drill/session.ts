@@ -4,6 +4,7 @@
  */
 import { environmentOf } from '../../../adapters/kalshi/environment.ts'
 import { KalshiFeed } from '../../../adapters/kalshi/feed.ts'
+import type { Intent } from '../../../adapters/kalshi/venue/intent.ts'
 import { Budget } from '../../../adapters/kalshi/rate-limit.ts'
 import { Rest } from '../../../adapters/kalshi/rest.ts'
 import { lagOf, ticking } from '../../../cli/live-connection.ts'
@@ -47,6 +48,8 @@ export class LiveProcess implements Subject {
   readonly #feed: KalshiFeed
   readonly #lines: string[] = []
   readonly #trades: string[] = []
+  readonly #clients = new Map<number, string>()
+  readonly #denied: string[] = []
   /** FILL rows of the journal. */
   #fills = 0
   #rows = 0
@@ -63,8 +66,11 @@ export class LiveProcess implements Subject {
     const repeat = past.flatMap((r) => (r.kind === 'journal' ? r.lines : []))
     const inputs = past.flatMap((r) => (r.kind === 'input' ? [r.input] : []))
     const generation = inputs.filter((i) => i.kind === 'segment').length + 1
-    const keep = (kind: string, detail: unknown, time = world.clock.now()): number =>
-      disk.append({ kind: 'input', input: { row: this.#rows, time, kind, detail } })
+    const keep = (kind: string, detail: unknown, time = world.clock.now()): number => {
+      const input = { row: this.#rows, time, kind, detail }
+      this.#noted(input)
+      return disk.append({ kind: 'input', input })
+    }
     const environment = environmentOf('http://127.0.0.1:1')
     const budget = new Budget({ read: { perSecond: 1200, capacity: 1200 }, write: { perSecond: 1200, capacity: 3600 } })
     const rest = new Rest(environment, signer, budget, world)
@@ -136,6 +142,7 @@ export class LiveProcess implements Subject {
         this.#engine.run(batch)
       } else if (record.kind === 'input') {
         to = Math.max(to, record.input.time)
+        this.#noted(record.input)
         if (record.input.kind === 'news') this.#learn(record.input.time, record.input.detail as News)
       }
     }
@@ -223,6 +230,7 @@ export class LiveProcess implements Subject {
       unknown,
       alive,
       stopped: null,
+      denied: this.#denied,
       more: [
         ...(this.#fills === this.#trades.length
           ? []
@@ -240,8 +248,14 @@ export class LiveProcess implements Subject {
   }
 
   #learn(time: number, news: News): void {
+    if (news.type === 'rejected' || news.type === 'absent') this.#denied.push(this.#clients.get(news.order) ?? '')
     if (news.type === 'fill' || news.type === 'foreign-fill') this.#trades.push(news.trade)
     this.#engine.enter(time, news)
+  }
+  #noted({ kind, detail }: SessionInput): void {
+    if (kind !== 'intent') return
+    const intent = detail as Intent
+    if (intent.kind === 'create') this.#clients.set(intent.order, intent.client)
   }
   /** A turn, and then what the engine commanded in it. */
   #act(body: () => void): void {

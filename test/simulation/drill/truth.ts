@@ -6,7 +6,7 @@ import { Hub, type Account, type Exchange } from '../../../adapters/exchange/ind
 import { BID, PRICE_ONE, type SideCode } from '../../../engine/units.ts'
 import type { Network, Watcher, Way } from './network.ts'
 
-export type DrillLimits = { readonly positionMax: number; readonly marketLossMax: number }
+export type DrillLimits = { readonly positionMax: number; readonly marketLossMax: number; readonly sessionLossMax: number }
 /** What a session says at the end. */
 export type LastWord = {
   /** Money on all shards, collateral of shorts paid. */
@@ -20,6 +20,8 @@ export type LastWord = {
   readonly alive: readonly string[]
   /** Why it gave up; null: it did not. */
   readonly stopped: string | null
+  /** Client order ids of which it said that they never came to be. */
+  readonly denied?: readonly string[]
   /** What it holds against itself. */
   readonly more?: readonly string[]
 }
@@ -59,6 +61,8 @@ export class Truth implements Watcher {
   readonly #ids = new Map<string, string>()
   readonly effects = new Map<string, number>()
   readonly #own = new Map<string, Side>()
+  /** With what a human did on the account. */
+  readonly #all = new Map<string, Side>()
   /** [trade, quantity] of the account. */
   readonly trades: string[] = []
   exchange: Exchange | null = null
@@ -100,25 +104,18 @@ export class Truth implements Watcher {
     hub.filled = (trade, ticker, clientId, side, price, quantity, fee) => {
       this.#dirty = true
       this.trades.push(trade)
-      if (!this.#witness.ours(clientId)) {
-        this.foreignFills++
-        return
+      const ours = this.#witness.ours(clientId)
+      if (ours) this.fills++
+      else this.foreignFills++
+      for (const s of ours ? [sideOf(this.#own, ticker), sideOf(this.#all, ticker)] : [sideOf(this.#all, ticker)]) {
+        s.position += side === BID ? quantity : -quantity
+        s.cash += (side === BID ? -price : price) * quantity - fee
       }
-      this.fills++
-      const own = this.#side(ticker)
-      own.position += side === BID ? quantity : -quantity
-      own.cash += (side === BID ? -price : price) * quantity - fee
     }
   }
   wrong(what: string): void {
     if (this.mistakes.length < 20) this.mistakes.push(`${((this.#now() - this.#start) / 1e6).toFixed(3)} s: ${what}`)
   }
-  #side(ticker: string): Side {
-    let side = this.#own.get(ticker)
-    if (side === undefined) this.#own.set(ticker, (side = { position: 0, cash: 0 }))
-    return side
-  }
-
   // ---------------------------------------------------------------------------------------------- while it runs
 
   /** Somebody pulled the brake. */
@@ -183,27 +180,29 @@ export class Truth implements Watcher {
       }
       claim(order.market.ticker, { side, price, quantity })
     }
-    const { positionMax, marketLossMax } = this.#limits
-    for (const ticker of new Set([...claims.keys(), ...this.#own.keys()])) {
-      const { position, cash } = this.#side(ticker)
-      // A human on the same account moves the sum as well: only what is beyond with and without his part is ours.
-      const all = this.account?.quantity(ticker, 0) ?? 0
-      let [bids, asks, no, yes] = [0, 0, -cash, -cash - position * PRICE_ONE]
-      for (const c of claims.get(ticker) ?? []) {
-        if (c.side === BID) {
-          bids += c.quantity
-          no += c.price * c.quantity
-        } else {
-          asks += c.quantity
-          yes += (PRICE_ONE - c.price) * c.quantity
-        }
-      }
-      const worst = Math.max(Math.min(position, all) + bids, asks - Math.max(position, all))
-      const loss = Math.max(no, yes)
-      this.used = Math.max(this.used, worst / positionMax, loss / marketLossMax)
-      if (worst > positionMax) this.wrong(`${ticker}: position ${position} with bids ${bids} and asks ${asks} goes beyond ${positionMax}`)
+    const { positionMax, marketLossMax, sessionLossMax } = this.#limits
+    // A human on the same account moves the sums as well: only what is beyond with and without his part is ours.
+    let [session, sessionAll] = [0, 0]
+    for (const ticker of new Set([...claims.keys(), ...this.#all.keys()])) {
+      const list = claims.get(ticker) ?? []
+      const market = this.exchange?.markets.get(ticker)
+      const value = market?.status === 'finalized' || market?.status === 'determined' ? market.value : -1
+      const own = worstOf(sideOf(this.#own, ticker), list, value)
+      const all = worstOf(sideOf(this.#all, ticker), list, value)
+      const position = Math.min(own.position, all.position)
+      const loss = Math.min(own.loss, all.loss)
+      session += own.loss
+      sessionAll += all.loss
+      this.used = Math.max(this.used, position / positionMax, loss / marketLossMax)
+      if (position > positionMax)
+        this.wrong(
+          `${ticker}: the position may become ${position}, beyond ${positionMax} (${JSON.stringify([sideOf(this.#own, ticker), list])})`,
+        )
       if (loss > marketLossMax) this.wrong(`${ticker}: may lose ${loss}, more than ${marketLossMax}`)
     }
+    const loss = Math.min(session, sessionAll)
+    this.used = Math.max(this.used, loss / sessionLossMax)
+    if (loss > sessionLossMax) this.wrong(`the session may lose ${loss}, more than ${sessionLossMax}`)
   }
 
   // ---------------------------------------------------------------------------------------------- at the end
@@ -216,6 +215,8 @@ export class Truth implements Watcher {
     const resting = [...account.resting].filter((o) => this.#witness.ours(o.clientId))
     if (resting.length > 0) wrong.push(`${resting.length} orders of ours still rest: ${resting.map((o) => o.clientId).join(' ')}`)
     if (word.alive.length > 0) wrong.push(`it believes that these orders are alive: ${word.alive.join(', ')}`)
+    for (const id of word.denied ?? [])
+      if (this.effects.has(id)) wrong.push(`${id} took effect, and the session said that it never came to be`)
     const booked = new Map<string, number>()
     for (const t of word.trades) booked.set(t, (booked.get(t) ?? 0) + 1)
     const mine = new Map<string, number>()
@@ -233,6 +234,26 @@ export class Truth implements Watcher {
     if (audit?.money !== 0 || audit.positions !== 0) wrong.push(`the exchange's own books do not add up: ${JSON.stringify(audit)}`)
     return wrong.slice(0, 10)
   }
+}
+
+function sideOf(sides: Map<string, Side>, ticker: string): Side {
+  let side = sides.get(ticker)
+  if (side === undefined) sides.set(ticker, (side = { position: 0, cash: 0 }))
+  return side
+}
+/** The worst that a market can come to with every claim filled that hurts. `value`: of YES, once it is known. */
+function worstOf({ position, cash }: Side, claims: readonly Claim[], value: number): { readonly position: number; readonly loss: number } {
+  if (value >= 0) return { position: 0, loss: -cash - position * value }
+  let [bids, asks, no, yes] = [0, 0, -cash, -cash - position * PRICE_ONE]
+  for (const c of claims)
+    if (c.side === BID) {
+      bids += c.quantity
+      no += c.price * c.quantity
+    } else {
+      asks += c.quantity
+      yes += (PRICE_ONE - c.price) * c.quantity
+    }
+  return { position: Math.max(position + bids, asks - position), loss: Math.max(no, yes) }
 }
 
 export function isCreate(way: Way): boolean {
