@@ -103,6 +103,10 @@ async function replay(dir: string): Promise<Outcome<ReplayData>> {
   const segments = Math.max(1, inputs.filter((i) => i.kind === 'segment').length)
   // A record of several engines has a digest over theirs: then every row of journal and samples is compared.
   const equal = difference === null && (!whole || again.digest === recorded.digest || (segments > 1 && sameSamples(recorded, again)))
+  if (whole) {
+    const { addProof } = await import('./promote/proofs.ts')
+    addProof(dir, { what: 'replay', digest: recorded.digest, equal })
+  }
   const intents = live ? compareIntents(silent.sent, inputs) : null
   const seconds = (performance.now() - started) / 1000
   const data: ReplayData = {
@@ -140,9 +144,12 @@ async function replay(dir: string): Promise<Outcome<ReplayData>> {
 }
 
 const NEVER_SENT_SHOWN = 10
-function intentsText({ intents, commands, neverSent, cancelsBeside }: Intents): string {
+function intentsText({ intents, commands, neverSent, beside, repeated }: Intents): string {
+  const more = [beside > 0 ? `${count(beside)} of the shell's own` : '', repeated > 0 ? `${count(repeated)} repeated` : ''].filter(
+    (t) => t !== '',
+  )
   const lines = [
-    `${count(commands)} commands of the engine, ${count(intents)} intents written before anything was sent${cancelsBeside > 0 ? ` (${count(cancelsBeside)} of them cancels of the shell's own)` : ''}`,
+    `${count(commands)} commands of the engine, ${count(intents)} intents written before anything was sent${more.length > 0 ? ` (${more.join(', ')})` : ''}`,
   ]
   if (neverSent.length > 0)
     lines.push(

@@ -12,7 +12,7 @@ import { StrategyDesk, type DeskHost } from './desk.ts'
 import { Dispatch, type Notice } from './dispatch.ts'
 import { Externals } from './externals.ts'
 import { gridOf } from './grid.ts'
-import { Journal, JournalKind, Strings, type JournalSink } from './journal.ts'
+import { Journal, Strings, type JournalSink } from './journal.ts'
 import { Live, OUTSIDE, type LiveHost } from './live.ts'
 import { Markets, type Market } from './market.ts'
 import {
@@ -41,17 +41,19 @@ import { EventQueue, Phase, PHASE_HANDLERS } from './queue.ts'
 import { Risk, type RiskState } from './risk.ts'
 import { Samples, type SampleSink } from './samples.ts'
 import { Sampler, type Markout } from './sampler.ts'
-import { marketEnd, ownerEnds, summed } from './settlement.ts'
+import { marketEnd, ownerEnds, settlementRow, summed } from './settlement.ts'
 import type { MarketEnd, SessionEnd, SessionHeader } from './session.ts'
 import { SessionState, type SessionCause, type SessionStateName } from './session-state.ts'
 import type { Strategy } from './strategy.ts'
 import { StrategyError, type Call } from './strategy-error.ts'
 import { MarketBook } from './view.ts'
-import { ASK, BID, MILLISECOND, PRICE_ONE, type Money, type SideCode, type Timestamp } from './units.ts'
+import { ASK, BID, MILLISECOND, MINUTE, PRICE_ONE, type Money, type SideCode, type Timestamp } from './units.ts'
 import type { Inbox, Venue } from './venue.ts'
 
 /** Still crossed this long after it began, without news: the market is unsynced. */
 const FLUX_MAX = 250 * MILLISECOND
+/** Live: a market that has paid stays for so long: fills from before, of anybody on the account, may be heard of after it (a restart hears of the result first). */
+const LATE = 10 * MINUTE
 /** More rounds than this inside one instant: something answers itself for ever. */
 const ROUNDS_MAX = 10_000
 /** Wakes that strategies may be ahead of the rows, and how many of them each later row forgives: beyond that they wake themselves for ever, a microsecond at a time. */
@@ -68,6 +70,7 @@ type Due =
   | { readonly type: 'sample'; readonly markout: Markout }
   | { readonly type: 'lost'; readonly since: number }
   | { readonly type: 'unsynced'; readonly market: Market; readonly since: number }
+  | { readonly type: 'leave'; readonly market: Market }
 
 export type EngineOptions = {
   readonly header: SessionHeader
@@ -198,6 +201,10 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
     this.#setNow(time)
     live.learn(news)
     this.#drain()
+  }
+  /** Live: fills of others in a market that the feed has not told of wait to be booked. */
+  awaits(ticker: string): boolean {
+    return this.#live?.awaits(ticker) ?? false
   }
   /** What was written so far goes to the sink, full block or not. */
   flush(): void {
@@ -441,6 +448,9 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
       case 'sample':
         this.#sampler.due(due.markout)
         break
+      case 'leave':
+        this.#maybeRetire(due.market)
+        break
       case 'unsynced':
         if (!due.market.synced && due.market.unsyncedSince === due.since) this.manager.pullAll([due.market])
         break
@@ -497,10 +507,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
 
   #entered(name: SessionStateName, cause: SessionCause): void {
     this.journal.state(this.#now, -1, this.words.of(`session:${name}`), this.words.of(cause))
-    // What rests at the exchange while we are blind, or wrong about it, is taken back.
-    if (this.#live !== null && (cause === 'feed-lost' || cause === 'disagreed')) this.manager.pullAll(this.markets.alive)
+    this.#live?.entered(cause)
   }
-
   /** What was held to be gone is not. */
   revived(order: Order): void {
     this.#live?.revived(order)
@@ -545,7 +553,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
   #rare(kind: number, feed: number, timeVenue: number, text: string | undefined): void {
     assert(text !== undefined, 'a rare row has its detail')
     if (kind === Kind.CATALOG) {
-      this.markets.add(feed, JSON.parse(text) as CatalogDetail)
+      const market = this.markets.add(feed, JSON.parse(text) as CatalogDetail)
+      if (market !== null) this.#live?.listed(market)
       return
     }
     if (kind === Kind.EXTERNAL) {
@@ -621,7 +630,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
     if (h !== null) {
       this.portfolio.mark(market)
       this.portfolio.recount(market)
-      this.#settlementRow(market, h.position, detail.result, 0)
+      settlementRow(this, market, h.position, detail.result, 0)
       this.#sampler.equity(this.#now)
     }
     this.#notices.push({ type: 'settlement', market, positions: h === null ? [] : h.positions.slice() })
@@ -633,6 +642,10 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
     if (market.paid) return
     market.paid = true
     market.status = 'finalized'
+    if (this.#live !== null) {
+      market.leavesAt = this.#now + LATE
+      this.#queue.push(market.leavesAt, Phase.TIMER, { type: 'leave', market })
+    }
     if (market.holding !== null) this.#pay(market)
   }
 
@@ -640,7 +653,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
   filledLate(market: Market): void {
     const h = market.holding
     if (market.settlementValue < 0 || h === null || h.position === 0) return
-    this.#settlementRow(market, h.position, market.result ?? '', 0)
+    settlementRow(this, market, h.position, market.result ?? '', 0)
     if (market.paid) this.#pay(market)
   }
 
@@ -648,28 +661,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
     const position = market.holding?.position ?? 0
     const paid = this.portfolio.pay(market)
     this.#venue.paid?.(market, position, paid)
-    this.#settlementRow(market, position, 'paid', paid)
+    settlementRow(this, market, position, 'paid', paid)
     this.#sampler.equity(this.#now)
-  }
-
-  #settlementRow(market: Market, position: number, what: string, paid: number): void {
-    const { words, portfolio } = this
-    const value = market.settlementValue
-    this.journal.push(
-      this.#now,
-      JournalKind.SETTLEMENT,
-      words.market(market),
-      -1,
-      -1,
-      0,
-      value,
-      position,
-      words.of(what),
-      -1,
-      0,
-      paid,
-      portfolio.profit(market),
-    )
   }
 
   /** A market that has paid leaves once nothing of ours is on its way. */
@@ -677,12 +670,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
     if (!market.paid || market.resting > 0 || market.arrival < Infinity) return
     for (const wish of market.wishes) if (wish !== null && wish.order !== null) return
     if (this.markets.at(market.feed) !== market) return
-    if (this.#live !== null) {
-      const h = market.holding
-      if (h !== null && (h.position !== 0 || h.bidQuantity !== 0 || h.askQuantity !== 0)) return
-      this.manager.forget(market)
-      this.#venue.left?.(market)
-    }
+    if (this.#live?.leaves(market) === false) return
+    this.#venue.left?.(market)
     if (market.holding !== null) {
       this.#ended.push(marketEnd(market, this.portfolio))
       this.#sampler.retire(market, this.#now)
@@ -695,6 +684,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
     this.journal.state(this.#now, -1, this.words.of(`operator:${detail.command}`), this.words.of(detail.reason))
     if (detail.command === 'stop') return
     this.session.move(detail.command, this.#now)
+    if (detail.command === 'resume') this.#live?.resumed()
     if (detail.command === 'halt') this.manager.pullAll(this.markets.alive)
   }
 

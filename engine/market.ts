@@ -59,6 +59,8 @@ export class Market {
   settlementValue = -1
   result: string | null = null
   paid = false
+  /** Live: when it may leave after it has paid. */
+  leavesAt = Infinity
   /** Best prices when it closed; 0 and one dollar where there was none. */
   closeBid = 0
   closeAsk: number = PRICE_ONE

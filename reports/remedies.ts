@@ -113,6 +113,7 @@ const ENDS: Readonly<Record<string, string>> = {
   margin: 'canceled by the exchange for want of margin',
   'post-only': 'canceled by the exchange: it would have traded at once',
   group: 'canceled by the order group at the exchange',
+  filled: 'filled: nothing was left of it',
   outside: 'canceled by somebody else with access to the account',
 }
 /** How an order ended, in words. */

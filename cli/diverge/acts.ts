@@ -12,30 +12,38 @@ import { neverLeft, type LiveFacts, type Write, type WriteType } from '../../rep
 /** The exchange's word for a time is believed when it lies this near to the write's own span (clocks differ). */
 const CLOCKS_APART = 2 * SECOND
 /** How the simulated venue itself ends orders: the model decides those. */
-const OWN_ENDS: readonly string[] = ['ioc', 'expired', 'closed', 'reactivated', 'self-trade', 'reduce-only', 'grid', 'post-only', 'session']
+const OWN_ENDS: readonly string[] = [
+  'filled',
+  'ioc',
+  'expired',
+  'closed',
+  'reactivated',
+  'self-trade',
+  'reduce-only',
+  'grid',
+  'post-only',
+  'session',
+]
 
 /** Every command of the record as it reached the venue, by order. `facts` null: a simulated venue, whose journal knows the arrivals. */
 export function actsOf(record: SessionRecord, facts: LiveFacts | null): Map<number, Act[]> {
   const { journal: j, strings, header } = record
   const acts = new Map<number, Act[]>()
   const usual = facts === null ? header.delays : delaysOf(facts, header.delays)
-  const numbers = new Map<string, number>()
+  const writes = new Map((facts?.writes ?? []).flatMap((w) => (w.command === null ? [] : [[w.command, w] as const])))
+  let number = -1
   const word = (id: number): string => (id < 0 ? '' : (strings[id] ?? ''))
   for (let i = 0; i < j.length; i++) {
     if (j.kind[i] !== JournalKind.COMMAND) continue
+    // As whoever sends them counts them.
+    number++
     const order = j.order[i] as number
     const what = word(j.what[i] as number)
     const type = (what.startsWith('submit') ? 'submit' : what) as WriteType
-    const key = `${order} ${type}`
-    const number = numbers.get(key) ?? 0
-    numbers.set(key, number + 1)
     const decided = j.time[i] as number
     let at: { readonly arrival: number; readonly basis: ArrivalBasis } | null
     if (facts === null) at = { arrival: j.a[i] as number, basis: 'simulated' }
-    else {
-      const write = (facts.ofOrder.get(order) ?? []).filter((w) => w.type === type)[number]
-      at = arrived(write, facts, usual, decided)
-    }
+    else at = arrived(writes.get(number), facts, usual, decided)
     if (at === null) continue
     const tif = what.startsWith('submit') ? (what.slice('submit-'.length) as Act['tif']) : (acts.get(order)?.[0]?.tif ?? 'gtc')
     const act: Act = {

@@ -4,7 +4,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { DataError } from '../../data/errors.ts'
-import { readRun } from '../../data/run.ts'
+import { isWhole, readRun } from '../../data/run.ts'
 import { readInputs } from '../../data/session-inputs.ts'
 import { FILL_MODELS_OF, type Delays, type FillModelName, type SessionRecord } from '../../engine/session.ts'
 import { judge, type OrderCase } from '../../reports/diverge/compare.ts'
@@ -41,7 +41,7 @@ export async function lookAt(dir: string): Promise<LookedAt> {
   const files = sessionFiles(dir)
   const record = await readRun(dir)
   const inputs = await readInputs(dir)
-  const whole = existsSync(join(dir, 'end.json')) && !existsSync(join(dir, 'log'))
+  const whole = isWhole(dir)
   return { files, record, inputs, facts: record.header.mode === 'live' ? liveFacts(inputs) : null, whole }
 }
 

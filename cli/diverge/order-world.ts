@@ -61,6 +61,7 @@ export class OrderWorld {
         rejected: null,
         fills: [],
         ended: null,
+        late: 0,
         aheadFirst: null,
         aheadAtFill: null,
         queue: [],
@@ -111,9 +112,11 @@ export class OrderWorld {
         p.fills.push({ timeVenue, price, quantity, fee, maker })
         break
       }
+      case 'amend-rejected':
+        p.late++
+        break
       case 'amended':
       case 'decreased':
-      case 'amend-rejected':
       case 'cancel-rejected':
       case 'no-answer':
       case 'absent':

@@ -154,6 +154,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       },
       record: keep,
       sync: () => folder.sync(),
+      syncNow: () => folder.log.syncNow(),
       synced: () => folder.log.syncedSequence,
       enter: (news) => dispatch?.(news),
       say: (text) => void troubles.push(text),
@@ -182,6 +183,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
         keep: (time, news) => void keep('news', news, time),
         enter: (time, news) => engine.enter(time, news),
       },
+      flush: () => trader.flush(),
       recorder,
       clock: world.clock,
       lag: lagOf(0),
@@ -266,6 +268,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       say: (text) => snapshots.error(text),
     })
     guardian = watcher
+    watcher.watched(options.watched ? watchAlive(dir, Date.now()) : null)
     dispatch = (news) => {
       act(() => live.news(news), true)
       watcher.news(news)
@@ -319,8 +322,9 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       for (const { id, command, reason: why } of takeCommands(dir, (text) => snapshots.error(text)))
         act(() =>
           live.operator({ command, reason: why }, () => {
-            if (command === 'resume') trader.resumed()
+            // First what holds back lets go: the brakes are made ready through the same gate.
             watcher.operator(command)
+            if (command === 'resume') trader.resumed()
             snapshots.acknowledge({ id, command, reason: why, time: engine.now, state: engine.session.name })
             // On the tape and obeyed: whoever waits for it is told at once.
             queueMicrotask(() => status(null))

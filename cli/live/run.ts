@@ -4,13 +4,14 @@
  */
 import { randomInt } from 'node:crypto'
 import { existsSync, readdirSync, statSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import type { Argv, CommandModule } from 'yargs'
 import type { KalshiLive } from '../../adapters/kalshi/live.ts'
 import type { World } from '../../adapters/kalshi/ports.ts'
 import type { SessionHeader } from '../../engine/session.ts'
 import { PRICE_ONE } from '../../engine/units.ts'
 import { EXIT, failureOf, UsageError } from '../exit.ts'
+import type { Halt } from '../halt.ts'
 import { endingCode, externalPath, isLocal, signals, type LiveArguments, type Signals } from '../live-connection.ts'
 import { present, type Outcome } from '../output.ts'
 import type { RunData } from '../run-report.ts'
@@ -95,8 +96,14 @@ async function live(said: RunArguments, ends: Signals): Promise<Outcome<RunData>
     )
   const { sessions } = settings.settings
   const { readHalt } = await import('../halt.ts')
-  const halted = (): string | null => readHalt(sessions)?.reason ?? null
-  const halt = readHalt(sessions)
+  // The folder of the settings, and the one that the session stands in: whoever halts a session knows the second.
+  const folders = [
+    sessions,
+    ...(said.resume === undefined && argv.out === undefined ? [] : [dirname(resolve(said.resume ?? argv.out ?? ''))]),
+  ]
+  const standing = (): Halt | null => folders.reduce<Halt | null>((found, folder) => found ?? readHalt(folder), null)
+  const halted = (): string | null => standing()?.reason ?? null
+  const halt = standing()
   if (halt !== null)
     throw new UsageError(
       `${halt.path} stands (${halt.reason}), so nothing trades: find out why, and take it away with \`tapeline resume\` when it is settled`,

@@ -120,16 +120,24 @@ function classOf(k: Known): Verdict {
   if (model.filled > live.filled) return modelMore(k)
   if (live.filled === 0)
     return verdict('same', `nobody filled anything: ${live.end}${live.end === model.end ? '' : ` (in the model: ${model.end})`}`)
+  const apart = (model.firstFill as number) - (live.firstFill as number)
+  const when = `${duration(Math.abs(apart))} ${apart > 0 ? 'later' : 'earlier'}`
   if (live.cost !== model.cost)
     return verdict(
       'price',
-      `both filled ${contracts(live.filled)}, at ${cents(live.cost / live.filled)} and in the model at ${cents(model.cost / model.filled)}: ${row.type === 'gtc' ? 'an amend had arrived in the one and not in the other' : 'the depth at the venue was not what the tape showed at its arrival'}`,
+      `both filled ${contracts(live.filled)}, at ${cents(live.cost / live.filled)} and in the model at ${cents(model.cost / model.filled)}: ${
+        row.type !== 'gtc'
+          ? 'the depth at the venue was not what the tape showed at its arrival'
+          : Math.abs(apart) > SAME_TIME
+            ? `the model's first fill came ${when}, with a change of price in between: it thinks the queue before the order ${apart > 0 ? 'longer' : 'shorter'} than it was`
+            : 'a change of price had arrived in the one and not in the other'
+      }`,
+      queueText(k),
     )
-  const apart = (model.firstFill as number) - (live.firstFill as number)
   if (Math.abs(apart) > SAME_TIME)
     return verdict(
       'time',
-      `both filled ${contracts(live.filled)} at the same price, the model ${duration(Math.abs(apart))} ${apart > 0 ? 'later' : 'earlier'}: ${apart > 0 ? 'it thinks the queue before the order longer than it was' : 'it thinks the queue before the order shorter than it was'}`,
+      `both filled ${contracts(live.filled)} at the same price, the model ${when}: ${apart > 0 ? 'it thinks the queue before the order longer than it was' : 'it thinks the queue before the order shorter than it was'}`,
       queueText(k),
     )
   if (live.fees !== model.fees)
@@ -151,6 +159,12 @@ function liveMore(k: Known): Verdict {
       'live-more',
       `${head}: ${predicted?.wholeBook === false ? 'the book of the tape was not whole at its arrival, and the model trades on nothing that it does not know' : 'more stood at the venue than the tape showed when it arrived (depth that came in between, or that our own earlier trade had taken from the model)'}`,
       race(k),
+    )
+  if (predicted !== null && predicted.late > 0 && predicted.ended === null && model.filled > 0)
+    return verdict(
+      'live-more',
+      `${head}: in the model it was filled whole before ${predicted.late === 1 ? 'the change' : 'the changes'} that made it larger arrived (at ${clock(model.lastFill)}; the venue's first fill was at ${clock(live.firstFill)}), so the model was the faster one here`,
+      queueText(k),
     )
   const ahead = predicted?.aheadAtFill ?? null
   return verdict(
@@ -186,12 +200,15 @@ function modelMore(k: Known): Verdict {
     )
   return verdict(
     'model-more',
-    `${head}: the model is too optimistic about the queue, at ${new Date(extra.timeVenue / 1000).toISOString().slice(11, 23)} a trade reached the order in the model and not at the venue (others stood before it, or our own presence changed what they did)`,
+    `${head}: the model is too optimistic about the queue, at ${clock(extra.timeVenue)} a trade reached the order in the model and not at the venue (others stood before it, or our own presence changed what they did)`,
     queueText(k),
     race(k),
   )
 }
 
+function clock(time: number | null): string {
+  return time === null ? 'no time' : new Date(time / 1000).toISOString().slice(11, 23)
+}
 /** Fees differ in fractions of a cent. */
 function exact(fee: number): string {
   return `$${(fee / 1e6).toFixed(4)}`

@@ -37,6 +37,8 @@ export type Predicted = {
   rejected: string | null
   fills: ModelFill[]
   ended: { readonly time: number; readonly reason: string } | null
+  /** Changes that came too late in the model: the order was gone. */
+  late: number
   /** Contracts before it when it came to rest. */
   aheadFirst: number | null
   /** And when the venue filled it first. */

@@ -12,6 +12,8 @@ export type WriteOutcome = 'acknowledged' | 'rejected' | 'not-sent' | 'unknown'
 /** One command on its way to the venue. */
 export type Write = {
   readonly order: number
+  /** Number of the engine's command that it carries out; null: not told, or the shell's own. */
+  readonly command: number | null
   readonly type: WriteType
   readonly client: string | null
   /** When its intent was written. */
@@ -36,6 +38,7 @@ export type ForeignFact = Extract<News, { type: 'foreign-fill' }> & { readonly t
 export type ReconciliationFact = {
   readonly time: number
   readonly verdict: string
+  readonly why: string
   /** Side by side, as they were written. */
   readonly differences: readonly Readonly<Record<string, unknown>>[]
 }
@@ -67,6 +70,8 @@ export type LiveFacts = {
   readonly rejected: ReadonlyMap<number, string>
 }
 
+/** As intents call them. */
+const TYPES: Readonly<Partial<Record<string, WriteType>>> = { create: 'submit', amend: 'amend', decrease: 'decrease', cancel: 'cancel' }
 const EXPECTED: Readonly<Partial<Record<News['type'], readonly WriteType[]>>> = {
   accepted: ['submit'],
   rejected: ['submit'],
@@ -127,10 +132,18 @@ export function liveFacts(inputs: readonly LiveInput[]): LiveFacts {
         break
       case 'intent': {
         const order = numberOf(d['order'])
-        const type = d['type']
-        if (order === null || !isWrite(type)) break
+        const type = TYPES[textOf(d['kind']) ?? '']
+        // Order groups, and what is said of orders that are not the session's.
+        if (order === null || type === undefined) break
+        const own = ofOrder.get(order)
+        const before = (numberOf(d['attempt']) ?? 1) > 1 ? own?.findLast((w) => w.type === type) : undefined
+        if (before !== undefined) {
+          before.repeats++
+          break
+        }
         const write: Write = {
           order,
+          command: numberOf(d['command']),
           type,
           client: textOf(d['client']),
           decided: time,
@@ -145,23 +158,27 @@ export function liveFacts(inputs: readonly LiveInput[]): LiveFacts {
           unknown: null,
         }
         writes.push(write)
-        const own = ofOrder.get(order)
         if (own === undefined) ofOrder.set(order, [write])
         else own.push(write)
         break
       }
       case 'outcome': {
+        const type = TYPES[textOf(d['type']) ?? '']
         const own = ofOrder.get(numberOf(d['order']) ?? -1) ?? []
-        const fresh = own.findLast((w) => w.type === d['type'] && w.outcome === null)
-        const write = fresh ?? own.findLast((w) => w.type === d['type'])
+        // The answer to one command may be written down after the intent of the next: an outcome names the moment in which its own was made.
+        const made = numberOf(d['made']) ?? -Infinity
+        const write = own.find((w) => w.type === type && w.outcome === null && w.decided >= made) ?? own.findLast((w) => w.type === type)
         if (write === undefined) break
-        if (fresh === undefined) write.repeats++
-        write.outcome = (textOf(d['outcome']) ?? 'unknown') as WriteOutcome
+        const said = (textOf(d['outcome']) ?? 'unknown') as WriteOutcome
+        const reason = textOf(d['reason'])
+        // Our own gate is no venue.
+        write.outcome = said === 'rejected' && reason?.startsWith('gate:') === true ? 'not-sent' : said
         write.status = numberOf(d['status'])
-        write.reason = textOf(d['reason'])
+        write.reason = reason === '' ? null : reason
         write.synced ??= numberOf(d['synced'])
         write.sent ??= numberOf(d['sent'])
-        write.answered = numberOf(d['answered'])
+        // When it was given up is no answer.
+        write.answered = said === 'acknowledged' || (write.outcome === 'rejected' && write.sent !== null) ? numberOf(d['answered']) : null
         break
       }
       case 'queue': {
@@ -173,25 +190,34 @@ export function liveFacts(inputs: readonly LiveInput[]): LiveFacts {
         const list = Array.isArray(d['differences']) ? d['differences'] : []
         reconciliations.push({
           time,
-          verdict: textOf(d['verdict']) ?? 'unknown',
+          verdict: textOf(d['outcome']) ?? textOf(d['verdict']) ?? 'unknown',
+          why: textOf(d['why']) ?? '',
           differences: list.map((x: unknown) =>
             typeof x === 'object' && x !== null ? (x as Readonly<Record<string, unknown>>) : { what: String(x) },
           ),
         })
         break
       }
-      case 'incident':
-        incidents.push({
-          time,
-          class: textOf(d['class']) ?? 'unknown',
-          action: textOf(d['action']) ?? 'unknown',
-          reason: textOf(d['reason']) ?? textOf(d['cause']) ?? '',
-          market: textOf(d['ticker']) ?? textOf(d['market']),
-          until: numberOf(d['until']),
-        })
+      case 'incident': {
+        const name = textOf(d['class']) ?? 'unknown'
+        const market = textOf(d['ticker']) ?? textOf(d['market']) ?? textOf(d['scope'])
+        const until = numberOf(d['until'])
+        // Written down when it begins, and again when it is over.
+        const open = until === null ? undefined : incidents.findLast((i) => i.class === name && i.market === market && i.until === null)
+        if (open !== undefined) open.until = until
+        else
+          incidents.push({
+            time: numberOf(d['since']) ?? time,
+            class: name,
+            action: textOf(d['action']) ?? 'unknown',
+            reason: textOf(d['reason']) ?? textOf(d['cause']) ?? '',
+            market,
+            until,
+          })
         break
+      }
       case 'segment':
-        segments.push({ time: numberOf(d['time']) ?? time, generation: numberOf(d['generation']), version: textOf(d['version']) ?? '' })
+        segments.push({ time: instantOf(d['time']) ?? time, generation: numberOf(d['generation']), version: textOf(d['version']) ?? '' })
         break
       default:
         // Of a later version, or of the tape's own business.
@@ -204,11 +230,13 @@ export function liveFacts(inputs: readonly LiveInput[]): LiveFacts {
 function numberOf(x: unknown): number | null {
   return typeof x === 'number' && Number.isFinite(x) ? x : null
 }
+/** µs, from a number or an ISO time. */
+function instantOf(x: unknown): number | null {
+  const ms = typeof x === 'string' ? Date.parse(x) : Number.NaN
+  return Number.isNaN(ms) ? numberOf(x) : ms * 1000
+}
 function textOf(x: unknown): string | null {
   return typeof x === 'string' ? x : null
-}
-function isWrite(x: unknown): x is WriteType {
-  return x === 'submit' || x === 'cancel' || x === 'amend' || x === 'decrease'
 }
 
 /** A gate of our own said no, or not one byte of it left. */

@@ -171,18 +171,21 @@ function operator({ operator: list }: LiveSummary): Markup {
 
 /** Ours and theirs beside each other, where the record has them so; the rest as it was written. */
 function difference(d: Readonly<Record<string, unknown>>): Markup {
-  const { ours, theirs, what, ...more } = d
+  const { ours, theirs, what, kind, ticker, shard, explanation, key: _, counted, ...more } = d
   const text = (x: unknown): string =>
     x === undefined || x === null ? '—' : typeof x === 'object' ? JSON.stringify(x) : String(x as string | number | boolean)
-  const rest = Object.entries(more)
-    .map(([k, v]) => `${k} ${text(v)}`)
-    .join(', ')
-  return html`<td>${text(what)}</td><td class="wrap">${text(ours)}</td><td class="wrap">${text(theirs)}</td><td class="wrap text">${rest}</td>`
+  const rest = [
+    ...Object.entries(more).map(([k, v]) => `${k} ${text(v)}`),
+    ...(explanation === undefined ? [] : [text(explanation)]),
+    ...(counted === false ? ['seen once, so it does not count yet'] : []),
+  ].join('; ')
+  const where = ticker ?? (typeof shard === 'number' ? `shard ${shard}` : undefined)
+  return html`<td>${text(what ?? kind)}${where !== undefined && ` ${text(where)}`}</td><td class="wrap">${text(ours)}</td><td class="wrap">${text(theirs)}</td><td class="wrap text">${rest}</td>`
 }
 function reconciliations({ reconciliations: r }: LiveSummary): Markup {
   if (r.passes === 0) return none('No reconciliation is on record.')
   const rows = r.differing.flatMap((x) => (x.differences.length === 0 ? [{ x, d: {} }] : x.differences.map((d) => ({ x, d }))))
-  return html`<p>${plural(r.passes, 'reconciliation')}, ${count(r.agreed)} agreed in everything${r.last !== null && `; the last, at ${utc(r.last.time)}: ${r.last.verdict}`}.</p>
+  return html`<p>${plural(r.passes, 'reconciliation')}, ${count(r.agreed)} agreed in everything${r.unjudged > 0 && `, ${count(r.unjudged)} could not be judged (something was just happening, or one pass alone showed a difference)`}${r.last !== null && `; the last, at ${utc(r.last.time)}: ${r.last.verdict}`}.</p>
 ${
   rows.length > 0 &&
   html`${cut(ROWS_MAX, rows.length, 'differences')}${table(

@@ -28,6 +28,8 @@ export type OperatorAction = { readonly time: number; readonly command: string; 
 export type Reconciliations = {
   readonly passes: number
   readonly agreed: number
+  /** Something was just happening, or one pass alone showed a difference. */
+  readonly unjudged: number
   /** Those that did not agree, and those with something to show. */
   readonly differing: readonly ReconciliationFact[]
   readonly last: { readonly time: number; readonly verdict: string } | null
@@ -53,8 +55,9 @@ export function liveSummary(
 ): { readonly live: LiveSummary; readonly facts: LiveFacts } {
   const facts = liveFacts(parts.inputs)
   const { reconciliations: list } = facts
-  const agreed = list.filter((r) => r.verdict === 'agreed' && r.differences.length === 0)
-  const last = list.at(-1)
+  const agreed = list.filter((r) => r.verdict === 'agreed')
+  // A pass that judged nothing, or one alone that showed something, is no verdict.
+  const last = list.findLast((r) => VERDICTS.includes(r.verdict))
   const live: LiveSummary = {
     sideBySide: sideBySide({ record, analysis, facts }, parts.backtest, parts.paper),
     outcomes: outcomesOf(facts),
@@ -64,7 +67,8 @@ export function liveSummary(
     reconciliations: {
       passes: list.length,
       agreed: agreed.length,
-      differing: list.filter((r) => !agreed.includes(r)),
+      differing: list.filter((r) => r.differences.length > 0 || VERDICTS.slice(1).includes(r.verdict)),
+      unjudged: list.filter((r) => !VERDICTS.includes(r.verdict)).length,
       last: last === undefined ? null : { time: last.time, verdict: last.verdict },
     },
     incidents: facts.incidents.map((i) => ({ ...i, lasted: lastedOf(record, i) })),
@@ -80,6 +84,7 @@ export function liveSummary(
   return { live, facts }
 }
 
+const VERDICTS: readonly string[] = ['agreed', 'halted', 'disagreed']
 /** How soon after an incident the session must have left trading for that to be the incident's doing. */
 const DOING = 5_000_000
 /** Null: over at once, or the record does not say. */

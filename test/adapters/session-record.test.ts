@@ -114,7 +114,8 @@ describe('the record of a session', () => {
     let [time, checkpoints] = [0, 0]
     for await (const p of pieces) {
       const times = p.type === 'input' ? [p.input.time] : p.batch.time.subarray(0, p.batch.length)
-      if (p.type === 'rows') for (let i = 0; i < p.batch.length; i++) checkpoints += ((p.batch.flags[i] as number) & Flag.CHECKPOINT) === 0 ? 0 : 1
+      if (p.type === 'rows')
+        for (let i = 0; i < p.batch.length; i++) checkpoints += ((p.batch.flags[i] as number) & Flag.CHECKPOINT) === 0 ? 0 : 1
       for (const t of times) {
         expect(t).toBeGreaterThanOrEqual(time)
         time = t

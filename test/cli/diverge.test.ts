@@ -42,7 +42,7 @@ describe.skipIf(!built)(`live sessions looked back at${built ? '' : ' (skipped: 
     const trouble = { lost: 0.05, neverArrived: 0.05, notSent: 0.05, refused: 0.05 }
     for (const [k, model] of MODELS.entries())
       truths.set(model, (await liveSession(at(model), at('source'), { seed: 11 + k, model, ...trouble })).truth)
-    await liveSession(at('segments'), at('source'), { seed: 21, ...trouble, foreign: true, dieAt: 9000 })
+    await liveSession(at('segments'), at('source'), { seed: 21, ...trouble, foreign: true, dieAt: 9000, pause: true })
     truths.set('takers', (await liveSession(at('takers'), at('source'), { seed: 5, strategy: 'mean-reversion', feeMore: 100 })).truth)
     await liveSession(at('running'), at('source'), { seed: 31, finish: false, venueTimes: false })
     await paperSession(at('paper'), at('source'))
@@ -216,23 +216,31 @@ describe.skipIf(!built)(`live sessions looked back at${built ? '' : ' (skipped: 
 
   it('compares intents with commands: what was never sent, what nobody asked for, what says something else', () => {
     const command = { order: 1, type: 'submit', ticker: 'A', side: 'bid', price: 4000, quantity: 100 } as const
-    const intent = (detail: object) => ({ row: 0, time: 0, kind: 'intent', detail })
-    expect(compareIntents([command, { ...command, order: 2 }], [intent(command)])).toMatchObject({
+    const intent = (kind: string, number: number | null, more: object = {}) => ({
+      row: 0,
+      time: 0,
+      kind: 'intent',
+      detail: { kind, command: number, attempt: 1, order: 1, ticker: 'A', side: 'bid', price: 4000, quantity: 100, ...more },
+    })
+    const cancel = { ...command, type: 'cancel' } as const
+    expect(compareIntents([command, { ...command, order: 2 }], [intent('create', 0)])).toMatchObject({
       intents: 1,
       commands: 2,
       wrong: [],
       neverSent: [{ order: 2 }],
     })
-    expect(compareIntents([command], [intent({ ...command, price: 4100 })]).wrong).toEqual([
-      'the intent to submit order 1 says bid 100 at 4100 in A (1/100 contract, 1/10,000 $), and the engine said bid 100 at 4000 in A (1/100 contract, 1/10,000 $)',
+    expect(compareIntents([command], [intent('create', 0, { price: 4100 })]).wrong).toEqual([
+      'intent create of order 1, for command 0, says bid 100 at 4100 in A (1/100 contract, 1/10,000 $), and the engine said submit bid 100 at 4000 in A (1/100 contract, 1/10,000 $)',
     ])
-    expect(compareIntents([], [intent(command)]).wrong[0]).toMatch(/has no command: the engine never asked for it/)
-    expect(compareIntents([command], [intent(command), intent({ ...command, type: 'cancel' })])).toMatchObject({
-      cancelsBeside: 1,
-      wrong: [],
-    })
-    // The same order twice under one id is not explained by one command.
-    expect(compareIntents([command], [intent(command), intent(command)]).wrong).toHaveLength(1)
+    expect(compareIntents([], [intent('create', 3)]).wrong[0]).toMatch(/has no command: the engine never asked for it/)
+    // A command may leave once; what only takes away risk may be said again.
+    expect(compareIntents([command], [intent('create', 0), intent('create', 0, { attempt: 2 })]).wrong).toHaveLength(1)
+    expect(
+      compareIntents([command, cancel], [intent('create', 0), intent('cancel', 1), intent('cancel', 1, { attempt: 2 })]),
+    ).toMatchObject({ repeated: 1, wrong: [] })
+    // The shell's own are what takes back, never what adds.
+    expect(compareIntents([], [intent('group-trigger', null), intent('cancel', null)])).toMatchObject({ beside: 2, wrong: [] })
+    expect(compareIntents([], [intent('create', null)]).wrong).toHaveLength(1)
   })
 
   it('explain tells the intent, the outcome, the delays, the queue and the trades of an order', async () => {

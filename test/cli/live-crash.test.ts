@@ -26,12 +26,18 @@ describe.skipIf(!built)(`a live session${built ? '' : ' (skipped: dist/ is not b
   it(
     `that is killed ${KILLS} times asks for no order twice, loses no fill, and ends with the exchange's own numbers`,
     async () => {
-      const x = await room({ life: 300_000_000, rules: [{ on: 'request', do: 'delay', ms: 200, probability: 0.3, operation: 'CreateOrderV2' }] })
+      const x = await room({
+        life: 300_000_000,
+        rules: [{ on: 'request', do: 'delay', ms: 200, probability: 0.3, operation: 'CreateOrderV2' }],
+      })
       const drill = new Drill(x, 's')
       const random = new Random(SEED)
       for (let i = 1; i <= KILLS; i++) {
         await drill.kill(momentOf(random))
-        if (i % 10 === 0) process.stdout.write(`${i}: ${drill.figures.wrong.length} wrong, ${drill.figures.exits.length} exits, ${drill.unknown().size} unknown\n`)
+        if (i % 10 === 0)
+          process.stdout.write(
+            `${i}: ${drill.figures.wrong.length} wrong, ${drill.figures.exits.length} exits, ${drill.unknown().size} unknown\n`,
+          )
       }
       await drill.finish(40_000)
       process.stdout.write(figuresText(drill.figures))

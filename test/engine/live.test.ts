@@ -72,9 +72,9 @@ function scene() {
       rows(row(Kind.CLEAR, 0, 0, 0), row(Kind.LEVEL, BID, 4000, 10_000), row(Kind.LEVEL, ASK, 5000, 10_000))
       engine.tick(START + second * SECOND + 1000)
     },
-    status(status: string, kind: Kind = Kind.STATUS, more: object = {}) {
+    status(status: string, kind: Kind = Kind.STATUS, more: object = {}, market = 0) {
       second++
-      rows(row(kind, 0, 0, 0, { status, ...more }))
+      rows({ ...row(kind, 0, 0, 0, { status, ...more }), market })
       engine.tick(START + second * SECOND + 1000)
     },
     news(...list: News[]) {
@@ -232,7 +232,7 @@ describe('a live session', () => {
     expect(report.html).toContain('outside')
   })
 
-  it('is told of an order whose market has paid: nothing is invented, trading stops', () => {
+  it('is told of an order whose market has paid: for ten minutes it is booked and paid; after that nothing is invented, and trading stops', () => {
     const s = scene()
     s.news(agreed)
     s.book()
@@ -240,10 +240,54 @@ describe('a live session', () => {
     s.status('closed')
     s.status('', Kind.DETERMINED, { result: 'yes', value: 10_000 })
     s.status('', Kind.SETTLED)
-    expect(s.order(0)).toBeUndefined()
     s.news(fill(0, 100, 'late'))
+    s.news({
+      type: 'foreign-fill',
+      ticker: T,
+      side: 'ask',
+      price: 4000,
+      quantity: 100,
+      fee: 0,
+      maker: false,
+      trade: 'late too',
+      timeVenue: at,
+    })
+    expect([s.engine.session.agreed, s.engine.portfolio.cash - header.cash]).toEqual([true, -1_000])
+    s.engine.tick(START + 700 * SECOND)
+    expect(s.order(0)).toBeUndefined()
+    s.engine.enter(START + 701 * SECOND, fill(0, 100, 'too late'))
     expect(s.engine.session.agreed).toBe(false)
     expect(s.words().join('\n')).toContain('disagreed fill of order 0, whose market has been paid')
+  })
+
+  it('books what others did in a market that the feed had not told of, as soon as it does', () => {
+    const s = scene()
+    s.news(agreed, {
+      type: 'foreign-fill',
+      ticker: 'KXLIVE-E-B',
+      side: 'bid',
+      price: 3000,
+      quantity: 200,
+      fee: 500,
+      maker: true,
+      trade: 'early',
+      timeVenue: at,
+    })
+    expect([s.engine.session.agreed, s.engine.awaits('KXLIVE-E-B'), s.engine.portfolio.cash]).toEqual([false, true, header.cash])
+    s.status('', Kind.CATALOG, catalog('KXLIVE-E-B'), 1)
+    expect([s.engine.awaits('KXLIVE-E-B'), s.engine.portfolio.cash - header.cash]).toEqual([false, -600_500])
+    expect(s.engine.markets.get('KXLIVE-E-B')?.holding?.position).toBe(200)
+  })
+
+  it('does not take an order for refused of which only a change was', () => {
+    const s = scene()
+    s.news(agreed)
+    s.book()
+    s.news(accepted(0), noAnswer(0), fill(0, 100, 't1'))
+    // A fill says nothing of the write without outcome.
+    expect(s.order(0)?.state).toBe('unknown')
+    s.news({ type: 'amend-rejected', order: 0, timeVenue: at, reason: 'not-sent' })
+    expect(s.order(0)?.state).toBe('unknown')
   })
 
   it('takes quotes back when a book stays out of sync, and not for a gap', () => {

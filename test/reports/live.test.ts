@@ -24,17 +24,27 @@ const browser = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/goo
 
 let time = 0
 const input = (kind: string, detail: object): LiveInput => ({ row: 0, time: (time += 1_000), kind, detail })
-const intent = (order: number, type = 'submit') => input('intent', { order, client: `c-${order}`, type })
-const outcome = (order: number, word: string, ms: [number, number, number], type = 'submit') =>
+let command = 0
+const intent = (order: number, kind = 'create', attempt = 1) =>
+  input('intent', {
+    kind,
+    command: attempt > 1 ? command : command++,
+    attempt,
+    order,
+    client: kind === 'create' ? `c-${order}` : undefined,
+  })
+const outcome = (order: number, word: string, ms: readonly [number, number | null, number], type = 'create', reason = '', made = -1) =>
   input('outcome', {
     order,
     type,
+    attempt: 1,
     outcome: word,
-    status: 201,
-    reason: null,
+    status: null,
+    reason,
+    made: made * 1_000,
     synced: ms[0] * 1_000,
-    sent: ms[1] * 1_000,
-    answered: word === 'unknown' || word === 'not-sent' ? null : ms[2] * 1_000,
+    sent: ms[1] === null ? null : ms[1] * 1_000,
+    answered: ms[2] * 1_000,
   })
 
 describe('the facts of a live session', () => {
@@ -49,12 +59,13 @@ describe('the facts of a live session', () => {
       input('news', { type: 'no-answer', order: 0, timeVenue: 0, reason: 'timeout' }),
       input('news', { type: 'fill', order: 0, timeVenue: 1, price: 1, quantity: 1, fee: 0, maker: true, trade: 'a' }),
       intent(1),
-      outcome(1, 'not-sent', [9, 10, 0]),
+      outcome(1, 'rejected', [9, null, 9], 'create', 'gate:killed'),
       intent(2),
       outcome(2, 'unknown', [11, 12, 0]),
       input('news', { type: 'no-answer', order: 2, timeVenue: 0, reason: 'HTTP 502' }),
       intent(0, 'cancel'),
-      outcome(0, 'unknown', [14, 15, 0], 'cancel'),
+      outcome(0, 'unknown', [14, 15, 99], 'cancel'),
+      intent(0, 'cancel', 2),
       outcome(0, 'acknowledged', [14, 15, 40], 'cancel'),
       input('queue', { order: 0, ahead: 300, predicted: null }),
       input('something-new', {}),
@@ -72,7 +83,46 @@ describe('the facts of a live session', () => {
     expect(outcomesOf(facts)[0]).toMatchObject({ type: 'all', intents: 5, sent: 4, acknowledged: 2, unknown: 2, notSent: 1, success: 0.5 })
     // Bytes to answer: 20 and 25 ms; the unknown ones have no part.
     expect(quantilesOf(delaysIn(facts.writes, 'answered'))).toEqual({ n: 2, p50: 25_000, p90: 25_000, p99: 25_000, max: 25_000 })
-    expect(facts.queues).toEqual([{ time: 16_000, order: 0, ahead: 300, predicted: null }])
+    expect(facts.queues).toEqual([{ time: 17_000, order: 0, ahead: 300, predicted: null }])
+  })
+})
+
+describe('an incident', () => {
+  it('is one, from when it began to when it was over, though it was written down twice', () => {
+    time = 0
+    const incident = (scope: string | null, since: number, until: number | null) =>
+      input('incident', { class: 'woken', action: 'resync', scope, since, cause: '33 s', until })
+    const { incidents } = liveFacts([
+      incident(null, 900, null),
+      incident('T', 1_900, null),
+      incident(null, 900, 2_990),
+      incident(null, 3_900, null),
+      incident(null, 3_900, 4_990),
+    ])
+    expect(incidents.map((i) => [i.market, i.time, i.until])).toEqual([
+      [null, 900, 2_990],
+      ['T', 1_900, null],
+      [null, 3_900, 4_990],
+    ])
+  })
+})
+
+describe('an outcome', () => {
+  it('is that of the write that it names, whatever was written down in between', () => {
+    time = 0
+    const facts = liveFacts([
+      intent(0, 'amend'),
+      intent(0, 'amend'),
+      outcome(0, 'acknowledged', [1, 1, 30], 'amend', '', 0.9),
+      intent(0, 'amend'),
+      // The second one's was lost with a process; this is of the third.
+      outcome(0, 'rejected', [4, 4, 50], 'amend', 'not_found', 3.9),
+    ])
+    expect(facts.writes.map((w) => [w.decided, w.outcome, w.answered])).toEqual([
+      [1_000, 'acknowledged', 30_000],
+      [2_000, null, null],
+      [4_000, 'rejected', 50_000],
+    ])
   })
 })
 

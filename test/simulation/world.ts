@@ -1,12 +1,10 @@
 /**
- * A world of one's own for the adapter: virtual clock, timers, seeded chance, and a network between its sockets and a peer that drops, delays, doubles, reorders and corrupts. Owns
- * time; nothing in it waits. Invariant: the same seed gives the same run.
+ * A world of one's own for the adapter: virtual time, and a network between its sockets and a peer that drops, delays, doubles, reorders and corrupts. Owns the network. Invariant: the same seed gives the same run.
  */
 import { HttpFailure, type Http, type QuarantineEntry, type Socket, type SocketEvents, type World } from '../../adapters/kalshi/ports.ts'
 import { random } from '../support/random.ts'
 import type { Peer, Session } from './peer.ts'
-
-type Due = { readonly time: number; readonly order: number; call: (() => void) | null }
+import { Timeline } from './timeline.ts'
 
 /** Chances by frame (drop … corrupt), by second (halfOpen, reset) and by request (http). */
 export type Faults = {
@@ -36,8 +34,7 @@ export function faultsOf(seed: number): Faults {
   }
 }
 
-export class VirtualWorld {
-  now: number
+export class VirtualWorld extends Timeline {
   faults: Faults = NONE
   readonly fired: Record<keyof Faults, number> = { drop: 0, delay: 0, duplicate: 0, reorder: 0, corrupt: 0, halfOpen: 0, reset: 0, http: 0 }
   readonly quarantined: QuarantineEntry[] = []
@@ -50,15 +47,11 @@ export class VirtualWorld {
   connects: number[] = []
   /** Handshakes are refused with this status. */
   refuse: number | null = null
-  readonly #heap: Due[] = []
-  readonly #next: () => number
   readonly #wires = new Set<Wire>()
-  #order = 0
 
   constructor(seed: number, start: number, peer: Peer) {
-    this.now = start
+    super(seed, start)
     this.peer = peer
-    this.#next = random(seed)
     const chance = random(seed + 1)
     this.world = {
       clock: { now: () => this.now, wall: () => Math.floor(this.now / 1000) },
@@ -68,37 +61,6 @@ export class VirtualWorld {
       http: this.#http(),
       quarantine: { keep: (entry) => void this.quarantined.push(entry) },
     }
-  }
-
-  after(delay: number, call: () => void): { cancel(): void } {
-    const due: Due = { time: this.now + Math.max(0, Math.ceil(delay)), order: this.#order++, call }
-    this.#push(due)
-    return {
-      cancel: () => {
-        due.call = null
-      },
-    }
-  }
-  hit(probability: number): boolean {
-    return probability > 0 && this.#next() < probability
-  }
-  between(from: number, to: number): number {
-    return from + Math.floor(this.#next() * (to - from + 1))
-  }
-
-  /** Runs until `until`; `each` after every event. */
-  async run(until: number, each: () => void = () => {}): Promise<void> {
-    for (;;) {
-      const due = this.#heap[0]
-      if (due === undefined || due.time > until) break
-      this.#pop()
-      if (due.call === null) continue
-      this.now = Math.max(this.now, due.time)
-      due.call()
-      each()
-      await new Promise((resolve) => setImmediate(resolve))
-    }
-    this.now = Math.max(this.now, until)
   }
 
   /** Every open wire lives through a second of faults. */
@@ -160,35 +122,6 @@ export class VirtualWorld {
         }),
     }
   }
-
-  #push(due: Due): void {
-    const heap = this.#heap
-    heap.push(due)
-    let i = heap.length - 1
-    while (i > 0) {
-      const parent = (i - 1) >> 1
-      if (!before(heap[i] as Due, heap[parent] as Due)) break
-      ;[heap[i], heap[parent]] = [heap[parent] as Due, heap[i] as Due]
-      i = parent
-    }
-  }
-  #pop(): void {
-    const heap = this.#heap
-    const last = heap.pop() as Due
-    if (heap.length === 0) return
-    heap[0] = last
-    let i = 0
-    for (;;) {
-      let least = i
-      for (const child of [2 * i + 1, 2 * i + 2]) if (child < heap.length && before(heap[child] as Due, heap[least] as Due)) least = child
-      if (least === i) return
-      ;[heap[i], heap[least]] = [heap[least] as Due, heap[i] as Due]
-      i = least
-    }
-  }
-}
-function before(a: Due, b: Due): boolean {
-  return a.time !== b.time ? a.time < b.time : a.order < b.order
 }
 
 /** One connection as bytes would travel: in order, unless a fault says otherwise. */

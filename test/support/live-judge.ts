@@ -46,6 +46,7 @@ export async function endJudged(room: Room, witness: SessionWitness, session: st
   for (const [ticker, position] of held) if (position !== 0) wrong.push(`${ticker}: ours ${position}, the exchange knows none`)
   // A NO costs its own price there; here it is a short YES with a dollar set aside: the same cash.
   const cash = room.who.account.total - DOLLARS * 1_000_000
-  if (end.cash - header.cash !== cash) wrong.push(`cash: ours ${(end.cash - header.cash) / 1e6}, the exchange ${cash / 1e6} (${short} short)`)
+  if (end.cash - header.cash !== cash)
+    wrong.push(`cash: ours ${(end.cash - header.cash) / 1e6}, the exchange ${cash / 1e6} (${short} short)`)
   return wrong
 }

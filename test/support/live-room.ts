@@ -142,7 +142,8 @@ export async function liveRoom(
       const { schema: _, id: _id, armed: _armed, expires: _expires, seal: _seal, ...made } = last as typeof last & { seal?: string }
       writeArm(join(dir, 'sessions'), made, 3_600_000)
     },
-    begin: (session: string, more: readonly string[] = []): Started => launch(['storm.mjs', ...access, ...following, '--out', session, ...more]),
+    begin: (session: string, more: readonly string[] = []): Started =>
+      launch(['storm.mjs', ...access, ...following, '--out', session, ...more]),
     resume: (session: string, more: readonly string[] = []): Started => launch(['--resume', session, ...access, ...more]),
     orders: (): readonly OrderRecord[] => [...who.account.orders.values()],
     resting: (): readonly OrderRecord[] => [...who.account.resting],

@@ -9,9 +9,8 @@ import { HistoryFeed } from '../../adapters/history/feed.ts'
 import { SessionFolder } from '../../adapters/record/session-record.ts'
 import { Recorder } from '../../adapters/recorder/recorder.ts'
 import { SimulatedVenue } from '../../adapters/simulated/venue.ts'
-import { relive, SilentVenue } from '../../cli/live/relive.ts'
+import { reliveFolder, SilentVenue } from '../../cli/live/relive.ts'
 import { slice } from '../../data/log-rows.ts'
-import { readSession } from '../../data/session-inputs.ts'
 import { openTape } from '../../data/tape-reader.ts'
 import { Engine } from '../../engine/engine.ts'
 import { createBatch, Flag, Kind, pushRow, type Batch } from '../../engine/message.ts'
@@ -44,17 +43,26 @@ export type LiveOptions = {
   /** The process dies after so many instants, and goes on. */
   readonly dieAt?: number
   readonly finish?: boolean
+  /** It stands still instead: the files of a run beside its log. */
+  readonly pause?: boolean
   /** False: the venue does not say when it did what it was told. */
   readonly venueTimes?: boolean
 }
 type Due = { readonly time: number; readonly number: number; readonly enter: readonly News[]; readonly outcome: Outcome | null }
-type Outcome = Readonly<Record<'outcome' | 'reason' | 'client', string | null>> & {
+/** As the trader of a live session writes it. */
+type Outcome = {
   readonly order: number
+  readonly client: string | null
   readonly type: string
+  readonly attempt: number
+  readonly outcome: string
   readonly status: number | null
+  readonly reason: string
+  readonly made: number
   readonly synced: number
-  readonly sent: number
-  readonly answered: number | null
+  readonly handed: number
+  readonly sent: number | null
+  readonly answered: number
 }
 /** A command that is at the venue, and how its answer comes back. */
 type Way = {
@@ -115,7 +123,7 @@ export async function liveSession(
   const twins = new Map<number, Order>()
   const ways = new Map<number, Way[]>()
   let due: Due[] = []
-  let [dues, trades] = [0, 0]
+  let [dues, trades, commands] = [0, 0, 0]
   const lastOf = new Map<number, number>()
   /** News of one order keep their order; `exact`: at its own time whatever else is known. */
   const later = (order: number, time: number, enter: readonly News[], outcome: Outcome | null = null, exact = false): void => {
@@ -130,28 +138,34 @@ export async function liveSession(
     const { order, type, price, quantity } = command
     const { id } = order
     const client = clientOf(id)
-    log('intent', {
-      order: id,
-      client,
-      type,
-      ticker: order.market.ticker,
-      side: order.side === 0 ? 'bid' : 'ask',
-      price,
-      quantity,
-      tif: order.tif,
-    })
+    const place = { command: commands++, attempt: 1, order: id, ticker: order.market.ticker, shard: 0, subaccount: 0 }
+    const side = order.side === 0 ? 'bid' : 'ask'
+    log(
+      'intent',
+      type === 'submit'
+        ? { kind: 'create', ...place, client, side, price, quantity, tif: order.tif, expires: order.expires, postOnly: order.postOnly }
+        : type === 'amend'
+          ? { kind: 'amend', ...place, id: `v${id}`, side, price, quantity }
+          : type === 'decrease'
+            ? { kind: 'decrease', ...place, id: `v${id}`, quantity }
+            : { kind: 'cancel', ...place, id: `v${id}` },
+    )
     const synced = decided + integer(next, 200, 2_000)
     const sent = synced + integer(next, 20, 300)
     const answered = sent + integer(next, 8_000, 60_000)
-    const outcome = (word: string, reason: string | null, status: number | null, at: number | null): Outcome => ({
+    const kind = type === 'submit' ? 'create' : type
+    const outcome = (word: string, reason: string, status: number | null, at: number, left: number | null = sent): Outcome => ({
       order: id,
-      client,
-      type,
+      client: kind === 'create' ? client : null,
+      type: kind,
+      attempt: 1,
       outcome: word,
       status,
       reason,
+      made: decided,
       synced,
-      sent,
+      handed: synced + 10,
+      sent: left,
       answered: at,
     })
     const u = next()
@@ -160,11 +174,11 @@ export async function liveSession(
         id,
         sent,
         [{ type: 'rejected', order: id, timeVenue: sent, reason: 'not-sent' }],
-        outcome('not-sent', 'no connection', null, null),
+        outcome('not-sent', 'no connection', null, sent, null),
       )
     if (type === 'submit' && u < notSent + neverArrived) {
       const gone = sent + 2 * SECOND
-      later(id, gone, [{ type: 'no-answer', order: id, timeVenue: gone, reason: 'timeout' }], outcome('unknown', 'timeout', null, null))
+      later(id, gone, [{ type: 'no-answer', order: id, timeVenue: gone, reason: 'timeout' }], outcome('unknown', 'timeout', null, gone))
       return later(id, gone + 70 * SECOND, [{ type: 'absent', order: id, timeVenue: gone + 70 * SECOND }])
     }
     if (type === 'submit' && u < notSent + neverArrived + refused)
@@ -197,7 +211,7 @@ export async function liveSession(
     ways.set(id, [...(ways.get(id) ?? []), way])
     if (isLost) {
       const gone = sent + 2 * SECOND
-      later(id, gone, [{ type: 'no-answer', order: id, timeVenue: gone, reason: 'timeout' }], outcome('unknown', 'timeout', null, null))
+      later(id, gone, [{ type: 'no-answer', order: id, timeVenue: gone, reason: 'timeout' }], outcome('unknown', 'timeout', null, gone))
     }
     const arrival = sent + integer(next, 3_000, answered - sent - 1)
     delays.place = delays.cancel = delays.amend = Math.max(1, arrival - world.now)
@@ -241,12 +255,15 @@ export async function liveSession(
         if (!way.lost)
           outcome = {
             order: id,
-            client: clientOf(id),
-            type: way.type,
+            client: way.type === 'submit' ? clientOf(id) : null,
+            type: way.type === 'submit' ? 'create' : way.type,
+            attempt: 1,
             outcome: word,
-            status: word === 'rejected' ? 400 : 201,
+            status: word === 'rejected' ? 400 : null,
             reason: reasonOf(answer),
+            made: way.synced - 100,
             synced: way.synced,
+            handed: way.synced + 10,
             sent: way.sent,
             answered: way.answered,
           }
@@ -267,7 +284,7 @@ export async function liveSession(
       rotate: { rows: 4000 },
     })
     const silent = new Collecting()
-    const sink = folder.resumed ? await folder.goOn(header) : await folder.begin(header)
+    const sink = await folder.goOn(header)
     const engine = new Engine({ header, strategies: [strategy()], venue: silent, sink })
     let last = 0
     const log = (kind: string, detail: unknown): void => void folder.input({ row: recorder.rows, time: engine.now, kind, detail })
@@ -281,18 +298,12 @@ export async function liveSession(
       for (const command of silent.commands.splice(0)) send(command, engine.now, log)
     }
     if (folder.resumed) {
-      const failures: Error[] = []
-      const { pieces } = await readSession(dir, { decode: 'thread' })
-      for await (const piece of relive(
-        pieces,
-        engine,
-        (body) => body(),
-        (error) => void failures.push(error),
-      ))
-        last = piece.type === 'input' ? Math.max(last, piece.input.time) : (piece.batch.time[piece.batch.length - 1] as number)
-      if (failures[0] !== undefined) throw failures[0]
+      const relived = await reliveFolder(dir, engine, (body) => body())
+      if (relived.failure !== null) throw relived.failure
+      last = relived.to
       silent.commands.length = 0
       engine.flush()
+      sink.repeated()
     } else {
       writeFileSync(join(dir, 'session.json'), JSON.stringify(header))
       writeFileSync(
@@ -300,7 +311,7 @@ export async function liveSession(
         JSON.stringify({ schema: 'tapeline.live/1', strategies: [name], parameters, environment: 'local' }),
       )
     }
-    log('segment', { generation: folder.resumed ? 1 : 0, version: '0.0.0', time: last })
+    log('segment', { generation: folder.resumed ? 2 : 1, version: '0.0.0', time: new Date(last / 1000).toISOString() })
     const feed = new HistoryFeed(tape, { decode: 'thread' })
     const own = (command: string, reason: string, time: number): Batch => {
       const b = createBatch(1)
@@ -365,7 +376,7 @@ export async function liveSession(
           flush()
           if (!told && moments > 20) {
             told = true
-            log('reconciled', { verdict: 'agreed', pass: 1, differences: [] })
+            log('reconciled', { outcome: 'agreed', why: 'as the exchange says', differences: [] })
             enter(last, { type: 'agreed', reason: 'the first reconciliation' })
           }
           if (last - queued > 5 * SECOND) {
@@ -395,7 +406,22 @@ export async function liveSession(
               timeVenue: last - 20_000,
             })
             later(-1, last + 30 * SECOND, [{ type: 'market-freed', ticker, reason: 'looked at by the operator' }])
-            log('reconciled', { verdict: 'disagreed', pass: 2, differences: [{ what: 'position', market: ticker, ours: 0, theirs: 300 }] })
+            log('reconciled', {
+              outcome: 'halted',
+              why: 'a position differs',
+              differences: [
+                {
+                  kind: 'position',
+                  key: ticker,
+                  ticker,
+                  shard: 0,
+                  ours: '0',
+                  theirs: '3',
+                  explanation: 'somebody else traded',
+                  counted: true,
+                },
+              ],
+            })
           }
         }
         if (moments === until) {
@@ -431,6 +457,14 @@ export async function liveSession(
       await recorder.leave()
       await folder.leave()
       return null
+    }
+    if (options.pause === true) {
+      // As a live session ends: what it wrote may go on.
+      engine.flush()
+      sink.detach()
+      const end = engine.finish('its time is over', true)
+      await recorder.leave()
+      return await folder.pause(end)
     }
     const end = engine.finish('its time is over', true)
     await recorder.finish()

@@ -102,6 +102,11 @@ export class GroupPlanner {
           group.state = 'live'
           group.id = answer.id
           group.tries = 0
+        } else if (answer.reason.startsWith('gate:')) {
+          // Our own gate: nothing was tried.
+          group.tries--
+          group.state = 'wanted'
+          group.retryAt = now + RETRY
         } else if (group.tries < TRIES_MAX) {
           group.state = 'wanted'
           group.retryAt = now + RETRY * 2 ** (group.tries - 1)
@@ -175,8 +180,7 @@ export class GroupPlanner {
   }
   #halt(shard: number, reason: string): void {
     const tickers = this.#tickersOf(shard)
-    for (const ticker of tickers) this.#tell({ type: 'market-halted', ticker, reason: `${reason} (shard ${shard})` })
-    if (tickers.length === 0) this.#tell({ type: 'disagreed', reason: `${reason} (shard ${shard})` })
+    for (const ticker of tickers) this.#tell({ type: 'market-halted', ticker, reason: `${reason} (shard ${shard})`, by: 'group' })
   }
 }
 

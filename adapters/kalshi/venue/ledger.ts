@@ -115,7 +115,7 @@ export class Ledger {
     if (this.#halted.has(key)) return
     this.#halted.add(key)
     if (this.#halted.size > HALTED_MAX) this.#halted.delete(this.#halted.values().next().value as string)
-    this.news.push({ type: 'market-halted', ticker, reason })
+    this.news.push({ type: 'market-halted', ticker, reason, by: 'orders' })
   }
   watch(t: Tracked, now: number): void {
     const needs = t.repeat !== null || t.unknown !== null || (!t.over && (t.wantsRead || t.lacksFills))
@@ -130,7 +130,8 @@ export class Ledger {
     // An amend asks for the most evidence: it is not covered by a later doubt.
     if (t.unknown === null || (t.unknown.what !== what && t.unknown.what !== 'amend'))
       t.unknown = { what, at, passes: 0, passedAt: -Infinity }
-    if (t.told === 'unknown') return
+    // Whole by its fills, it is over for the engine, whatever became of the change.
+    if (t.told === 'unknown' || t.engineOver) return
     t.told = 'unknown'
     this.tell(t, { type: 'no-answer', order: t.order, timeVenue: 0, reason })
   }
@@ -165,10 +166,11 @@ export class Ledger {
     t.cancelRefusedAt = now
     this.tell(t, { type: 'cancel-rejected', order: t.order, timeVenue: 0, reason })
   }
-  /** `canceled`: something of it was not filled. */
-  end(t: Tracked, reason: string | null, filled: number, canceled: boolean): void {
+  /** `canceled`: something of it was not filled. `proved`: the exchange said itself how much was; else it follows from our size of the order, and its word replaces it. */
+  end(t: Tracked, reason: string | null, filled: number, canceled: boolean, proved = true): void {
     if (t.ended !== null) {
-      t.ended.filled = Math.max(t.ended.filled, filled)
+      t.ended.filled = proved && !t.ended.proved ? filled : Math.max(t.ended.filled, filled)
+      t.ended.proved ||= proved
       return
     }
     const { tif, expires, group } = t.create
@@ -178,7 +180,7 @@ export class Ledger {
     else if (why === null && t.cancelAsked) why = 'user'
     else if (why === null && group !== null && this.groupsTriggered.has(group)) why = 'group'
     else if (why === null && expires !== null && t.changed >= expires) why = 'expired'
-    t.ended = { reason: why ?? 'outside', filled }
+    t.ended = { reason: why ?? 'outside', filled, proved }
   }
   book(t: Tracked, fact: FillFact): void {
     const room = t.most - t.booked
@@ -190,10 +192,6 @@ export class Ledger {
     t.booked += fact.quantity
     const { price, quantity, fee, maker, trade, timeVenue } = fact
     this.tell(t, { type: 'fill', order: t.order, timeVenue, price, quantity, fee, maker, trade })
-    if (t.told !== 'unknown') return
-    // A fill makes the engine think that it knows the order again.
-    t.told = 'open'
-    if (t.unknown !== null && !t.engineOver) this.doubt(t, t.unknown.what, 'still unknown', t.unknown.at)
   }
   /** Told when everything that was filled is booked. */
   settle(t: Tracked): void {

@@ -115,6 +115,7 @@ export class Orders {
     if (t === undefined) return
     t.pending = intent
     if (intent.kind === 'amend') t.amends({ price: intent.price, total: intent.quantity })
+    else if (intent.kind === 'decrease') t.decreasing = true
     else if (intent.kind === 'cancel') {
       t.cancelAsked = true
       t.canceling ||= intent.command !== null
@@ -123,6 +124,10 @@ export class Orders {
   /** What became of a write. `now`: no byte of it can leave later. */
   outcome(intent: Intent, outcome: Outcome, now: number): void {
     this.#replies.outcome(intent, outcome, now)
+  }
+  /** Whether a trade of the account is told, as ours or as somebody else's. */
+  isBooked(ticker: string, trade: string): boolean {
+    return this.#ledger.trades.isBooked(ticker, trade)
   }
   /** An order group was triggered: its orders end for that reason. */
   triggered(group: string): void {
@@ -142,6 +147,10 @@ export class Orders {
   /** What the log of the session kept, in its order. */
   restore(kept: readonly Kept[], now: number): void {
     restore(this.#ledger, kept, (intent, time) => this.command(intent, time), now)
+  }
+  /** A change of an order that has ended, as the engine is about to learn: it is not sent, and the engine does not wait for it. */
+  pointless(order: number): void {
+    this.#ledger.news.push({ type: 'amend-rejected', order, timeVenue: 0, reason: 'not-sent' })
   }
   /** A command that a crash kept from being sent. */
   dropped(order: number, type: Command['type']): void {
@@ -278,6 +287,8 @@ export class Orders {
   }
   /** Price and size of a picture against what we asked for. */
   #compare(t: Tracked, fact: OrderFact, source: Source): void {
+    // A picture from before the last change that is proved shows terms that were.
+    if (fact.updated === null || fact.updated < t.changed) return
     const resting = fact.status === 'resting'
     const total = fact.filled + fact.remaining
     const { next } = t

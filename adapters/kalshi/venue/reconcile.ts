@@ -3,7 +3,7 @@
  * than our last news, or was read while something happened is not judged; nothing is changed to make books agree.
  */
 import { formatMoney, formatPrice, formatQuantity, MINUTE, PRICE_ONE, SECOND } from '../../../engine/units.ts'
-import type { OrderFact } from './evidence.ts'
+import type { FillFact, OrderFact } from './evidence.ts'
 import type { PositionFact, SettlementFact } from './facts.ts'
 
 export type OurOrder = {
@@ -35,6 +35,8 @@ export type OurView = {
   readonly eventAt: number
   /** The same by market, of late. */
   readonly newsOf?: ReadonlyMap<string, { readonly at: number; readonly venue: number }>
+  /** Whether a trade of the account is in our books. */
+  readonly isBooked?: (ticker: string, trade: string) => boolean
   /** By how much our cash was another at the moments of the last half minute, by shard: what the exchange shows may be as old. */
   readonly cashBefore?: ReadonlyMap<number, readonly number[]>
 }
@@ -47,6 +49,8 @@ export type TheirView = {
   readonly positions: readonly PositionFact[] | null
   readonly settlements: readonly SettlementFact[] | null
   readonly cash: ReadonlyMap<number, number> | null
+  /** Fills since the start, read last; null: not readable. Absent: not asked for. */
+  readonly fills?: readonly FillFact[] | null
   readonly why: readonly string[]
 }
 /** What was there before the session: plain JSON, so that a restart goes on from it. */
@@ -126,16 +130,31 @@ function busyOf(ours: OurView, theirs: TheirView): ReadonlySet<string> | null {
   return busy
 }
 
-/** What is there at the start and not ours. Call only with a view that is fit. */
+/** Why the beginning cannot be fixed yet: a fill of the session's time that our books do not have would count twice, once it is heard of. */
+export function unheard(ours: OurView, theirs: TheirView): string | null {
+  if (theirs.fills === null) return 'not readable: fills'
+  const fill = theirs.fills?.find((f) => ours.isBooked?.(f.ticker, f.trade) === false)
+  return fill === undefined ? null : `trade ${fill.trade} in ${fill.ticker} is not booked yet`
+}
+
+/** What is there and not in our books: the session may have booked fills of the account before the first whole reading. Call only with a view that is fit. */
 export function baselineOf(ours: OurView, theirs: TheirView): Baseline {
   const foreign = (theirs.orders ?? []).filter((o) => !ours.isOurs(o))
-  return {
+  const there = new Map((theirs.positions ?? []).map((p) => [p.ticker, p.position]))
+  const baseline = {
     time: theirs.ended,
     orders: foreign.map((o) => o.id),
-    positions: (theirs.positions ?? []).filter((p) => p.position !== 0).map((p) => [p.ticker, p.position]),
-    cash: [...(theirs.cash ?? [])],
+    positions: [...new Set([...there.keys(), ...ours.positions.keys()])]
+      .map((ticker) => [ticker, (there.get(ticker) ?? 0) - (ours.positions.get(ticker) ?? 0)] as const)
+      .filter(([, position]) => position !== 0),
+    cash: [],
     reserved: [...costByShard(foreign)],
   }
+  const { corrections } = compareMarkets(baseline, ours, theirs, new Set(), [], [])
+  const cash = [...(theirs.cash ?? [])].map(
+    ([shard, money]) => [shard, money - (ours.cash.get(shard) ?? 0) - (corrections.get(shard) ?? 0)] as const,
+  )
+  return { ...baseline, cash }
 }
 
 /** What the baseline holds, as differences: shown once, and the reason why its markets are halted. */

@@ -10,7 +10,19 @@ import type { Parameters, Rest } from '../rest.ts'
 import type { Endpoint, WirePosition, WireSettlement } from '../wire/answers.ts'
 import { parseMoney, positionOfAnswer, readAll, settlementOfAnswer, type Reading } from './facts.ts'
 import { Judge, recordOf, type ReconcileRecord } from './judge.ts'
-import { baselineOf, compare, foreignOf, QUIET, unfit, type Baseline, type CashReading, type OurView, type TheirView } from './reconcile.ts'
+import {
+  baselineOf,
+  compare,
+  foreignOf,
+  QUIET,
+  unfit,
+  unheard,
+  type Baseline,
+  type CashReading,
+  type Comparison,
+  type OurView,
+  type TheirView,
+} from './reconcile.ts'
 import { MARGIN, READ, Sweeper } from './sweep.ts'
 
 export type ReconcilerOptions = {
@@ -89,6 +101,11 @@ export class Reconciler {
     this.#timer?.cancel()
     this.#timer = null
   }
+  /** An operator lets the session go on: halted markets are judged anew. */
+  resumed(): void {
+    this.#judge.resumed()
+    this.ask('resumed')
+  }
   /** A pass is due at once. What was agreed upon before is in doubt until then. */
   ask(cause: 'start' | 'reconnected' | 'resumed' | 'asked'): void {
     this.#judge.doubt()
@@ -149,12 +166,16 @@ export class Reconciler {
   #compare(theirs: TheirView, cause: string): ReconcileRecord {
     const ours = this.#view()
     let taken: Baseline | null = null
-    if (this.#baseline === null && unfit(ours, theirs) === null) {
+    const why = this.#baseline === null ? (unfit(ours, theirs) ?? unheard(ours, theirs)) : null
+    if (this.#baseline === null && why === null) {
       taken = baselineOf(ours, theirs)
       this.#baseline = taken
     }
-    const empty = { time: 0, orders: [], positions: [], cash: [], reserved: [] }
-    let comparison = compare(this.#baseline ?? empty, ours, theirs, this.#reading, this.#options.netting)
+    // Without a beginning there is nothing to compare with.
+    let comparison: Comparison =
+      this.#baseline === null
+        ? { judged: false, why: why ?? '' }
+        : compare(this.#baseline, ours, theirs, this.#reading, this.#options.netting)
     if (comparison.judged) {
       this.#reading = comparison.reading
       if (taken !== null) comparison = { ...comparison, differences: [...comparison.differences, ...foreignOf(taken, theirs)] }
@@ -197,7 +218,20 @@ export class Reconciler {
       why,
     )
     const cash = await this.#cash(why)
-    return { started, ended: clock.now(), asOf, orders: orders.why === null ? orders.facts : null, positions, settlements, cash, why }
+    // Last, so that it holds every fill that is in what was read before.
+    const fills = this.#baseline === null ? await this.#sweeper.fills(start) : null
+    if (fills !== null && fills.why !== null) why.push(`fills: ${fills.why}`)
+    return {
+      started,
+      ended: clock.now(),
+      asOf,
+      orders: orders.why === null ? orders.facts : null,
+      positions,
+      settlements,
+      cash,
+      ...(fills === null ? {} : { fills: fills.why === null ? fills.facts.filter((f) => f.timeVenue >= start) : null }),
+      why,
+    }
   }
   async #list<W, R extends Reading<unknown>>(
     endpoint: Endpoint,

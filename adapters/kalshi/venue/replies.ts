@@ -93,7 +93,8 @@ export class Replies {
     }
   }
   #decreased(t: Tracked, intent: OrderIntent & { readonly kind: 'decrease' }, outcome: Outcome, now: number): void {
-    if (t.over) return
+    // A picture of the order may have answered it: by now the engine waits for something else.
+    if (t.over || !t.decreasing) return
     switch (outcome.kind) {
       case 'acknowledged': {
         const { answer } = outcome
@@ -110,6 +111,8 @@ export class Replies {
         return
       case 'rejected':
       case 'not-sent':
+        // Of a repetition: the first may have done it, and then there is nothing left to take away.
+        if (intent.attempt > 1) return this.#ledger.doubt(t, 'decrease', refusal(outcome), now)
         this.#ledger.tell(t, { type: 'amend-rejected', order: t.order, timeVenue: 0, reason: refusal(outcome) })
         if (outcome.kind === 'rejected' && outcome.status !== null) t.doubtful = true
     }
@@ -145,7 +148,7 @@ export class Replies {
     const filled = t.total - answer.reduced
     if (t.next === null && t.reduced === null && answer.reduced > 0 && filled >= t.booked) {
       t.changed = Math.max(t.changed, answer.time)
-      this.#ledger.end(t, 'user', filled, true)
+      this.#ledger.end(t, 'user', filled, true, false)
     } else t.cancelMissed ??= now
   }
   #batch(outcome: Outcome, now: number): void {

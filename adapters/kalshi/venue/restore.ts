@@ -26,7 +26,6 @@ export function restore(ledger: Ledger, kept: readonly Kept[], command: (intent:
 /** A command that a crash kept from being sent: provably no byte of it left. */
 export function dropped(ledger: Ledger, order: number, type: Command['type']): void {
   const t = ledger.byOrder.get(order)
-  if (t?.over === true) return
   const kind = type === 'submit' ? 'rejected' : type === 'cancel' ? 'cancel-rejected' : 'amend-rejected'
   const news: AnswerNews = { type: kind, order, timeVenue: 0, reason: 'not-sent' }
   if (t === undefined) ledger.news.push(news)
@@ -73,7 +72,6 @@ function heard(ledger: Ledger, news: News, time: number, now: number): void {
       return
     case 'fill':
       t.booked += news.quantity
-      if (t.told === 'unknown') t.told = 'open'
       ledger.trades.take(t.ticker, news.trade, { ...news, id: t.id ?? '', side: t.create.side })
       if (t.engineOver) ledger.close(t, 'over')
       return

@@ -57,7 +57,7 @@ export class Sweeper {
     if (asOf === null) troubles.push("the exchange's data time stamp cannot be read")
     // Orders before fills: then all fills that an order reports are in the list that is read after it.
     const orders = await this.#orders(since)
-    const fills = await this.#fills(since)
+    const fills = await this.fills(since)
     if (orders.why !== null) troubles.push(`orders: ${orders.why}`)
     if (fills.why !== null) troubles.push(`fills: ${fills.why}`)
     return {
@@ -122,7 +122,8 @@ export class Sweeper {
     if (fact?.id === id) return { fact, missing: false, why: '' }
     return { fact: null, missing: false, why: why ?? `an answer about order ${id} is about another one` }
   }
-  #fills(since: number): Promise<Walk<FillFact>> {
+  /** Every fill since then. */
+  fills(since: number): Promise<Walk<FillFact>> {
     const min = { min_ts: seconds(since) }
     return this.#tiers(
       since,

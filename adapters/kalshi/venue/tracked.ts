@@ -35,11 +35,13 @@ export class Tracked {
   /** The most that the exchange said was filled. */
   reported = 0
   /** It does not rest any more. `filled`: what the exchange says was filled by then; it is over when all of that is booked. */
-  ended: { readonly reason: string; filled: number } | null = null
+  ended: { readonly reason: string; filled: number; proved: boolean } | null = null
   pending: OrderIntent | null = null
   unknown: Unknown | null = null
   /** A decrease was acknowledged: what it left resting, and its time at the exchange; what that is in all shows the next picture of the order. */
   reduced: { readonly remaining: number; readonly time: number } | null = null
+  /** The engine waits for what becomes of a decrease: whichever proof comes first answers it, and no other does. */
+  decreasing = false
   /** We asked for its end: where the exchange says no other reason, that is it. */
   cancelAsked = false
   /** The engine asked, and waits for what becomes of it. */
@@ -79,6 +81,7 @@ export class Tracked {
   }
   /** The engine is told. */
   tell(news: AnswerNews): void {
+    if (news.type !== 'fill' && news.type !== 'no-answer' && news.type !== 'cancel-rejected') this.decreasing = false
     switch (news.type) {
       case 'fill': {
         this.#engineFilled += news.quantity

@@ -30,6 +30,7 @@ export interface TraderDesk {
   readonly engine: Engine
   record(kind: string, detail: unknown): number
   sync(): Promise<void>
+  syncNow?(): boolean
   synced(): number
   enter(news: News): void
   say(text: string): void
@@ -75,6 +76,8 @@ export type TraderStatus = {
 export type KeptInput = { readonly time: number; readonly kind: string; readonly detail: unknown }
 
 const TICK = SECOND / 5
+/** µs between two tries to reset a group. */
+const RESET_PAUSE = 2 * SECOND
 /** µs for which the exchange may show what cash was before. */
 const CASH_WINDOW = 30 * SECOND
 /** The private stream may be away for so long before what rests is taken back. */
@@ -92,8 +95,8 @@ export class KalshiTrader {
   readonly #writer: GroupWriter
   readonly #orderOfId = new Map<string, number>()
   readonly #paid = new Map<string, OurPayment>()
-  /** Cash that markets brought which have left, by shard. */
-  readonly #gone = new Map<number, number>()
+  /** Cash that markets brought which have left: by market, because a session that lives again learns the shard of one only from what its log kept. */
+  readonly #gone = new Map<string, number>()
   readonly #shards = new Map<string, number>()
   /** Agreement that waits for the brakes. */
   #agreed: News | null = null
@@ -151,6 +154,7 @@ export class KalshiTrader {
         timers,
         record: (kind, detail) => desk.record(kind, detail),
         sync: () => desk.sync(),
+        syncNow: () => desk.syncNow?.() ?? false,
         enter: (news) => this.#enter(news),
         wanted: ({ reads, sweep }) => {
           if (reads.length > 0) this.#poller.read(reads)
@@ -209,7 +213,10 @@ export class KalshiTrader {
     let [baseline, reading]: [ReconcileRecord['baseline'], ReconcileRecord['reading']] = [null, null]
     for (const { time, kind, detail } of inputs) {
       if (kind === 'intent') kept.push({ intent: detail as Intent, time })
-      else if (kind === 'dropped') kept.push({ dropped: (detail as { command: number }).command })
+      else if (kind === 'shard') {
+        const { ticker, shard } = detail as { ticker: string; shard: number }
+        this.#shards.set(ticker, shard)
+      } else if (kind === 'dropped') kept.push({ dropped: (detail as { command: number }).command })
       else if (kind === 'news') {
         const news = detail as News
         kept.push({ news, time })
@@ -245,8 +252,20 @@ export class KalshiTrader {
   /** The operator lets the session go on: brakes that were pulled are made ready, and the exchange is asked anew. */
   resumed(): void {
     this.#gate.thaw()
-    for (const { shard, state } of this.#groups.groups) if (state === 'triggered') this.#groups.resume(shard)
-    this.#reconciler.ask('resumed')
+    this.#resetWanted = true
+    this.#resetGroups()
+    this.#reconciler.resumed()
+  }
+  #resetWanted = false
+  #resetAt = -Infinity
+  /** As soon as nothing holds the gate: a reset is a write like any other. */
+  #resetGroups(): void {
+    const now = this.#parts.world.clock.now()
+    if (!this.#resetWanted || this.#parts.killed() !== null || now - this.#resetAt < RESET_PAUSE) return
+    this.#resetAt = now
+    const triggered = this.#groups.groups.filter((g) => g.state === 'triggered')
+    this.#resetWanted = triggered.length > 0
+    for (const { shard } of triggered) this.#groups.resume(shard)
   }
   /** Somebody pulled the brake: what has not left stays here. */
   halted(): void {
@@ -392,6 +411,7 @@ export class KalshiTrader {
       this.#parts.desk.enter({ type: 'disagreed', reason: 'the private stream is away' })
     } else if (this.#deafSince < 0 && this.#deaf) this.#deaf = false
     this.#wantGroups(now)
+    this.#resetGroups()
     this.#agree()
     this.#timer = timers.after(TICK, () => this.#tick())
   }
@@ -487,7 +507,10 @@ export class KalshiTrader {
 
   #shardOf(ticker: string): number | null {
     const shard = this.#parts.shardOf(ticker) ?? this.#shards.get(ticker) ?? null
-    if (shard !== null && !this.#shards.has(ticker)) this.#shards.set(ticker, shard)
+    if (shard !== null && !this.#shards.has(ticker)) {
+      this.#shards.set(ticker, shard)
+      this.#record('shard', { ticker, shard })
+    }
     return shard
   }
   #needs(): PollNeeds {
@@ -516,6 +539,7 @@ export class KalshiTrader {
     const cash = this.#cashNow()
     const reserved = new Map<number, number>()
     const add = (map: Map<number, number>, shard: number, money: number): void => void map.set(shard, (map.get(shard) ?? 0) + money)
+    for (const [ticker, money] of this.#gone) add(cash, this.#shardOf(ticker) ?? 0, money)
     for (const market of engine.markets.alive) {
       const h = market.holding
       if (h === null) continue
@@ -534,12 +558,13 @@ export class KalshiTrader {
       reserved,
       eventVenue: this.#eventVenue,
       eventAt: this.#eventAt,
+      isBooked: (ticker, trade) => this.venue.orders.isBooked(ticker, trade) && !engine.awaits(ticker),
       newsOf: this.#newsOf,
       cashBefore: this.#before(cash),
     }
   }
   #cashNow(): Map<number, number> {
-    const cash = new Map(this.#gone)
+    const cash = new Map<number, number>()
     for (const market of this.#parts.desk.engine.markets.alive) {
       if (market.holding === null) continue
       const shard = this.#shardOf(market.ticker) ?? 0
@@ -570,9 +595,9 @@ export class KalshiTrader {
     this.#paid.set(market.ticker, { net, value: market.settlementValue, paid, at: this.#parts.world.clock.now() })
   }
   #marketLeft(market: Market): void {
-    const shard = this.#shardOf(market.ticker) ?? 0
-    this.#gone.set(shard, (this.#gone.get(shard) ?? 0) + cashOf(market))
-    this.#shards.delete(market.ticker)
+    const money = cashOf(market)
+    if (money === 0) this.#shards.delete(market.ticker)
+    else this.#gone.set(market.ticker, money)
     this.#newsOf.delete(market.ticker)
     this.venue.forget(market.ticker)
     const { manager } = this.#parts.desk.engine

@@ -38,6 +38,13 @@ export class Trades {
       Math.abs(before.fee - kept.fee) <= FEE_SLACK
     return same ? 'known' : 'different'
   }
+  /** Seen, and no longer waiting to be told whose it is. */
+  isBooked(ticker: string, trade: string): boolean {
+    if (this.#forgotten.has(ticker)) return true
+    if (this.#byTicker.get(ticker)?.has(trade) !== true) return false
+    for (const facts of this.held.values()) if (facts.some((f) => f.trade === trade)) return false
+    return true
+  }
   hold(fact: FillFact): void {
     const held = this.held.get(fact.id)
     if (held === undefined) this.held.set(fact.id, [fact])

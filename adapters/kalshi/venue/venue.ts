@@ -27,6 +27,8 @@ export type VenueParts = {
   record(kind: 'dropped', detail: { readonly command: number }): number
   /** Returns when all that was appended is on disk. */
   sync(): Promise<void>
+  /** The same before it returns, where that is quick; false: it has to be waited for. */
+  syncNow?(): boolean
   /** News for the engine, never called inside `send`. Whoever is given it keeps it, then enters it. */
   enter(news: News): void
   /** Reads that are wanted: fetched, and given back as evidence. */
@@ -102,7 +104,7 @@ export class KalshiVenue implements Venue {
     this.#collected.push({ command, number: this.#commands++ })
     return 0
   }
-  /** After the engine's turn: what was collected is kept, synced and sent. Returns when it was handed to the sockets, or refused; answers come as news. */
+  /** When the engine has said all of a turn: what was collected is kept, synced and sent. Returns when it was handed to the sockets, or refused; answers come as news. */
   flush(): Promise<void> {
     if (this.#collected.length === 0) return DONE
     return this.#flush()
@@ -120,8 +122,10 @@ export class KalshiVenue implements Venue {
       intents.push({ intent, sequence: this.#keep(intent) })
       if (isOfOrder(intent)) this.orders.command(intent, made)
     }
+    // What is not sent is answered, too.
+    this.#tellAll()
     if (intents.length === 0) return
-    await this.#sync()
+    if (!this.#syncNow()) await this.#sync()
     const synced = clock.now()
     for (const { intent, sequence } of intents) {
       this.#flying++
@@ -135,6 +139,14 @@ export class KalshiVenue implements Venue {
     } catch (error) {
       this.#parts.failed(error)
       return Infinity
+    }
+  }
+  #syncNow(): boolean {
+    try {
+      return this.#parts.syncNow?.() ?? false
+    } catch (error) {
+      this.#parts.failed(error)
+      return true
     }
   }
   async #sync(): Promise<void> {
@@ -186,8 +198,11 @@ export class KalshiVenue implements Venue {
       }
     }
     const t = this.orders.get(order.id)
-    // Over by now: the engine was told, or is about to be.
-    if (t === undefined || t.over) return null
+    if (t === undefined || t.over) {
+      // The engine was told, or is about to be. A cancel is answered by that; a change is not.
+      if (type !== 'cancel') this.orders.pointless(order.id)
+      return null
+    }
     if (t.id === null) {
       this.#nameless.set(order.id, commanded)
       return null
@@ -291,20 +306,22 @@ export class KalshiVenue implements Venue {
   restore(kept: readonly Kept[]): void {
     const now = this.#parts.clock.now()
     this.orders.restore(kept, now)
-    const settled = new Set<number>()
+    const made = new Set<number>()
     for (const k of kept) {
-      if ('dropped' in k) settled.add(k.dropped)
-      else if ('intent' in k) {
-        if (k.intent.kind === 'create') this.#parts.gate.remember(k.intent.client)
-        if (k.intent.command !== null) settled.add(k.intent.command)
-      }
+      if (!('intent' in k)) continue
+      if (k.intent.kind === 'create') this.#parts.gate.remember(k.intent.client)
+      if (k.intent.command !== null) made.add(k.intent.command)
     }
-    const commands = this.#collected
+    // Of each order the last command counts: the engine gives the next one when it has its answer.
+    const last = new Map<number, Commanded>()
+    for (const c of this.#collected) if (!('intent' in c)) last.set(c.command.order.id, c)
     this.#collected = []
-    for (const c of commands) {
-      if ('intent' in c || settled.has(c.number)) continue
-      this.#parts.record('dropped', { command: c.number })
-      this.orders.dropped(c.command.order.id, c.command.type)
+    for (const { command, number } of last.values()) {
+      const { order, type } = command
+      const waits = order.state === 'sent' || order.state === 'amending' || order.state === 'canceling'
+      if (!waits || made.has(number)) continue
+      this.#parts.record('dropped', { command: number })
+      this.orders.dropped(order.id, type)
     }
     this.#tellAll()
   }
