@@ -4,9 +4,9 @@ import { basename, join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { makePracticeTape } from '../../adapters/practice/practice-tape.ts'
-import { SessionFolder } from '../../adapters/record/session-record.ts'
 import { DataError } from '../../data/errors.ts'
-import { FrameKind, HEADER, SegmentReader, segmentsOf } from '../../data/log-reader.ts'
+import { AppendLog } from '../../data/log.ts'
+import { FrameKind, HEADER, SegmentReader, segmentsOf, type Head } from '../../data/log-reader.ts'
 import type { SessionInput } from '../../data/session-inputs.ts'
 import { liveSession } from '../support/live-session.ts'
 import { folder, removeFolders } from '../support/tapes.ts'
@@ -15,9 +15,10 @@ import { folder, removeFolders } from '../support/tapes.ts'
 type At = { readonly kind: string; readonly offset: number; readonly end: number; readonly sequence: number; readonly synced: number }
 const NAMES: Readonly<Record<number, string>> = { [FrameKind.ROWS]: 'rows', [FrameKind.JOURNAL]: 'journal' }
 const dir = folder()
+const KINDS = ['news', 'intent', 'journal', 'rows']
 const frames: At[] = []
 let path = ''
-let bytes = Buffer.alloc(0)
+let bytes: Buffer = Buffer.alloc(0)
 afterAll(() => {
   removeFolders()
   rmSync(place, { recursive: true, force: true })
@@ -25,18 +26,38 @@ afterAll(() => {
 beforeAll(async () => {
   await makePracticeTape(join(dir, 'source'), { seed: 6, markets: 2, days: 1, rate: 8 })
   await liveSession(join(dir, 'whole'), join(dir, 'source'), { seed: 4, lost: 0.1, neverArrived: 0.1, finish: false })
-  path = segmentsOf(join(dir, 'whole/log')).at(-1)?.path as string
-  bytes = readFileSync(path)
+  const last = segmentsOf(join(dir, 'whole/log')).at(-1)?.path as string
+  const all = framesOf(last)
+  bytes = shortened(readFileSync(last), all.slice(Math.min(...KINDS.map((kind) => lastOf(kind, all))) - 60))
   vouch()
+  path = join(place, basename(last))
   writeFileSync(path, bytes)
-  const reader = new SegmentReader(path)
-  for (let f = reader.next(); f !== null; f = reader.next()) {
-    const input = f.kind === FrameKind.INPUT ? (JSON.parse(f.payload.toString('utf8')) as SessionInput).kind : null
-    frames.push({ ...f, kind: input ?? NAMES[f.kind] ?? 'other', synced: bytes.readDoubleLE(f.offset + 24) })
-  }
-  reader.close()
+  frames.push(...framesOf(path))
 }, 120_000)
 
+function framesOf(file: string): At[] {
+  const found: At[] = []
+  const own = readFileSync(file)
+  const reader = new SegmentReader(file)
+  for (let f = reader.next(); f !== null; f = reader.next()) {
+    const input = f.kind === FrameKind.INPUT ? (JSON.parse(f.payload.toString('utf8')) as SessionInput).kind : null
+    found.push({ ...f, kind: input ?? NAMES[f.kind] ?? 'other', synced: own.readDoubleLE(f.offset + 24) })
+  }
+  reader.close()
+  return found
+}
+/** As if the segment began with these frames: thousands of copies are read to their end. */
+function shortened(whole: Buffer, kept: readonly At[]): Buffer {
+  const first = (kept[0] as At).sequence
+  const head: Head = { schema: 'tapeline.log/1', segment: 0, first: first - 1, compacted: false }
+  const payload = Buffer.from(JSON.stringify(head))
+  const frame = Buffer.alloc(HEADER + payload.length)
+  whole.copy(frame, 0, 0, HEADER)
+  frame.writeUInt32LE(payload.length, 8)
+  frame.writeDoubleLE(first - 1, 16)
+  payload.copy(frame, HEADER)
+  return Buffer.concat([frame, whole.subarray((kept[0] as At).offset)])
+}
 /** The session is made in memory and waits for no disk: here its frames say that those before them were synced, one to three behind, as a real one's do. */
 function vouch(): void {
   let synced = 0
@@ -49,8 +70,8 @@ function vouch(): void {
   }
 }
 /** The last frame of a kind that has three before it. */
-function lastOf(kind: string): number {
-  const n = frames.findLastIndex((f, i) => f.kind === kind && i > 3)
+function lastOf(kind: string, of: readonly At[] = frames): number {
+  const n = of.findLastIndex((f, i) => f.kind === kind && i > 3)
   if (n < 0) throw new Error(`the session has no ${kind} in the segment`)
   return n
 }
@@ -64,8 +85,8 @@ async function opened(last: Buffer): Promise<{ left: Buffer; aside: Buffer | nul
   const own = join(copy, 'log', basename(path))
   writeFileSync(own, last)
   try {
-    const session = await SessionFolder.open(copy, { durable: false })
-    await session.leave()
+    const log = await AppendLog.open(join(copy, 'log'), { durable: false })
+    await log.close()
   } catch (error) {
     if (!(error instanceof DataError)) throw error
     // Refused is untouched.
@@ -81,7 +102,7 @@ function* placesIn(from: number, to: number, most: number): IterableIterator<num
 }
 
 describe('the log of a live session', () => {
-  for (const kind of ['news', 'intent', 'journal', 'rows'])
+  for (const kind of KINDS)
     it(`cut at every byte of its last three records, the last of kind ${kind}: what is whole stays, the torn rest lies beside it`, async () => {
       const n = lastOf(kind)
       let cuts = 0
@@ -113,7 +134,7 @@ describe('the log of a live session', () => {
 
   it('with one bit another in its last three records: cut before it, or refused with file and byte, and never read', async () => {
     const counts = { cut: 0, refused: 0 }
-    for (const kind of ['news', 'intent', 'journal', 'rows']) {
+    for (const kind of KINDS) {
       const n = lastOf(kind)
       const end = (frames[n] as At).end
       for (const { offset, end: to, sequence } of frames.slice(n - 2, n + 1))
