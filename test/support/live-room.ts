@@ -115,7 +115,7 @@ export async function liveRoom(
   }
   const children: ChildProcess[] = []
   const launch = (args: readonly string[]): Started => {
-    const started = start(dir, ['live', ...args, '--json'])
+    const started = start(dir, ['live', ...args, '--unwatched', 'drill', '--json'])
     children.push(started.child)
     return started
   }
