@@ -30,6 +30,8 @@ export type SubjectParts<R> = {
   readonly starts: number
   readonly cash: number
   readonly isHalted: () => boolean
+  /** An order of the session is over, with so much filled. */
+  readonly ended: (clientId: string, filled: number) => void
 }
 export type Drilled<R> = {
   readonly make: (parts: SubjectParts<R>) => Subject
@@ -85,6 +87,7 @@ export async function drill<R>(seed: number, { make, witness }: Drilled<R>, plan
         starts: starts++,
         cash: CASH_ALL,
         isHalted: () => halted,
+        ended: (clientId, filled) => truth.ended(clientId, filled),
       })
       subject.start()
     } catch (error) {

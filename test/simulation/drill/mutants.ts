@@ -3,6 +3,7 @@
  * or replaces one method of the trader that was just made.
  */
 import type { HttpAnswer, HttpRequest } from '../../../adapters/kalshi/ports.ts'
+import { Rest } from '../../../adapters/kalshi/rest.ts'
 import { readClientId } from '../../../adapters/kalshi/venue/intent.ts'
 import type { KalshiTrader } from '../../../adapters/kalshi/venue/trader.ts'
 import { honest, type Trade } from './drilled.ts'
@@ -13,7 +14,8 @@ function between(around: (request: HttpRequest, send: Send) => Promise<HttpAnswe
   return (desk, hands) => {
     const { http } = hands.world
     const world = { ...hands.world, http: { request: (request: HttpRequest) => around(request, (r) => http.request(r)) } }
-    return honest(desk, { ...hands, world })
+    const { environment, signer, budget } = hands
+    return honest(desk, { ...hands, world, rest: new Rest(environment, signer, budget, world) })
   }
 }
 const isCreate = ({ method, url }: HttpRequest): boolean => method === 'POST' && new URL(url).pathname.endsWith('/events/orders')

@@ -65,6 +65,8 @@ export class Network {
   reads = 0
   connects = 0
   #number = 0
+  /** The exchange gives so many rows at once, whatever is asked for. */
+  readonly #page: number
   readonly #dice: Dice
 
   constructor(swarm: Swarm, parts: NetworkParts) {
@@ -72,6 +74,7 @@ export class Network {
     this.parts = parts
     this.api = new Api(parts.exchange)
     this.#dice = new Dice(parts.seed, 'http')
+    this.#page = this.#dice.pick([3, 8, 20, 50])
   }
 
   /** The ports of one process. */
@@ -349,10 +352,9 @@ export class Network {
         }
         circles = true
       }
-      const most = dice.between(1, 40)
-      if (most < Number(url.searchParams.get('limit'))) {
+      if (this.#page < Number(url.searchParams.get('limit'))) {
         fired['small page']++
-        url.searchParams.set('limit', String(most))
+        url.searchParams.set('limit', String(this.#page))
         target = url.href
       }
     }

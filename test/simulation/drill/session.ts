@@ -49,6 +49,7 @@ export class LiveProcess implements Subject {
   readonly #lines: string[] = []
   readonly #trades: string[] = []
   readonly #clients = new Map<number, string>()
+  readonly #filledOf = new Map<number, number>()
   readonly #denied: string[] = []
   /** FILL rows of the journal. */
   #fills = 0
@@ -248,6 +249,8 @@ export class LiveProcess implements Subject {
   }
 
   #learn(time: number, news: News): void {
+    if (news.type === 'fill') this.#filledOf.set(news.order, (this.#filledOf.get(news.order) ?? 0) + news.quantity)
+    if (news.type === 'canceled') this.#parts.ended(this.#clients.get(news.order) ?? '', this.#filledOf.get(news.order) ?? 0)
     if (news.type === 'rejected' || news.type === 'absent') this.#denied.push(this.#clients.get(news.order) ?? '')
     if (news.type === 'fill' || news.type === 'foreign-fill') this.#trades.push(news.trade)
     this.#engine.enter(time, news)

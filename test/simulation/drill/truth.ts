@@ -205,6 +205,14 @@ export class Truth implements Watcher {
     if (loss > sessionLossMax) this.wrong(`the session may lose ${loss}, more than ${sessionLossMax}`)
   }
 
+  /** The session takes an order of its own for over, with so much filled: as the exchange has it? */
+  ended(clientId: string, filled: number): void {
+    const order = this.account?.clientIds.get(clientId)
+    if (order === undefined || order === null) return this.wrong(`${clientId} is said to have ended, and never was`)
+    if (order.state === 'resting') this.wrong(`${clientId} is said to have ended, and rests`)
+    else if (order.filled !== filled) this.wrong(`${clientId} is said to have ended with ${filled} filled, and ${order.filled} were`)
+  }
+
   // ---------------------------------------------------------------------------------------------- at the end
 
   /** What of the last word is not so. */
