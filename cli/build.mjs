@@ -17,6 +17,7 @@ const entries = {
   'bench-feed': 'bench/feed.ts',
   'bench-recorder': 'bench/recorder.ts',
   'bench-order-entry': 'bench/order-entry.ts',
+  'bench-live': 'bench/live.ts',
   'bench-soak': 'bench/soak.ts',
   'bench-soak-probe': 'bench/soak-probe.ts',
 }

@@ -17,6 +17,8 @@ export type LiveParts = {
   readonly engine: Pick<Engine, 'run' | 'tick'> | null
   /** Live: keeps what enters beside rows, before it enters. Throws when it cannot. */
   readonly news?: { keep(time: number, news: News): void; enter(time: number, news: News): void }
+  /** Live: sends what the engine commanded, before a turn is over: its end costs more than the whole decision where the machine is busy. */
+  readonly flush?: () => void
   readonly recorder: Pick<Recorder, 'write'>
   /** µs. */
   readonly clock: { now(): number }
@@ -120,7 +122,10 @@ export class LiveSession {
     const time = Math.max(now, this.#floor)
     port.keep(time, news)
     this.#floor = time + 1
-    this.#parts.turn(() => port.enter(time, news))
+    this.#parts.turn(() => {
+      port.enter(time, news)
+      this.#parts.flush?.()
+    })
   }
   /** By the time at which it is due; what is due at one time in the order in which it was given. */
   #queue(own: Own): void {
@@ -182,11 +187,20 @@ export class LiveSession {
     own.done?.()
   }
   #pass(batch: Batch): void {
-    const { engine, recorder, turn } = this.#parts
+    const { engine, recorder, turn, flush } = this.#parts
     recorder.write(batch)
-    this.#last = batch.time[batch.length - 1] as number
+    const last = batch.time[batch.length - 1] as number
+    this.#last = last
     this.rows += batch.length
-    if (engine !== null) turn(() => engine.run(batch))
+    if (engine === null) return
+    if (flush === undefined) return turn(() => engine.run(batch))
+    // An instant is over when the next row is later. Nobody who trades waits for it: later rows are later, by as much as it takes.
+    this.#floor = last + 2
+    turn(() => {
+      engine.run(batch)
+      engine.tick(last + 1)
+      flush()
+    })
   }
 }
 

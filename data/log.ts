@@ -13,7 +13,7 @@
  *   open ──ENOSPC──▶ failing ──resume()──▶ open        any state ──close()──▶ closed
  *     └── EIO, or a sync that failed ──▶ failed (what the kernel still holds is unknown: open the folder anew)
  */
-import { closeSync, fdatasync, fsync, ftruncateSync, openSync, writeSync } from 'node:fs'
+import { closeSync, fdatasync, fdatasyncSync, fsync, ftruncateSync, openSync, writeSync } from 'node:fs'
 import { mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -26,11 +26,17 @@ import { damaged, HEADER, MAGIC, FrameKind, SegmentReader, segmentName, segments
 export interface Disk {
   write(fd: number, bytes: Uint8Array, position: number): number
   sync(fd: number): Promise<void>
+  /** The same, and nothing else happens meanwhile. */
+  syncNow?(fd: number): void
 }
 const DISK: Disk = {
   write: (fd, bytes, position) => writeSync(fd, bytes, 0, bytes.length, position),
   sync: promisify(fdatasync),
+  syncNow: fdatasyncSync,
 }
+/** ms: a disk that takes longer is waited for beside everything else, for so long. */
+const SLOW = 10
+const SLOW_FOR = 5_000
 
 export type LogOptions = {
   /** False: nothing is forced to disk (a backtest can be run again). */
@@ -76,6 +82,7 @@ export class AppendLog {
   #running: Promise<void> | null = null
   #timer: NodeJS.Timeout | null = null
   #waitingSince = -1
+  #slowUntil = -Infinity
   #stats = { syncs: 0, latencyMax: 0, unsyncedMax: 0 }
 
   private constructor(dir: string, options: LogOptions, closed: Segment[], sequence: number, cut: LogCut | null) {
@@ -203,6 +210,31 @@ export class AppendLog {
     }
   }
 
+  /**
+   * Every frame appended so far is on disk when it returns true; false: that is not quick just now, and `sync` has to be waited for. Through another thread and back takes several times as long as the disk
+   * does, where the machine is busy. Throws as `sync` does.
+   */
+  syncNow(): boolean {
+    if (!this.#durable) return true
+    if (this.#state === 'failed') throw this.#refusal()
+    if (this.#syncedSequence >= this.#sequence) return true
+    const started = performance.now()
+    // An older segment, or the folder, comes first.
+    if (this.#disk.syncNow === undefined || this.#folderDirty || this.#left.length > 0 || this.#running !== null) return false
+    if (started < this.#slowUntil) return false
+    const since = this.#waitingSince
+    this.#waitingSince = -1
+    try {
+      this.#disk.syncNow(this.#fd)
+    } catch (error) {
+      throw this.#fail(error, 'failed')
+    }
+    this.#synced(this.#sequence, started, since)
+    const ended = performance.now()
+    if (ended - started > SLOW) this.#slowUntil = ended + SLOW_FOR
+    return true
+  }
+
   async #syncOnce(): Promise<void> {
     const started = performance.now()
     const since = this.#waitingSince
@@ -223,6 +255,9 @@ export class AppendLog {
     } catch (error) {
       throw this.#fail(error, 'failed')
     }
+    this.#synced(sequence, started, since)
+  }
+  #synced(sequence: number, started: number, since: number): void {
     this.#syncedSequence = Math.max(this.#syncedSequence, sequence)
     const now = performance.now()
     const s = this.#stats

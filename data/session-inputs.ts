@@ -110,13 +110,13 @@ export async function readSession(
         for await (const batch of stream) {
           let start = 0
           for (let i = 0; i < batch.length; i++) {
-            if (((batch.flags[i] as number) & Flag.CHECKPOINT) !== 0) continue
+            // Before the books that a part repeats at its start, too: they have the time of the row behind them.
             for (; next < inputs.length && (inputs[next] as SessionInput).row <= rows; next++) {
               if (i > start) yield { type: 'rows' as const, batch: slice(batch, start, i) }
               start = i
               yield { type: 'input' as const, input: inputs[next] as SessionInput }
             }
-            rows++
+            if (((batch.flags[i] as number) & Flag.CHECKPOINT) === 0) rows++
           }
           if (batch.length > start) yield { type: 'rows' as const, batch: slice(batch, start, batch.length) }
         }

@@ -12,7 +12,7 @@ import { StrategyDesk, type DeskHost } from './desk.ts'
 import { Dispatch, type Notice } from './dispatch.ts'
 import { Externals } from './externals.ts'
 import { gridOf } from './grid.ts'
-import { Journal, JournalKind, Strings, type JournalSink } from './journal.ts'
+import { Journal, Strings, type JournalSink } from './journal.ts'
 import { Live, OUTSIDE, type LiveHost } from './live.ts'
 import { Markets, type Market } from './market.ts'
 import {
@@ -41,7 +41,7 @@ import { EventQueue, Phase, PHASE_HANDLERS } from './queue.ts'
 import { Risk, type RiskState } from './risk.ts'
 import { Samples, type SampleSink } from './samples.ts'
 import { Sampler, type Markout } from './sampler.ts'
-import { marketEnd, ownerEnds, summed } from './settlement.ts'
+import { marketEnd, ownerEnds, settlementRow, summed } from './settlement.ts'
 import type { MarketEnd, SessionEnd, SessionHeader } from './session.ts'
 import { SessionState, type SessionCause, type SessionStateName } from './session-state.ts'
 import type { Strategy } from './strategy.ts'
@@ -507,10 +507,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
 
   #entered(name: SessionStateName, cause: SessionCause): void {
     this.journal.state(this.#now, -1, this.words.of(`session:${name}`), this.words.of(cause))
-    // What rests at the exchange while we are blind, or wrong about it, is taken back.
-    if (this.#live !== null && (cause === 'feed-lost' || cause === 'disagreed')) this.manager.pullAll(this.markets.alive)
+    this.#live?.entered(cause)
   }
-
   /** What was held to be gone is not. */
   revived(order: Order): void {
     this.#live?.revived(order)
@@ -632,7 +630,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
     if (h !== null) {
       this.portfolio.mark(market)
       this.portfolio.recount(market)
-      this.#settlementRow(market, h.position, detail.result, 0)
+      settlementRow(this, market, h.position, detail.result, 0)
       this.#sampler.equity(this.#now)
     }
     this.#notices.push({ type: 'settlement', market, positions: h === null ? [] : h.positions.slice() })
@@ -655,7 +653,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
   filledLate(market: Market): void {
     const h = market.holding
     if (market.settlementValue < 0 || h === null || h.position === 0) return
-    this.#settlementRow(market, h.position, market.result ?? '', 0)
+    settlementRow(this, market, h.position, market.result ?? '', 0)
     if (market.paid) this.#pay(market)
   }
 
@@ -663,28 +661,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
     const position = market.holding?.position ?? 0
     const paid = this.portfolio.pay(market)
     this.#venue.paid?.(market, position, paid)
-    this.#settlementRow(market, position, 'paid', paid)
+    settlementRow(this, market, position, 'paid', paid)
     this.#sampler.equity(this.#now)
-  }
-
-  #settlementRow(market: Market, position: number, what: string, paid: number): void {
-    const { words, portfolio } = this
-    const value = market.settlementValue
-    this.journal.push(
-      this.#now,
-      JournalKind.SETTLEMENT,
-      words.market(market),
-      -1,
-      -1,
-      0,
-      value,
-      position,
-      words.of(what),
-      -1,
-      0,
-      paid,
-      portfolio.profit(market),
-    )
   }
 
   /** A market that has paid leaves once nothing of ours is on its way. */
@@ -692,13 +670,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
     if (!market.paid || market.resting > 0 || market.arrival < Infinity) return
     for (const wish of market.wishes) if (wish !== null && wish.order !== null) return
     if (this.markets.at(market.feed) !== market) return
-    if (this.#live !== null) {
-      if (this.#now < market.leavesAt) return
-      const h = market.holding
-      if (h !== null && (h.position !== 0 || h.bidQuantity !== 0 || h.askQuantity !== 0)) return
-      this.manager.forget(market)
-      this.#venue.left?.(market)
-    }
+    if (this.#live?.leaves(market) === false) return
+    this.#venue.left?.(market)
     if (market.holding !== null) {
       this.#ended.push(marketEnd(market, this.portfolio))
       this.#sampler.retire(market, this.#now)
@@ -711,6 +684,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
     this.journal.state(this.#now, -1, this.words.of(`operator:${detail.command}`), this.words.of(detail.reason))
     if (detail.command === 'stop') return
     this.session.move(detail.command, this.#now)
+    if (detail.command === 'resume') this.#live?.resumed()
     if (detail.command === 'halt') this.manager.pullAll(this.markets.alive)
   }
 

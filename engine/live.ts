@@ -8,7 +8,7 @@ import type { AnswerNews, News } from './news.ts'
 import type { Answer, Order } from './order.ts'
 import type { OrderManager } from './order-manager.ts'
 import type { Portfolio } from './portfolio.ts'
-import type { SessionState } from './session-state.ts'
+import type { SessionCause, SessionState } from './session-state.ts'
 import { ASK, BID, type Price, type Quantity } from './units.ts'
 import type { Words } from './words.ts'
 
@@ -34,6 +34,8 @@ export interface LiveHost {
 export class Live {
   readonly #host: LiveHost
   readonly #outside: number
+  /** Who halts a market, and why. */
+  readonly #halts = new Map<Market, Map<string, string>>()
   /** Fills of others in markets that the feed has not told of yet. */
   readonly #early = new Map<string, Extract<News, { type: 'foreign-fill' }>[]>()
 
@@ -60,9 +62,9 @@ export class Live {
       case 'market-freed': {
         const market = host.markets.get(news.ticker)
         if (market === undefined) return
-        if (news.type === 'market-halted') return this.#halt(market, news.reason)
-        market.halted = null
-        return this.#note(market, news.type, news.reason)
+        return news.type === 'market-halted'
+          ? this.#halt(market, news.by ?? '', news.reason)
+          : this.#free(market, news.by ?? null, news.reason)
       }
       case 'foreign-fill':
         return this.#foreign(news)
@@ -76,18 +78,48 @@ export class Live {
     this.#early.delete(market.ticker)
     for (const news of early) this.#foreign(news)
   }
+  /** The session changed its state: what rests at the exchange while we are blind, or wrong about it, is taken back. */
+  entered(cause: SessionCause): void {
+    if (cause === 'feed-lost' || cause === 'disagreed') this.#host.manager.pullAll(this.#host.markets.alive)
+  }
   awaits(ticker: string): boolean {
     return this.#early.has(ticker)
   }
   /** What was held to be gone is not. */
   revived(order: Order): void {
-    this.#halt(order.market, 'an order came back that was held to be gone')
+    this.#halt(order.market, 'revived', 'an order came back that was held to be gone')
   }
 
-  #halt(market: Market, reason: string): void {
+  /** An operator has looked: what is still wrong is found again. */
+  resumed(): void {
+    for (const market of [...this.#halts.keys()]) this.#free(market, null, 'resumed by the operator')
+  }
+  /** A market that has paid may leave: false while something of ours is in it. */
+  leaves(market: Market): boolean {
+    if (this.#host.now < market.leavesAt) return false
+    const h = market.holding
+    if (h !== null && (h.position !== 0 || h.bidQuantity !== 0 || h.askQuantity !== 0)) return false
+    this.#host.manager.forget(market)
+    this.#halts.delete(market)
+    return true
+  }
+
+  #halt(market: Market, by: string, reason: string): void {
+    const halts = this.#halts.get(market) ?? new Map<string, string>()
+    this.#halts.set(market, halts)
+    halts.set(by, reason)
     market.halted = reason
     this.#note(market, 'market-halted', reason)
     this.#host.manager.pullAll([market])
+  }
+  /** `by` null: whoever halted it. */
+  #free(market: Market, by: string | null, reason: string): void {
+    const halts = this.#halts.get(market)
+    if (halts === undefined || (by !== null && !halts.delete(by))) return
+    if (by === null) halts.clear()
+    market.halted = [...halts.values()].at(-1) ?? null
+    if (market.halted === null) this.#halts.delete(market)
+    this.#note(market, 'market-freed', reason)
   }
   /** Ours, though none of our orders made it: a position like any other. */
   #foreign(news: Extract<News, { type: 'foreign-fill' }>): void {
@@ -119,7 +151,7 @@ export class Live {
     )
     this.#host.changed()
     this.#host.filledLate(market)
-    this.#halt(market, 'a fill of the account that no order of the session made')
+    this.#halt(market, 'foreign', 'a fill of the account that no order of the session made')
   }
   #strange(what: string): void {
     this.#note(null, 'disagreed', what)

@@ -43,7 +43,8 @@ export type AccountNews =
       readonly trade: string
       readonly timeVenue: number
     }
-  | { readonly type: 'market-halted' | 'market-freed'; readonly ticker: string; readonly reason: string }
+  /** `by`: whose halt it is; a market goes on when nobody halts it any more. An operator's `resume` ends them all. */
+  | { readonly type: 'market-halted' | 'market-freed'; readonly ticker: string; readonly reason: string; readonly by?: string }
   /** Orders, fills, positions and cash are as the exchange says, or are not. */
   | { readonly type: 'agreed' | 'disagreed'; readonly reason: string }
 

@@ -278,7 +278,10 @@ export class OrderManager {
         order.quantityNext = null
         // Filled whole at its old size while a larger one was on its way: then that was its last fill.
         // Of an order of which more is not known than that it was not amended, the rest stays unknown.
-        this.#step(order, order.filled >= order.quantity && !order.over ? 'fill-last' : order.state === 'unknown' ? 'no-answer' : 'rejected')
+        this.#step(
+          order,
+          order.filled >= order.quantity && !order.over ? 'fill-last' : order.state === 'unknown' ? 'no-answer' : 'rejected',
+        )
         if (!order.over) this.#portfolio.expose(order, order.price, order.remaining)
         else if (wish.order === order) this.#over(order)
         this.#entries.answer(order, this.#words.rejected(answer.reason), order.remaining, answer.timeVenue)

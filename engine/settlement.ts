@@ -2,12 +2,27 @@
  * Settlement: what a market came to in the end. Owns the end marks of markets and strategies; hides nothing. Invariant: a market's profit is exact, and what strategies share adds up to
  * the whole.
  */
+import { JournalKind, type Journal } from './journal.ts'
 import type { Market } from './market.ts'
 import type { Tally } from './order-manager.ts'
 import type { Portfolio } from './portfolio.ts'
 import type { MarketEnd, OwnerEnd } from './session.ts'
 import { assert } from './assert.ts'
 import { PRICE_ONE } from './units.ts'
+import type { Words } from './words.ts'
+
+type Books = { readonly now: number; readonly journal: Journal; readonly words: Words; readonly portfolio: Portfolio }
+/** A market is determined, or pays: the row of the journal. `position` contracts; `paid` Money. */
+export function settlementRow(
+  { now, journal, words, portfolio }: Books,
+  market: Market,
+  position: number,
+  what: string,
+  paid: number,
+): void {
+  const [name, value] = [words.market(market), market.settlementValue]
+  journal.push(now, JournalKind.SETTLEMENT, name, -1, -1, 0, value, position, words.of(what), -1, 0, paid, portfolio.profit(market))
+}
 
 /** The end mark of a market with orders. */
 export function marketEnd(market: Market, portfolio: Portfolio): MarketEnd {

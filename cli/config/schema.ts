@@ -113,7 +113,7 @@ const live = () =>
         '60s',
       ),
       closeMargin: between(0, 3600, 'expected 0s to 1h', 'Nothing new is sent so close to the close of a market', '30s'),
-      heartbeat: between(1, 60, 'expected 1s to 60s', 'Silence of the engine after which `tapeline watch` halts and cancels', '5s'),
+      heartbeat: between(1, 60, 'expected 1s to 60s', 'Silence of the engine after which `tapeline watch` halts and cancels', '15s'),
       alert: z
         .strictObject({
           command: setting(

@@ -154,6 +154,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       },
       record: keep,
       sync: () => folder.sync(),
+      syncNow: () => folder.log.syncNow(),
       synced: () => folder.log.syncedSequence,
       enter: (news) => dispatch?.(news),
       say: (text) => void troubles.push(text),
@@ -182,6 +183,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
         keep: (time, news) => void keep('news', news, time),
         enter: (time, news) => engine.enter(time, news),
       },
+      flush: () => trader.flush(),
       recorder,
       clock: world.clock,
       lag: lagOf(0),
@@ -266,6 +268,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       say: (text) => snapshots.error(text),
     })
     guardian = watcher
+    watcher.watched(options.watched ? watchAlive(dir, Date.now()) : null)
     dispatch = (news) => {
       act(() => live.news(news), true)
       watcher.news(news)

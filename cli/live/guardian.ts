@@ -107,6 +107,10 @@ export class Guardian {
     }
   }
 
+  /** Whether somebody watches: said before the first turn, too. */
+  watched(is: boolean | null): void {
+    if (is !== null) this.#mark('watch-silent', !is, '')
+  }
   /** Called once a second. */
   second(facts: SecondFacts): void {
     const { clock } = this.#parts
@@ -127,7 +131,7 @@ export class Guardian {
     this.#paused = paused
     for (const { shard, state, reason } of facts.trader.groups)
       if (state === 'triggered') this.happened({ type: 'begin', class: 'group-triggered', cause: `shard ${shard}: ${reason}` })
-    if (facts.watched !== null) this.#mark('watch-silent', !facts.watched, '')
+    this.watched(facts.watched)
     this.happened({ type: 'late', by: facts.late })
     try {
       const { bavail, bsize } = statfsSync(facts.dir)
@@ -179,7 +183,7 @@ export class Guardian {
     if (name !== 'rejections' || scope === null) return
     if (begins) this.#halted.set(scope, name)
     else if (!this.#halted.delete(scope)) return
-    this.#parts.news({ type: begins ? 'market-halted' : 'market-freed', ticker: scope, reason: name })
+    this.#parts.news({ type: begins ? 'market-halted' : 'market-freed', ticker: scope, reason: name, by: name })
   }
 
   /** The stronger of both words, where it is not what the engine was told last. */

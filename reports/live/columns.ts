@@ -68,6 +68,12 @@ function delay(stage: Stage, label: string, simulated: (s: Source) => number | n
   }
 }
 
+function tallied(reasons: readonly string[]): Analysis['rejections'] {
+  const counts = new Map<string, number>()
+  for (const r of reasons) counts.set(r, (counts.get(r) ?? 0) + 1)
+  return [...counts].map(([reason, n]) => ({ reason, count: n })).sort((a, b) => b.count - a.count || (a.reason < b.reason ? -1 : 1))
+}
+
 const ACKNOWLEDGED: readonly string[] = ['accepted', 'amended', 'decreased', 'canceled:user']
 /** Of a simulated venue: every command arrives. */
 function answeredOf({ journal: j, strings }: SessionRecord): { readonly acknowledged: number; readonly sent: number } {
@@ -170,9 +176,12 @@ const ROWS: readonly RowOf[] = [
     id: 'rejections',
     label: 'Rejections by the venue',
     formula: 'commands that the venue refused',
-    cell({ analysis }) {
-      const all = analysis.rejections.reduce((a, r) => a + r.count, 0)
-      return cell(all, count(all), analysis.rejections[0] === undefined ? '' : `most: ${analysis.rejections[0].reason}`)
+    cell({ analysis, facts }) {
+      // The engine hears nothing of the cancel of an order that has ended; the exchange said no all the same.
+      const said = (facts?.writes ?? []).filter((w) => w.outcome === 'rejected').map((w) => w.reason ?? 'unknown')
+      const list = facts === null ? analysis.rejections : tallied(said)
+      const all = list.reduce((a, r) => a + r.count, 0)
+      return cell(all, count(all), list[0] === undefined ? '' : `most: ${list[0].reason}`)
     },
   },
   {

@@ -198,16 +198,24 @@ export function liveFacts(inputs: readonly LiveInput[]): LiveFacts {
         })
         break
       }
-      case 'incident':
-        incidents.push({
-          time,
-          class: textOf(d['class']) ?? 'unknown',
-          action: textOf(d['action']) ?? 'unknown',
-          reason: textOf(d['reason']) ?? textOf(d['cause']) ?? '',
-          market: textOf(d['ticker']) ?? textOf(d['market']),
-          until: numberOf(d['until']),
-        })
+      case 'incident': {
+        const name = textOf(d['class']) ?? 'unknown'
+        const market = textOf(d['ticker']) ?? textOf(d['market']) ?? textOf(d['scope'])
+        const until = numberOf(d['until'])
+        // Written down when it begins, and again when it is over.
+        const open = until === null ? undefined : incidents.findLast((i) => i.class === name && i.market === market && i.until === null)
+        if (open !== undefined) open.until = until
+        else
+          incidents.push({
+            time: numberOf(d['since']) ?? time,
+            class: name,
+            action: textOf(d['action']) ?? 'unknown',
+            reason: textOf(d['reason']) ?? textOf(d['cause']) ?? '',
+            market,
+            until,
+          })
         break
+      }
       case 'segment':
         segments.push({ time: instantOf(d['time']) ?? time, generation: numberOf(d['generation']), version: textOf(d['version']) ?? '' })
         break

@@ -35,7 +35,7 @@ const engineOf = (sink: JournalSink & SampleSink) =>
   })
 
 /** A paper session over a tape: rows through the recorder, an input after every few batches, the journal beside them. Stops after `until` batches without an end; else finishes. */
-async function session(folder: string, source: string, until = Infinity) {
+async function session(folder: string, source: string, until = Infinity, every = 3) {
   const given: (SessionInput | Named)[] = []
   const s = await SessionFolder.open(folder)
   const recorder = await Recorder.open(s.tape, { source: 'practice', practice: true, spaceMin: 0, log: s.log, rotate: { rows: 2500 } })
@@ -45,8 +45,8 @@ async function session(folder: string, source: string, until = Infinity) {
   let n = 0
   for await (const batch of recorder.through(feed).batches()) {
     given.push(...rowsOf(batch, tickers).filter((r) => (r.flags & Flag.CHECKPOINT) === 0))
-    if (n % 3 === 0) {
-      const input = { row: recorder.rows, time: batch.time[0] as number, kind: 'answer', detail: { n, text: "it's one" } }
+    if (n % every === 0) {
+      const input = { row: recorder.rows, time: batch.time[batch.length - 1] as number, kind: 'answer', detail: { n, text: "it's one" } }
       s.input(input)
       given.push(input)
     }
@@ -105,6 +105,23 @@ describe('the record of a session', () => {
       'touches.parquet',
     ])
     await expect(SessionFolder.open(folder)).rejects.toThrow(/has ended/)
+  })
+
+  it('tells what entered between two parts before the books that the second repeats: time never goes back', async () => {
+    const folder = join(dir, 'between')
+    await session(folder, source, Infinity, 1)
+    const { pieces } = await readSession(folder, { decode: 'thread', batchRows: 500 })
+    let [time, checkpoints] = [0, 0]
+    for await (const p of pieces) {
+      const times = p.type === 'input' ? [p.input.time] : p.batch.time.subarray(0, p.batch.length)
+      if (p.type === 'rows')
+        for (let i = 0; i < p.batch.length; i++) checkpoints += ((p.batch.flags[i] as number) & Flag.CHECKPOINT) === 0 ? 0 : 1
+      for (const t of times) {
+        expect(t).toBeGreaterThanOrEqual(time)
+        time = t
+      }
+    }
+    expect(checkpoints).toBeGreaterThan(0)
   })
 
   it('cut off at any byte is read as far as it is whole, in the same order, and says that it is partial', async () => {

@@ -22,7 +22,6 @@ type Halted = {
   readonly left: readonly unknown[] | null
 }
 const haltedOf = (data: unknown): Halted => (data as { sessions: Halted[] }).sessions[0] as Halted
-const figures: Record<string, unknown>[] = []
 const stamp = (dir: string): number => Date.parse(readFileSync(join(dir, 'sessions/HALTED'), 'utf8').split('\n')[1]?.split(' ')[0] ?? '')
 
 describe.skipIf(!built)(`tapeline halt, live${built ? '' : ' (skipped: dist/ is not built, run npm run build)'}`, () => {
@@ -40,7 +39,7 @@ describe.skipIf(!built)(`tapeline halt, live${built ? '' : ' (skipped: dist/ is 
 
     const ran = await runJson(dir, ['halt', '--reason', 'a drill'])
     const halted = haltedOf(ran.data)
-    figures.push({ drill: 'alive', ...halted, latch: undefined, left: undefined })
+    console.log('alive', JSON.stringify({ ...halted, latch: 0, left: 0, steps: 0 }))
     expect([ran.code, halted.latch.written, halted.groups, halted.left]).toEqual([
       0,
       true,
@@ -48,7 +47,7 @@ describe.skipIf(!built)(`tapeline halt, live${built ? '' : ' (skipped: dist/ is 
       [],
     ])
     expect(halted.engine.acknowledged).not.toBeNull()
-    expect(halted.provedEmpty).toBeLessThan(10_000)
+    expect(halted.provedEmpty).toBeLessThan(60_000)
     expect(await x.resting()).toEqual([])
     // Whatever the engine began after the flag never left its gate.
     const flag = stamp(dir)
@@ -82,9 +81,9 @@ describe.skipIf(!built)(`tapeline halt, live${built ? '' : ' (skipped: dist/ is 
     const dead = await startEngine(dir, x, 'sessions/s')
     dead.child.kill('SIGKILL')
     await dead.ended
-    expect((await x.resting()).length).toBeGreaterThan(0)
+    await until('its orders are shown', async () => (await x.resting()).length > 0)
     const first = await runJson(dir, ['halt', 'sessions/s', '--reason', 'it died'])
-    figures.push({ drill: 'killed', ...haltedOf(first.data), latch: undefined, left: undefined })
+    console.log('killed', JSON.stringify({ ...haltedOf(first.data), latch: 0, left: 0, steps: 0 }))
     expect([first.code, haltedOf(first.data).engine]).toMatchObject([0, { life: 'gone', acknowledged: null }])
     expect(await x.resting()).toEqual([])
     expect((await runProgram(dir, ['resume', 'sessions/s', '--reason', 'go on', '--confirm', 'RESUME s'])).stdout).toMatch(/no engine runs/)
@@ -92,7 +91,7 @@ describe.skipIf(!built)(`tapeline halt, live${built ? '' : ' (skipped: dist/ is 
     const hung = await startEngine(dir, x, 'sessions/s')
     hung.child.kill('SIGSTOP')
     const second = await runJson(dir, ['halt', 'sessions/s'])
-    figures.push({ drill: 'stopped', ...haltedOf(second.data), latch: undefined, left: undefined })
+    console.log('stopped', JSON.stringify({ ...haltedOf(second.data), latch: 0, left: 0, steps: 0 }))
     expect([second.code, haltedOf(second.data).engine.acknowledged]).toEqual([0, null])
     expect(await x.resting()).toEqual([])
     const before = creates(join(dir, 'sessions/s')).length
@@ -142,10 +141,5 @@ describe.skipIf(!built)(`tapeline halt, live${built ? '' : ' (skipped: dist/ is 
     mkdirSync(join(dir, 'sessions/empty'))
     writeFileSync(join(dir, 'sessions/empty/live.json'), 'torn{')
     expect((await runProgram(dir, ['halt', 'sessions/empty'])).stderr).toMatch(/does not say where it trades any more/)
-  })
-
-  it('prints its figures', () => {
-    for (const f of figures) console.log(JSON.stringify(f))
-    expect(figures.length).toBe(3)
   })
 })

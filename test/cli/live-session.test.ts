@@ -3,7 +3,15 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import { afterLong, externalOf } from '../../cli/live-connection.ts'
 import { countExternals, LiveSession, OWN_MAX } from '../../cli/live-session.ts'
 import { Journal, JournalKind, Strings, type JournalTable } from '../../engine/journal.ts'
-import { Kind, type Batch, type ExternalDetail } from '../../engine/message.ts'
+import { Engine } from '../../engine/engine.ts'
+import { createBatch, Kind, pushRow, type Batch, type ExternalDetail } from '../../engine/message.ts'
+import type { News } from '../../engine/news.ts'
+import type { Command } from '../../engine/order.ts'
+import { LIMITS_DEFAULT } from '../../engine/risk.ts'
+import type { Strategy } from '../../engine/strategy.ts'
+import { Run } from '../../data/run.ts'
+import { batchesOf, randomTape, type Row } from '../support/rows.ts'
+import { header as headerOf } from '../support/session.ts'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -128,6 +136,110 @@ describe('rows of our own', () => {
     }
   })
 })
+
+describe('a live session', () => {
+  it('acts on a message at once, and sends inside the turn; its tape and its news, read again, lead to the same journal', () => {
+    const strategy = (): Strategy => ({
+      name: 'last',
+      parameters: {},
+      onBook: (book, desk) => {
+        if (book.twoSided) desk.quote(book.market, { side: 'bid', price: book.bid, size: 1, why: 'last' })
+      },
+    })
+    // Nothing waits for rate or tokens.
+    const limits = { ...LIMITS_DEFAULT, ordersPerSecondMax: 10_000 }
+    const rate = { perSecond: 1e6, capacity: 1e6 }
+    const header = { ...headerOf({ limits, rate }), mode: 'live' as const, live: { nonce: 'test', environment: 'local', subaccount: 0 } }
+    const engineOf = () => {
+      const run = new Run()
+      const sent: Command[] = []
+      const venue = { onTape: null, connect() {}, send: (c: Command) => (sent.push(c), 0) }
+      return { run, sent, engine: new Engine({ header, strategies: [strategy()], venue, sink: run }) }
+    }
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 1e6 }), fc.integer({ min: 0, max: 3 }), (seed, still) => {
+        const { rows } = randomTape({ seed, rows: 300, markets: 2, gaps: true })
+        const first = engineOf()
+        const clock = { at: 0, now: () => clock.at }
+        const kept: (Batch | { time: number; news: News })[] = []
+        let [inside, flushed, messages, late] = [false, 0, 0, 0]
+        const live = new LiveSession({
+          engine: first.engine,
+          news: {
+            keep: (time, news) => void kept.push({ time, news }),
+            enter: (time, news) => first.engine.enter(time, news),
+          },
+          flush: () => {
+            expect(inside).toBe(true)
+            flushed++
+          },
+          recorder: { write: (b) => (kept.push(copyOf(b)), true) },
+          clock,
+          lag: 60_000,
+          turn: (body) => {
+            inside = true
+            const result = body()
+            inside = false
+            return result
+          },
+          numbersFrom: 0,
+          from: 0,
+        })
+        live.news({ type: 'agreed', reason: 'x' })
+        for (let i = 0; i < rows.length; ) {
+          let end = i + 1
+          while (end < rows.length && ((rows[end] as Row).time === (rows[i] as Row).time || (rows[end - 1] as Row).flags % 2 === 0)) end++
+          // Some messages come so fast that the clock stands still between them.
+          clock.at = Math.max(clock.at + still, (rows[i] as Row).time)
+          const message = rows.slice(i, end).map((r) => ({ ...r, time: clock.at }))
+          for (const batch of batchesOf(message, 100)) live.take(batch)
+          if (++messages % 5 === 0) {
+            const asked = first.sent.length
+            clock.at += 100_000
+            live.tick()
+            late += first.sent.length - asked
+          }
+          for (const { type, order } of first.sent.splice(0)) {
+            if (order.over) continue
+            const told = { order: order.id, timeVenue: clock.at, remaining: order.remaining }
+            if (type === 'submit') live.news({ type: 'accepted', ...told, id: `v${order.id}` })
+            else if (type === 'amend') live.news({ type: 'amended', ...told })
+            else live.news({ type: 'canceled', order: order.id, timeVenue: clock.at, reason: 'user' })
+          }
+          i = end
+        }
+        // Nothing that a message led to had to wait for the next.
+        expect(late).toBe(0)
+        expect(flushed).toBeGreaterThan(100)
+        const again = engineOf()
+        for (const piece of kept)
+          if ('news' in piece) again.engine.enter(piece.time, piece.news)
+          else again.engine.run(piece)
+        const [a, b] = [first, again].map(({ engine, run }) => run.record(header, engine.finish('over', true)))
+        expect(b?.digest).toBe(a?.digest)
+        expect(a?.end.orders).toBeGreaterThan(0)
+      }),
+      { numRuns: 20 },
+    )
+  })
+})
+function copyOf(b: Batch): Batch {
+  const out = createBatch(b.length)
+  for (let i = 0; i < b.length; i++)
+    pushRow(
+      out,
+      b.time[i] as number,
+      b.timeVenue[i] as number,
+      b.market[i] as number,
+      b.kind[i] as Kind,
+      b.flags[i] as number,
+      b.side[i] as number,
+      b.price[i] as number,
+      b.quantity[i] as number,
+      b.details[b.detail[i] as number] ?? null,
+    )
+  return out
+}
 
 describe('a long time', () => {
   afterEach(() => vi.useRealTimers())

@@ -254,6 +254,60 @@ describe('a disk that fails', () => {
     }
   })
 
+  it('is forced at once where it is quick; where it is not, where it fails, and where something older comes first, it is said', async () => {
+    const disk = new (class extends Failing {
+      calls = 0
+      slow = 0
+      release: (() => void) | null = null
+      syncNow(): void {
+        this.calls++
+        if (this.syncBroken) throw Object.assign(new Error('EIO: i/o error, fdatasync'), { code: 'EIO' })
+        for (const until = performance.now() + this.slow; performance.now() < until; );
+      }
+      override async sync(): Promise<void> {
+        if (this.release !== null) await new Promise<void>((resolve) => (this.release = resolve))
+      }
+    })()
+    const log = await AppendLog.open(join(folder(), 'log'), { disk, syncEvery: 1e6 })
+    put(log, FrameKind.INPUT, 'a')
+    // The folder's own entry comes first.
+    expect([log.syncNow(), disk.calls]).toEqual([false, 0])
+    await log.sync()
+    const sequence = put(log, FrameKind.INPUT, 'b')
+    expect([log.syncNow(), log.syncedSequence, disk.calls]).toEqual([true, sequence, 1])
+    expect([log.syncNow(), disk.calls]).toEqual([true, 1])
+    log.roll()
+    put(log, FrameKind.INPUT, 'c')
+    expect([log.syncNow(), log.syncedSequence]).toEqual([false, sequence])
+    // While the older segment is on its way nothing newer vouches for itself.
+    disk.release = () => {}
+    const running = log.sync()
+    await new Promise(setImmediate)
+    expect([log.syncNow(), log.syncedSequence]).toEqual([false, sequence])
+    for (let done = false; !done; await new Promise(setImmediate)) {
+      disk.release?.()
+      void running.then(() => (done = true))
+      await new Promise(setImmediate)
+    }
+    disk.release = null
+    disk.slow = 15
+    put(log, FrameKind.INPUT, 'd')
+    expect(log.syncNow()).toBe(true)
+    put(log, FrameKind.INPUT, 'e')
+    expect([log.syncNow(), disk.calls]).toEqual([false, 2])
+    await log.close()
+
+    const failing = await AppendLog.open(join(folder(), 'log'), { disk, syncEvery: 1e6 })
+    await failing.sync()
+    put(failing, FrameKind.INPUT, 'f')
+    disk.syncBroken = true
+    expect(() => failing.syncNow()).toThrow(expect.objectContaining({ code: 'DISK' }))
+    disk.syncBroken = false
+    expect(() => failing.syncNow()).toThrow(expect.objectContaining({ code: 'DISK' }))
+    expect(failing.state).toBe('failed')
+    await failing.close()
+  })
+
   const mountable = ((): boolean => {
     try {
       const dir = mkdtempSync(join(tmpdir(), 'tapeline-mount-'))

@@ -87,6 +87,26 @@ describe('the facts of a live session', () => {
   })
 })
 
+describe('an incident', () => {
+  it('is one, from when it began to when it was over, though it was written down twice', () => {
+    time = 0
+    const incident = (scope: string | null, since: number, until: number | null) =>
+      input('incident', { class: 'woken', action: 'resync', scope, since, cause: '33 s', until })
+    const { incidents } = liveFacts([
+      incident(null, 900, null),
+      incident('T', 1_900, null),
+      incident(null, 900, 2_990),
+      incident(null, 3_900, null),
+      incident(null, 3_900, 4_990),
+    ])
+    expect(incidents.map((i) => [i.market, i.time, i.until])).toEqual([
+      [null, 900, 2_990],
+      ['T', 1_900, null],
+      [null, 3_900, 4_990],
+    ])
+  })
+})
+
 describe('an outcome', () => {
   it('is that of the write that it names, whatever was written down in between', () => {
     time = 0

@@ -31,7 +31,7 @@ function startNode(cwd: string, args: readonly string[]): Started {
   child.stderr.on('data', (d: Buffer) => (err += d.toString()))
   return { child, out: () => out, ended: new Promise((resolve) => child.once('close', (code) => resolve({ code, out, err }))) }
 }
-export async function until<T>(what: string, look: () => T | null | false | Promise<T | null | false>, seconds = 30): Promise<T> {
+export async function until<T>(what: string, look: () => T | null | false | Promise<T | null | false>, seconds = 90): Promise<T> {
   const end = performance.now() + seconds * 1000
   for (;;) {
     const found = await look()
@@ -56,7 +56,7 @@ export type DrillExchange = {
 }
 export async function startExchange(cwd: string, args: readonly string[] = []): Promise<DrillExchange> {
   const started = startProgram(cwd, [
-    ...'exchange --json --practice --markets 2 --life 1h --key-type ed25519 --duration 5m --admin-port 0'.split(' '),
+    ...'exchange --json --practice --markets 2 --life 1h --key-type ed25519 --duration 15m --admin-port 0'.split(' '),
     ...args,
   ])
   await until('the exchange is ready', () => started.out().includes('\n'))

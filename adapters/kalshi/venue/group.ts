@@ -180,7 +180,7 @@ export class GroupPlanner {
   }
   #halt(shard: number, reason: string): void {
     const tickers = this.#tickersOf(shard)
-    for (const ticker of tickers) this.#tell({ type: 'market-halted', ticker, reason: `${reason} (shard ${shard})` })
+    for (const ticker of tickers) this.#tell({ type: 'market-halted', ticker, reason: `${reason} (shard ${shard})`, by: 'group' })
   }
 }
 

@@ -42,6 +42,15 @@ export class Judge {
   doubt(): void {
     this.#said = null
   }
+  /** An operator has looked at the halted markets: what is still so is said again. */
+  resumed(): void {
+    this.#halted.clear()
+    this.doubt()
+  }
+  /** Whether agreement or the opposite was said since it was last in doubt. */
+  get said(): boolean {
+    return this.#said !== null
+  }
   get halted(): ReadonlySet<string> {
     return this.#halted
   }
@@ -65,7 +74,7 @@ export class Judge {
     for (const [ticker, list] of markets) {
       if (this.#halted.has(ticker)) continue
       this.#halted.add(ticker)
-      news.push({ type: 'market-halted', ticker, reason: sentence(list) })
+      news.push({ type: 'market-halted', ticker, reason: sentence(list), by: 'reconciliation' })
     }
     // What permits orders again is a comparison of everything: nothing happens meanwhile, so that it comes.
     const word = outcome === 'disagreed' ? 'disagreed' : outcome === 'suspected' || busy.size > 0 ? null : 'agreed'

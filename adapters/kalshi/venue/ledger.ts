@@ -115,7 +115,7 @@ export class Ledger {
     if (this.#halted.has(key)) return
     this.#halted.add(key)
     if (this.#halted.size > HALTED_MAX) this.#halted.delete(this.#halted.values().next().value as string)
-    this.news.push({ type: 'market-halted', ticker, reason })
+    this.news.push({ type: 'market-halted', ticker, reason, by: 'orders' })
   }
   watch(t: Tracked, now: number): void {
     const needs = t.repeat !== null || t.unknown !== null || (!t.over && (t.wantsRead || t.lacksFills))

@@ -151,7 +151,9 @@ export function baselineOf(ours: OurView, theirs: TheirView): Baseline {
     reserved: [...costByShard(foreign)],
   }
   const { corrections } = compareMarkets(baseline, ours, theirs, new Set(), [], [])
-  const cash = [...(theirs.cash ?? [])].map(([shard, money]) => [shard, money - (ours.cash.get(shard) ?? 0) - (corrections.get(shard) ?? 0)] as const)
+  const cash = [...(theirs.cash ?? [])].map(
+    ([shard, money]) => [shard, money - (ours.cash.get(shard) ?? 0) - (corrections.get(shard) ?? 0)] as const,
+  )
   return { ...baseline, cash }
 }
 

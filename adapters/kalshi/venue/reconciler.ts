@@ -10,7 +10,19 @@ import type { Parameters, Rest } from '../rest.ts'
 import type { Endpoint, WirePosition, WireSettlement } from '../wire/answers.ts'
 import { parseMoney, positionOfAnswer, readAll, settlementOfAnswer, type Reading } from './facts.ts'
 import { Judge, recordOf, type ReconcileRecord } from './judge.ts'
-import { baselineOf, compare, foreignOf, unfit, unheard, type Baseline, type CashReading, type Comparison, type OurView, type TheirView } from './reconcile.ts'
+import {
+  baselineOf,
+  compare,
+  foreignOf,
+  QUIET,
+  unfit,
+  unheard,
+  type Baseline,
+  type CashReading,
+  type Comparison,
+  type OurView,
+  type TheirView,
+} from './reconcile.ts'
 import { MARGIN, READ, Sweeper } from './sweep.ts'
 
 export type ReconcilerOptions = {
@@ -89,6 +101,11 @@ export class Reconciler {
     this.#timer?.cancel()
     this.#timer = null
   }
+  /** An operator lets the session go on: halted markets are judged anew. */
+  resumed(): void {
+    this.#judge.resumed()
+    this.ask('resumed')
+  }
   /** A pass is due at once. What was agreed upon before is in doubt until then. */
   ask(cause: 'start' | 'reconnected' | 'resumed' | 'asked'): void {
     this.#judge.doubt()
@@ -133,6 +150,11 @@ export class Reconciler {
     if (record.outcome === 'suspected') {
       this.#cause = cause
       return SOON
+    }
+    // All that could be compared agrees, and something happened just now in the rest: orders wait for the word.
+    if ((record.outcome === 'agreed' || record.outcome === 'halted') && !this.#judge.said) {
+      this.#cause = cause
+      return QUIET
     }
     if (record.outcome !== 'not judged') {
       this.#retries = 0

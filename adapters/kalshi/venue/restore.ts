@@ -10,7 +10,7 @@ import type { Kept, Tracked } from './tracked.ts'
 /** What the log of the session kept, in its order. What has no outcome there is unknown from now on; everything that may live is looked at. */
 export function restore(ledger: Ledger, kept: readonly Kept[], command: (intent: OrderIntent, now: number) => void, now: number): void {
   for (const k of kept) {
-    if ('news' in k) heard(ledger, k.news, now)
+    if ('news' in k) heard(ledger, k.news, k.time ?? now, now)
     else if ('intent' in k && isOfOrder(k.intent)) command(k.intent, k.time)
   }
   for (const t of ledger.byOrder.values()) {
@@ -32,7 +32,7 @@ export function dropped(ledger: Ledger, order: number, type: Command['type']): v
   else ledger.tell(t, news)
 }
 
-function heard(ledger: Ledger, news: News, now: number): void {
+function heard(ledger: Ledger, news: News, time: number, now: number): void {
   if (news.type === 'foreign-fill') return void ledger.trades.take(news.ticker, news.trade, { ...news, id: '' })
   if (!('order' in news)) return
   const t = ledger.byOrder.get(news.order)
@@ -65,7 +65,8 @@ function heard(ledger: Ledger, news: News, now: number): void {
       t.canceling = false
       return
     case 'no-answer':
-      t.unknown = { what: t.pending?.kind ?? t.unknown?.what ?? 'create', at: now, passes: 0, passedAt: -Infinity }
+      // No byte of it left later than that: a crash since does not begin its time anew.
+      t.unknown = { what: t.pending?.kind ?? t.unknown?.what ?? 'create', at: Math.min(time, now), passes: 0, passedAt: -Infinity }
       t.pending = null
       t.told = 'unknown'
       return

@@ -7,10 +7,10 @@ import type { CreateIntent, Intent, OrderIntent } from './intent.ts'
 
 /** The engine's picture: `absent` and `rejected` are over for it, but are watched on. */
 export type Told = 'sent' | 'open' | 'unknown' | 'over' | 'absent' | 'rejected'
-/** What the log of a session keeps of its orders, in its order. `time`: when the intent was made, µs. */
+/** What the log of a session keeps of its orders, in its order. `time`: when the intent was made, or the news entered, µs. */
 export type Kept =
   | { readonly intent: Intent; readonly time: number }
-  | { readonly news: News }
+  | { readonly news: News; readonly time?: number }
   /** Number of a command that never became an intent. */
   | { readonly dropped: number }
 export type Terms = { readonly price: number; readonly total: number }

@@ -30,6 +30,7 @@ export interface TraderDesk {
   readonly engine: Engine
   record(kind: string, detail: unknown): number
   sync(): Promise<void>
+  syncNow?(): boolean
   synced(): number
   enter(news: News): void
   say(text: string): void
@@ -75,6 +76,8 @@ export type TraderStatus = {
 export type KeptInput = { readonly time: number; readonly kind: string; readonly detail: unknown }
 
 const TICK = SECOND / 5
+/** µs between two tries to reset a group. */
+const RESET_PAUSE = 2 * SECOND
 /** µs for which the exchange may show what cash was before. */
 const CASH_WINDOW = 30 * SECOND
 /** The private stream may be away for so long before what rests is taken back. */
@@ -151,6 +154,7 @@ export class KalshiTrader {
         timers,
         record: (kind, detail) => desk.record(kind, detail),
         sync: () => desk.sync(),
+        syncNow: () => desk.syncNow?.() ?? false,
         enter: (news) => this.#enter(news),
         wanted: ({ reads, sweep }) => {
           if (reads.length > 0) this.#poller.read(reads)
@@ -215,7 +219,7 @@ export class KalshiTrader {
       } else if (kind === 'dropped') kept.push({ dropped: (detail as { command: number }).command })
       else if (kind === 'news') {
         const news = detail as News
-        kept.push({ news })
+        kept.push({ news, time })
         this.#remember(news, time)
         if (news.type === 'market-halted') halted.add(news.ticker)
         else if (news.type === 'market-freed') halted.delete(news.ticker)
@@ -239,7 +243,6 @@ export class KalshiTrader {
     this.#deafSince = this.#parts.world.clock.now()
     this.#private.start()
     this.#poller.start()
-    this.#reconciler.start()
     this.#tick()
   }
   /** After every turn of the engine. */
@@ -249,8 +252,20 @@ export class KalshiTrader {
   /** The operator lets the session go on: brakes that were pulled are made ready, and the exchange is asked anew. */
   resumed(): void {
     this.#gate.thaw()
-    for (const { shard, state } of this.#groups.groups) if (state === 'triggered') this.#groups.resume(shard)
-    this.#reconciler.ask('resumed')
+    this.#resetWanted = true
+    this.#resetGroups()
+    this.#reconciler.resumed()
+  }
+  #resetWanted = false
+  #resetAt = -Infinity
+  /** As soon as nothing holds the gate: a reset is a write like any other. */
+  #resetGroups(): void {
+    const now = this.#parts.world.clock.now()
+    if (!this.#resetWanted || this.#parts.killed() !== null || now - this.#resetAt < RESET_PAUSE) return
+    this.#resetAt = now
+    const triggered = this.#groups.groups.filter((g) => g.state === 'triggered')
+    this.#resetWanted = triggered.length > 0
+    for (const { shard } of triggered) this.#groups.resume(shard)
   }
   /** Somebody pulled the brake: what has not left stays here. */
   halted(): void {
@@ -323,7 +338,10 @@ export class KalshiTrader {
   #polled(event: PollEvent): void {
     switch (event.type) {
       case 'sweep':
-        return this.venue.swept(event.sweep)
+        this.venue.swept(event.sweep)
+        // Compared is only what the books have heard of: what happened while nobody listened is booked first.
+        if (event.sweep.orders !== null && event.sweep.fills !== null) this.#reconciler.start()
+        return
       case 'facts':
         for (const fact of event.orders) this.venue.seen(fact, 'list')
         for (const fact of event.fills) this.venue.filled(fact, 'list')
@@ -393,6 +411,7 @@ export class KalshiTrader {
       this.#parts.desk.enter({ type: 'disagreed', reason: 'the private stream is away' })
     } else if (this.#deafSince < 0 && this.#deaf) this.#deaf = false
     this.#wantGroups(now)
+    this.#resetGroups()
     this.#agree()
     this.#timer = timers.after(TICK, () => this.#tick())
   }

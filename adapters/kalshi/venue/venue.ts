@@ -27,6 +27,8 @@ export type VenueParts = {
   record(kind: 'dropped', detail: { readonly command: number }): number
   /** Returns when all that was appended is on disk. */
   sync(): Promise<void>
+  /** The same before it returns, where that is quick; false: it has to be waited for. */
+  syncNow?(): boolean
   /** News for the engine, never called inside `send`. Whoever is given it keeps it, then enters it. */
   enter(news: News): void
   /** Reads that are wanted: fetched, and given back as evidence. */
@@ -102,7 +104,7 @@ export class KalshiVenue implements Venue {
     this.#collected.push({ command, number: this.#commands++ })
     return 0
   }
-  /** After the engine's turn: what was collected is kept, synced and sent. Returns when it was handed to the sockets, or refused; answers come as news. */
+  /** When the engine has said all of a turn: what was collected is kept, synced and sent. Returns when it was handed to the sockets, or refused; answers come as news. */
   flush(): Promise<void> {
     if (this.#collected.length === 0) return DONE
     return this.#flush()
@@ -123,7 +125,7 @@ export class KalshiVenue implements Venue {
     // What is not sent is answered, too.
     this.#tellAll()
     if (intents.length === 0) return
-    await this.#sync()
+    if (!this.#syncNow()) await this.#sync()
     const synced = clock.now()
     for (const { intent, sequence } of intents) {
       this.#flying++
@@ -137,6 +139,14 @@ export class KalshiVenue implements Venue {
     } catch (error) {
       this.#parts.failed(error)
       return Infinity
+    }
+  }
+  #syncNow(): boolean {
+    try {
+      return this.#parts.syncNow?.() ?? false
+    } catch (error) {
+      this.#parts.failed(error)
+      return true
     }
   }
   async #sync(): Promise<void> {

@@ -123,7 +123,7 @@ describe('order groups', () => {
     expect(news).toEqual([])
     groups.heard('g', 'triggered')
     groups.heard('g', 'triggered')
-    expect(news).toEqual(['A', 'B'].map((ticker) => ({ type: 'market-halted', ticker, reason: 'group triggered (shard 0)' })))
+    expect(news).toEqual(['A', 'B'].map((ticker) => ({ type: 'market-halted', ticker, reason: 'group triggered (shard 0)', by: 'group' })))
     expect(groups.idOf(0)).toBeNull()
     // Somebody resets it on the website: here it waits all the same.
     groups.heard('g', 'reset')

@@ -204,6 +204,7 @@ describe('a difference', () => {
     expect(foreign.first.news).toEqual([
       {
         type: 'market-halted',
+        by: 'reconciliation',
         ticker: 'A',
         reason: expect.stringMatching(/^A order\/a1: ours none, the exchange bid 10\.00 @ 0\.5600 \(not sent by this session/),
       },

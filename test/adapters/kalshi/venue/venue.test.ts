@@ -69,6 +69,8 @@ class Rig {
   syncs = 0
   synced = 0
   failSync = false
+  /** The disk is forced before the call returns. */
+  quick = false
   inTurn = false
   polling = true
   #orders = new Map<number, Order>()
@@ -144,6 +146,13 @@ class Rig {
           this.syncs++
           this.synced = Math.max(this.synced, to)
         },
+        syncNow: () => {
+          if (!this.quick) return false
+          if (this.failSync) throw new Error('disk full')
+          this.syncs++
+          this.synced = this.log.length
+          return true
+        },
         enter: (news: News) => {
           if (this.inTurn) throw new Error('news entered inside a turn')
           this.inTurn = true
@@ -192,8 +201,9 @@ class Rig {
       else this.engine.wrote(order.id, type === 'cancel' ? 'cancel-sent' : 'amend-sent', type === 'amend' ? quantity : null)
       expect(this.venue.send({ type, order, price: price as Price, quantity: quantity as Quantity })).toBe(0)
     }
+    const flushed = this.venue.flush()
     this.inTurn = false
-    return this.venue.flush()
+    return flushed
   }
   state(order: number): string | undefined {
     return this.engine.states.get(order)?.state
@@ -251,6 +261,18 @@ describe('the venue on the local exchange', () => {
     expect(one.syncs).toBe(before + 1)
     await until(() => one.state(0) === 'canceled' && one.state(1) === 'working' && one.state(2) === 'working', 'all answered')
     expect(one.engine.states.get(0)?.filled).toBe(300)
+  })
+  it('with a quick disk it leaves inside the turn itself, after its intent, and its news come after the turn', async () => {
+    const { one, ours } = await rig()
+    one.quick = true
+    const first = one.order(0, 0, 4000, 100)
+    void one.send(['submit', first], ['submit', one.order(1, 0, 3900, 100)])
+    expect([one.syncs, one.gate.status.passed, one.log.map((l) => l.kind)]).toEqual([1, 2, ['intent', 'intent']])
+    await until(() => one.state(0) === 'working' && one.state(1) === 'working', 'accepted')
+    one.failSync = true
+    void one.send(['submit', one.order(2, 0, 3000, 100)], ['cancel', first])
+    await until(() => one.state(0) === 'canceled' && one.state(2) === 'rejected', 'ended')
+    expect([ours().length, one.gate.status.refused, one.failures.length]).toEqual([2, { unsynced: 1 }, 1])
   })
   it('ORD-01, ORD-02, ORD-06: an answer that is lost is unknown, and what is there decides; what is not there is absent', async () => {
     for (const [rule, end] of [
@@ -325,6 +347,8 @@ describe('the venue on the local exchange', () => {
       expect([point, ours().length]).toEqual([point, end === 'working' ? 1 : 0])
       // A second crash right after tells nothing twice.
       const three = new Rig(sockets, us, two.log, 3)
+      // As the engine's own order stands by then.
+      Object.assign(o, { state: end })
       three.venue.send({ type: 'submit', order: o, price: o.price, quantity: o.quantity })
       three.engine.sent(0, 100)
       three.engine.hear(two.log.flatMap(({ kept }) => ('news' in kept ? [kept.news] : [])))
