@@ -5,7 +5,7 @@ import type { Argv, CommandModule } from 'yargs'
 import { DataError } from '../data/errors.ts'
 import { configOptions } from './config-command.ts'
 import { imports } from './data-import.ts'
-import { EXIT, failureOf, UsageError } from './exit.ts'
+import { EXIT, failureOf, said, UsageError } from './exit.ts'
 import { bookStatsText, shallowStatsText } from './data-stats.ts'
 import { count, present, progress, tableText } from './output.ts'
 
@@ -148,7 +148,7 @@ const practice: CommandModule<
         ['days', argv.days, 1],
         ['rate', argv.rate, 1],
       ] as const) {
-        if (!Number.isSafeInteger(value) || value < least) throw new UsageError(`--${name} ${value}: a whole number of ${least} or more`)
+        if (!Number.isSafeInteger(value) || value < least) throw new UsageError(`${said(name, value)}: a whole number of ${least} or more`)
       }
       const { makePracticeTape } = await import('../adapters/practice/practice-tape.ts')
       const tape = argv.tape ?? join(await tapesFolder(argv), `practice-${argv.seed}`)
@@ -208,8 +208,9 @@ const list: CommandModule<object, Json & { dir?: string; config?: string; profil
           depth: m.depth,
           rows: m.rows,
           markets: m.markets,
-          from: new Date(m.from / 1000).toISOString(),
-          to: new Date(m.to / 1000).toISOString(),
+          // A tape without rows has no time.
+          from: m.rows === 0 ? null : new Date(m.from / 1000).toISOString(),
+          to: m.rows === 0 ? null : new Date(m.to / 1000).toISOString(),
           gaps: m.gaps,
           labels: m.labelBasis,
           bytes,
@@ -244,8 +245,8 @@ const list: CommandModule<object, Json & { dir?: string; config?: string; profil
                   t.depth,
                   count(t.rows),
                   count(t.markets),
-                  t.from.slice(0, 16),
-                  t.to.slice(0, 16),
+                  t.from?.slice(0, 16) ?? 'no rows',
+                  t.to?.slice(0, 16) ?? '',
                   t.depth === 'book' ? String(t.gaps) : '',
                   t.depth === 'book' ? t.labels : '',
                   (t.bytes / 1e6).toFixed(1),

@@ -5,7 +5,7 @@ import type { Driver, Exchange, ExchangeServer, TapeDriver } from '../adapters/e
 import { TIER_NAMES, type Tier } from '../adapters/exchange/limits.ts'
 import { dollars } from '../engine/units.ts'
 import { once } from './backtest.ts'
-import { EXIT, UsageError } from './exit.ts'
+import { EXIT, said, UsageError } from './exit.ts'
 import { present } from './output.ts'
 
 export type ExchangeArguments = {
@@ -107,10 +107,10 @@ async function startExchange(argv: ExchangeArguments): Promise<Running> {
     ['shard', argv.shard, 0, 3],
   ] as const) {
     if (!Number.isSafeInteger(value) || value < least || value > most)
-      throw new UsageError(`--${name} ${value}: a whole number from ${least} to ${most}`)
+      throw new UsageError(`${said(name, value)}: a whole number from ${least} to ${most}`)
   }
-  if (!(argv.scale > 0 && argv.scale <= 1000)) throw new UsageError(`--scale ${argv.scale}: a number above 0 and at most 1000`)
-  if (!(argv.cash > 0 && argv.cash <= 1e9)) throw new UsageError(`--cash ${argv.cash}: dollars above zero`)
+  if (!(argv.scale > 0 && argv.scale <= 1000)) throw new UsageError(`${said('scale', argv.scale)}: a number above 0 and at most 1000`)
+  if (!(argv.cash > 0 && argv.cash <= 1e9)) throw new UsageError(`${said('cash', argv.cash)}: dollars above zero`)
   const duration = parseDuration(argv.duration, '--duration')
   const start = parseInstant(argv.start, '--start') ?? x.realNow()
   const wait = waitOf(argv, parseDuration)

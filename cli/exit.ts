@@ -95,6 +95,15 @@ function exitOf({ code }: KalshiError): number {
   return code === 'CREDENTIALS' || code === 'AUTH' || code === 'FORBIDDEN' ? EXIT.credentials : EXIT.exchange
 }
 
+/** An option with its number, as it was said: what is no number is repeated as it stood on the command line. */
+export function said(name: string, value: number, words: readonly string[] = process.argv): string {
+  const option = `--${name}`
+  if (!Number.isNaN(value)) return `${option} ${value}`
+  const at = words.findLastIndex((w) => w === option || w.startsWith(`${option}=`))
+  const word = words[at] === option ? words[at + 1] : words[at]?.slice(option.length + 1)
+  return word === undefined ? option : `${option} ${word.slice(0, 40)}`
+}
+
 /** The nearest known word, for a typo. */
 export function suggest(word: string, known: readonly string[]): string | null {
   let best: string | null = null

@@ -90,11 +90,17 @@ export type Access = {
   readonly settings: Settings
 }
 
+const LOOPBACK = /^http:\/\/(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?(\/|$)/
+
 export async function accessOf(argv: Omit<LiveArguments, 'config' | 'profile'> & ConfigChoice): Promise<Access> {
   const { exchangeOf, settingsOf } = await import('./config.ts')
   const { config, profile, environment, url, limits } = argv
   if (url !== undefined && environment !== 'local')
     throw new UsageError('--url goes with --environment local: the others have their own addresses')
+  if (url !== undefined && !LOOPBACK.test(url))
+    throw new UsageError(
+      `--url ${url.slice(0, 80)}: an exchange on this machine alone has an address of its own, as \`tapeline exchange\` prints it (http://127.0.0.1:4010); Kalshi's are --environment demo and production`,
+    )
   const settings = settingsOf({ config, profile, environment, limits })
   // A key of the file belongs to the environment beside it: settings leave it out elsewhere.
   const { keyId, keyFile } = settings.kalshi

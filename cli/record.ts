@@ -5,7 +5,7 @@ import type { Argv, CommandModule } from 'yargs'
 import type { SelectionRule } from '../adapters/kalshi/index.ts'
 import type { Duration } from '../engine/units.ts'
 import { once } from './backtest.ts'
-import { EXIT, failureOf, UsageError } from './exit.ts'
+import { EXIT, failureOf, said, UsageError } from './exit.ts'
 import {
   connect,
   endingCode,
@@ -94,10 +94,10 @@ export const recordCommand: CommandModule<object, RecordArguments> = {
     }),
 }
 
-async function record(said: RecordArguments, ends: Signals): Promise<Outcome<RecordData>> {
+async function record(given: RecordArguments, ends: Signals): Promise<Outcome<RecordData>> {
   const { parseDuration } = await import('./options.ts')
-  const access = await accessOf(said)
-  const argv = followed(said, access.settings.record)
+  const access = await accessOf(given)
+  const argv = followed(given, access.settings.record)
   if ((argv.series ?? argv.market) === undefined) throw new UsageError('a recording needs markets: give --series or --market')
   const duration = argv.duration === undefined ? null : parseDuration(argv.duration, '--duration') / 1000
   const rotate = parseDuration(argv.rotate, '--rotate')
@@ -133,6 +133,7 @@ async function record(said: RecordArguments, ends: Signals): Promise<Outcome<Rec
       onReady: (end) => ends.to(end),
       onSecond: (snapshot) => line.show(snapshot),
       say: (text) => line.say(text),
+      tell: argv.json ? undefined : (text) => line.say(text),
     })
     line.end()
     return outcome(argv.tape, facts)
@@ -148,10 +149,11 @@ function selection(argv: RecordArguments, parseDuration: (text: string, option: 
   if (argv.series === undefined && [closeWithin, spreadMax, volumeMin].some((x) => x !== undefined))
     throw new UsageError('--close-within, --spread-max and --volume-min choose among the markets of a series: give --series')
   if (spreadMax !== undefined && !(spreadMax > 0 && spreadMax <= 100))
-    throw new UsageError(`--spread-max ${spreadMax}: cents above 0, at most 100`)
-  if (volumeMin !== undefined && !(volumeMin >= 0)) throw new UsageError(`--volume-min ${volumeMin}: a number of contracts, 0 or more`)
+    throw new UsageError(`${said('spread-max', spreadMax)}: cents above 0, at most 100`)
+  if (volumeMin !== undefined && !(volumeMin >= 0))
+    throw new UsageError(`${said('volume-min', volumeMin)}: a number of contracts, 0 or more`)
   if (marketsMax !== undefined && !(Number.isSafeInteger(marketsMax) && marketsMax >= 1))
-    throw new UsageError(`--markets-max ${marketsMax}: a whole number of 1 or more`)
+    throw new UsageError(`${said('markets-max', marketsMax)}: a whole number of 1 or more`)
   return {
     ...ruleOf({ series: argv.series ?? null, markets: argv.market ?? null }),
     ...(closeWithin === undefined ? {} : { closeWithin: parseDuration(closeWithin, '--close-within') as Duration }),
@@ -161,7 +163,7 @@ function selection(argv: RecordArguments, parseDuration: (text: string, option: 
   }
 }
 function megabytes(given: number): number {
-  if (!(given >= 0)) throw new UsageError(`--space-min ${given}: a number of MB, 0 or more`)
+  if (!(given >= 0)) throw new UsageError(`${said('space-min', given)}: a number of MB, 0 or more`)
   return given * 2 ** 20
 }
 
@@ -199,6 +201,16 @@ ${data.rows === 0 ? '' : `Next     npx tapeline backtest --tape ${tape} --strate
       error: {
         code: 'UNREACHABLE',
         message: `no connection to the exchange was ever open${facts.trouble === null ? '' : ` (${facts.trouble})`}: nothing was recorded; look at the address and the network, the same command tries again`,
+      },
+    }
+  if (ending.exit === EXIT.ok && finished && data.rows === 0)
+    return {
+      data,
+      text,
+      exit: EXIT.data,
+      error: {
+        code: 'NOTHING_RECORDED',
+        message: `nothing was recorded: ${facts.trouble ?? 'no market of this choice was open'}; ${tape} holds no row`,
       },
     }
   if (ending.exit === EXIT.ok && finished) return { data, text, warnings: warningsOf(data) }

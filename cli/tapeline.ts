@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** The command line. Owns the list of commands and what happens to wrong use; everything heavy is imported by the command that needs it. */
-import yargs from 'yargs'
+import yargs, { type CommandModule } from 'yargs'
 import { hideBin } from 'yargs/helpers'
 import { backtestCommand } from './backtest.ts'
 import { configCommand } from './config-command.ts'
@@ -44,30 +44,35 @@ if (process.argv.slice(2).some(looksLikeKey)) {
   process.exit(EXIT.credentials)
 }
 
+const COMMANDS = [
+  demoCommand,
+  backtestCommand,
+  paperCommand,
+  recordCommand,
+  promoteCommand,
+  liveCommand,
+  statusCommand,
+  ...wordCommands,
+  flattenCommand,
+  watchCommand,
+  replayCommand,
+  divergeCommand,
+  dataCommand,
+  downloadCommand,
+  strategyCommand,
+  exchangeCommand,
+  reportCommand,
+  explainCommand,
+  notebookCommand,
+  configCommand,
+  doctorCommand,
+] as const
+const NAMES = new Set(['help', ...COMMANDS.map(({ command }) => String(command).split(' ')[0])])
+
 await yargs(hideBin(process.argv))
   .scriptName('tapeline')
   .usage('$0 <command>\n\nBacktesting-first research engine for Kalshi')
-  .command(demoCommand)
-  .command(backtestCommand)
-  .command(paperCommand)
-  .command(recordCommand)
-  .command(promoteCommand)
-  .command(liveCommand)
-  .command(statusCommand)
-  .command([...wordCommands])
-  .command(flattenCommand)
-  .command(watchCommand)
-  .command(replayCommand)
-  .command(divergeCommand)
-  .command(dataCommand)
-  .command(downloadCommand)
-  .command(strategyCommand)
-  .command(exchangeCommand)
-  .command(reportCommand)
-  .command(explainCommand)
-  .command(notebookCommand)
-  .command(configCommand)
-  .command(doctorCommand)
+  .command([...COMMANDS] as CommandModule[])
   .command(
     'help <topic>',
     'exit-codes: what the exit codes mean',
@@ -92,8 +97,9 @@ await yargs(hideBin(process.argv))
       process.stderr.write(
         `error: ${text.replaceAll('\n', ' ')} (see tapeline ${process.argv
           .slice(2)
-          .filter((a) => /^[a-z][a-z-]*$/.test(a))
           .slice(0, 1)
+          .map((word) => (NAMES.has(word) ? word : (/^Did you mean ([\w-]+)\?/.exec(text)?.[1] ?? '')))
+          .filter((word) => word !== '')
           .map((command) => `${command} `)
           .join('')}--help)\n`,
       )

@@ -686,6 +686,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
     this.session.move(detail.command, this.#now)
     if (detail.command === 'resume') this.#live?.resumed()
     if (detail.command === 'halt') this.manager.pullAll(this.markets.alive)
+    if (detail.command === 'reduce') this.manager.pullOpening(this.markets.alive)
   }
 
   #sync(market: Market): void {

@@ -22,8 +22,9 @@ import { StrategyError } from '../../engine/strategy-error.ts'
 import { EXIT } from '../exit.ts'
 import { afterLong, BURST, externalOf, lagOf, REFRESH_EVERY, ruleOf, ticking, type Ending } from '../live-connection.ts'
 import { LiveSession } from '../live-session.ts'
+import { Notices } from '../notices.ts'
 import { Snapshots } from '../session-snapshot.ts'
-import { clearCommands, readSnapshot, takeCommands, writeSnapshot } from '../session-status.ts'
+import { clearCommands, readSnapshot, takeCommands, writeSnapshot, type SessionSnapshot } from '../session-status.ts'
 import type { Chosen } from '../strategy/choose.ts'
 import { failureIn } from '../strategy/failure.ts'
 import { tapeFacts } from '../tape-facts.ts'
@@ -77,6 +78,8 @@ export type LiveOptions = {
   /** Tells how to end it, before it runs. */
   readonly onReady: (end: (ending: Ending) => void) => void
   readonly say: (text: string) => void
+  /** Told what happens while it runs, a line a second at most. */
+  readonly tell?: ((text: string) => void) | undefined
 }
 export type LiveResult = {
   readonly record: SessionRecord
@@ -200,6 +203,8 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       recorder,
       feed: () => feed.status(),
       started: Date.now(),
+      clock: world.clock,
+      labelWait: 0,
     })
 
     // ------------------------------------------------------------------------------------------ the course
@@ -278,13 +283,16 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     trader.flush()
 
     const external = externalOf(plan.external, past?.externals ?? new Map<string, number>(), live, (text) => snapshots.error(text))
-    const status = (endedWith: string | null): void => {
+    const status = (endedWith: string | null): SessionSnapshot => {
+      const snapshot = snapshots.take(endedWith)
       try {
-        writeSnapshot(dir, snapshots.take(endedWith))
+        writeSnapshot(dir, snapshot)
       } catch (error) {
         snapshots.error(`the snapshot could not be written (${error instanceof Error ? error.message : String(error)})`)
       }
+      return snapshot
     }
+    const notices = options.tell === undefined ? null : new Notices(options.tell)
     const ticker = ticking(world, TICK, () =>
       act(() => {
         external?.advance()
@@ -308,7 +316,8 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       })
       snapshots.second()
       for (const text of troubles.splice(0)) snapshots.error(text)
-      status(null)
+      const snapshot = status(null)
+      notices?.look(snapshot)
     }, STATUS_MS)
     let latched = false
     const commands = setInterval(() => {
@@ -327,7 +336,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
             if (command === 'resume') trader.resumed()
             snapshots.acknowledge({ id, command, reason: why, time: engine.now, state: engine.session.name })
             // On the tape and obeyed: whoever waits for it is told at once.
-            queueMicrotask(() => status(null))
+            queueMicrotask(() => void status(null))
           }),
         )
     }, COMMANDS_MS)
@@ -388,6 +397,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     status(reason)
     snapshots.close()
     await recorder.leave()
+    status(reason)
     const record = await folder.pause(sessionEnd as unknown as SessionEnd)
     const facts = await tapeFacts(dir, header)
     await writeWhole(join(dir, 'session.json'), facts)
