@@ -83,7 +83,7 @@ export function failureOf(error: unknown): Failure {
   if (
     error instanceof Error &&
     'code' in error &&
-    (error.code === 'ENOSPC' || error.code === 'EACCES' || error.code === 'EROFS' || error.code === 'ENOTDIR')
+    (error.code === 'ENOSPC' || error.code === 'EACCES' || error.code === 'EPERM' || error.code === 'EROFS' || error.code === 'ENOTDIR')
   ) {
     return { exit: EXIT.data, code: 'DISK', message: `${error.message}: free some space or choose a folder that can be written` }
   }

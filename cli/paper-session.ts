@@ -7,7 +7,7 @@
  * · at the end the files of a run
  */
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { Kalshi } from '../adapters/kalshi/index.ts'
 import type { World } from '../adapters/kalshi/ports.ts'
@@ -80,7 +80,6 @@ const STATUS_MS = 1_000
 const COMMANDS_MS = 50
 export async function runPaper(options: PaperOptions): Promise<PaperResult> {
   const { dir } = options
-  await mkdir(dir, { recursive: true })
   const troubles: string[] = []
   const letGo = await holdFolder(dir)
   try {

@@ -8,6 +8,7 @@ import type { Argv, CommandModule } from 'yargs'
 import type { Kalshi } from '../adapters/kalshi/index.ts'
 import type { World } from '../adapters/kalshi/ports.ts'
 import { DataError } from '../data/errors.ts'
+import { proveFolder } from '../data/folder.ts'
 import { FILL_MODELS_OF, type Delays, type FillModelName, type SessionHeader } from '../engine/session.ts'
 import { dollars } from '../engine/units.ts'
 import { once } from './backtest.ts'
@@ -120,6 +121,7 @@ async function paper(said: PaperArguments, ends: Signals): Promise<Outcome<RunDa
     throw new UsageError(`--out ${dir} is a session already: choose a new folder, or go on with it by --resume ${dir}`)
   if (argv.resume === undefined && existsSync(dir) && (!statSync(dir).isDirectory() || readdirSync(dir).length > 0))
     throw new UsageError(`--out ${dir} is there already and is not empty: choose a new folder`)
+  proveFolder(dir)
   const world = await worldOf(argv, environment, new FileQuarantine(join(dir, 'quarantine.ndjson')))
   const { settings, ...key } = access ?? (await keyOf(argv))
   const kalshi = await connect({ ...key, environment }, world)

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { Argv, CommandModule } from 'yargs'
 import type { SelectionRule } from '../adapters/kalshi/index.ts'
 import type { Duration } from '../engine/units.ts'
+import { proveFolder } from '../data/folder.ts'
 import { once } from './backtest.ts'
 import { EXIT, failureOf, said, UsageError } from './exit.ts'
 import {
@@ -106,6 +107,7 @@ async function record(given: RecordArguments, ends: Signals): Promise<Outcome<Re
   const spaceMin = argv.spaceMin === undefined ? access.settings.record.spaceMin : megabytes(argv.spaceMin)
   if (statSync(argv.tape, { throwIfNoEntry: false })?.isDirectory() === false)
     throw new UsageError(`--tape ${argv.tape} is a file: a tape is a folder, give one that is a tape or does not exist yet`)
+  proveFolder(argv.tape)
   const request: RecordRequest = {
     environment: access.environment,
     rule: selection(argv, parseDuration),

@@ -10,12 +10,13 @@
  */
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { mkdir, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { getHeapStatistics } from 'node:v8'
 import { HistoryFeed } from '../adapters/history/feed.ts'
 import { SimulatedVenue } from '../adapters/simulated/venue.ts'
 import { DataError } from '../data/errors.ts'
+import { makeFolder } from '../data/folder.ts'
 import { RunLog } from '../data/run-log.ts'
 import { writePlace } from '../data/run.ts'
 import { describeFile } from '../data/tape-writer.ts'
@@ -232,7 +233,7 @@ async function claim(folder: string): Promise<void> {
       (readdirSync(folder).length === 0 || existsSync(join(folder, 'session.json')) || existsSync(join(folder, 'log')))
     if (!free) throw new UsageError(`--out ${folder} is there already and is no run: choose a new folder`)
   }
-  await mkdir(folder, { recursive: true })
+  makeFolder(folder)
 }
 
 async function factsOf(tape: Tape, options: BacktestOptions): Promise<TapeFacts> {

@@ -13,6 +13,7 @@ import { downloadCommand } from './download.ts'
 import { explainCommand } from './explain.ts'
 import { exchangeCommand } from './exchange.ts'
 import { EXIT, EXIT_TEXT } from './exit.ts'
+import { FAULTS_TEXT } from './faults-text.ts'
 import { liveCommand } from './live.ts'
 import { flattenCommand } from './live/flatten-command.ts'
 import { watchCommand } from './live/watch-command.ts'
@@ -75,10 +76,11 @@ await yargs(hideBin(process.argv))
   .command([...COMMANDS] as CommandModule[])
   .command(
     'help <topic>',
-    'exit-codes: what the exit codes mean',
-    (y) => y.positional('topic', { choices: ['exit-codes'] as const, demandOption: true }),
-    () => {
-      process.stdout.write(`${EXIT_TEXT.map(([code, text]) => `${String(code).padStart(3)}  ${text}`).join('\n')}\n`)
+    'exit-codes: what they mean; faults: what the local exchange can be made to do wrong, and its admin door',
+    (y) => y.positional('topic', { choices: ['exit-codes', 'faults'] as const, demandOption: true }),
+    ({ topic }) => {
+      if (topic === 'faults') process.stdout.write(FAULTS_TEXT)
+      else process.stdout.write(`${EXIT_TEXT.map(([code, text]) => `${String(code).padStart(3)}  ${text}`).join('\n')}\n`)
     },
   )
   .demandCommand(1, 'Give a command; `tapeline --help` lists them')

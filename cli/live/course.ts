@@ -6,13 +6,14 @@
  * `<session>/session.json` header · `live.json` how it was started · `log/` rows, inputs and journal in one sequence · `tape/` parts · `status.json` · `commands/` · when it stands still the files of a run
  */
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { Kalshi, KalshiFeed } from '../../adapters/kalshi/index.ts'
 import type { World } from '../../adapters/kalshi/ports.ts'
 import { SessionFolder } from '../../adapters/record/session-record.ts'
 import { Recorder } from '../../adapters/recorder/recorder.ts'
 import { DataError } from '../../data/errors.ts'
+import { makeFolder } from '../../data/folder.ts'
 import { writePlace } from '../../data/run.ts'
 import type { SessionInput } from '../../data/session-inputs.ts'
 import { Engine } from '../../engine/engine.ts'
@@ -98,7 +99,7 @@ const TICK = 20_000
 const SETTLE = 10_000_000
 
 export async function runLive(options: LiveOptions): Promise<LiveResult> {
-  await mkdir(options.dir, { recursive: true })
+  makeFolder(options.dir)
   const folder = await SessionFolder.open(options.dir)
   try {
     return await course(options, folder)
