@@ -67,6 +67,8 @@ export function signals(): Signals {
   const terminated = on(EXIT.terminated, 'terminated')
   process.on('SIGINT', interrupted)
   process.on('SIGTERM', terminated)
+  // The terminal was closed.
+  process.on('SIGHUP', terminated)
   return {
     to(call) {
       end = call
@@ -75,6 +77,7 @@ export function signals(): Signals {
     close() {
       process.off('SIGINT', interrupted)
       process.off('SIGTERM', terminated)
+      process.off('SIGHUP', terminated)
       for (const other of others) process.on('SIGTERM', other)
     },
   }

@@ -684,7 +684,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
     this.journal.state(this.#now, -1, this.words.of(`operator:${detail.command}`), this.words.of(detail.reason))
     if (detail.command === 'stop') return
     this.session.move(detail.command, this.#now)
-    if (detail.command === 'resume') this.#live?.resumed()
+    if (detail.command === 'resume' && detail.by === undefined) this.#live?.resumed()
     if (detail.command === 'halt') this.manager.pullAll(this.markets.alive)
     if (detail.command === 'reduce') this.manager.pullOpening(this.markets.alive)
   }

@@ -31,6 +31,8 @@ import { failureIn } from '../strategy/failure.ts'
 import { tapeFacts } from '../tape-facts.ts'
 import { Watch } from '../watch.ts'
 import { Guardian } from './guardian.ts'
+import { TROUBLES } from './trouble-table.ts'
+import type { Incident } from './troubles.ts'
 import { reliveFolder } from './relive.ts'
 import type { Trading, TradingDesk } from './trading.ts'
 import { watchAlive } from './watch-file.ts'
@@ -140,6 +142,8 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     await rm(join(dir, 'end.json'), { force: true })
     clearCommands(dir)
     let guardian: Guardian | null = null
+    /** Why nothing new may leave, whatever the rest says: the session comes to its end, or contradicts itself. */
+    let holding: string | null = null
     const keep = (kind: string, detail: unknown, time = world.clock.now()): number => {
       const sequence = folder.input({ row: recorder.rows, time, kind, detail })
       guardian?.kept(kind, detail)
@@ -166,11 +170,13 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     }
     let fail: (error: unknown) => void = () => {}
     const feed = kalshi.feed({ rule: ruleOf(plan), known: recorder.known, labelWait: 0, refreshEvery: REFRESH_EVERY })
-    const trader = options.trade(port, feed, () => options.halted() ?? guardian?.hold ?? null)
+    const trader = options.trade(port, feed, () => options.halted() ?? guardian?.hold ?? holding)
     trading = trader
     const engine = new Engine({ header, strategies: strategies.map((s) => s.strategy), venue: trader.venue, sink: run })
     desk.engine = engine
     const turn = <T>(body: () => T): T => watch.turn(body)
+    // Somebody who watches must not take a long way back for silence.
+    const beating = resume ? setInterval(() => beat(dir), STATUS_MS).unref() : null
     const past = resume ? await reliveFolder(dir, engine, turn) : null
     if (past !== null && past.failure !== null)
       throw new DataError(
@@ -181,6 +187,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     if (resume) turn(() => engine.tick(Math.max(ranUntil, run.lastTime) + 1))
     engine.flush()
     run.repeated()
+    if (beating !== null) clearInterval(beating)
     const live = new LiveSession({
       engine,
       news: {
@@ -219,6 +226,8 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     const ended = new Promise<void>((resolve) => (over = resolve))
     const end = (e: Ending): void => {
       if (ending !== null) return
+      holding = 'ending'
+      trading?.halted()
       ending = e
       reason = e.reason
       over()
@@ -232,6 +241,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
         try {
           const failed = failureIn(error, { time: engine.now, call: engine.calling }, watch)
           failure = failed.failure
+          guardian?.happened({ type: 'begin', class: 'strategy-failed', cause: failed.reason.slice(0, 200) })
           live.rest()
           engine.stop()
           end({ reason: failed.reason, exit: EXIT.strategy, complete: false, error: failed.failure })
@@ -242,6 +252,11 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
             end({ reason: fatal.message, exit: EXIT.data, complete: false, error: fatal })
           } else {
             broken = fatal
+            guardian?.happened({
+              type: 'begin',
+              class: 'invariant-broken',
+              cause: fatal instanceof Error ? fatal.message.slice(0, 200) : '',
+            })
             end({ reason: 'failed', exit: EXIT.bug, complete: false, error: fatal })
           }
         }
@@ -258,26 +273,39 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       snapshots.error(text)
       end({ reason: text, exit: error instanceof DataError ? EXIT.data : EXIT.exchange, complete: false, error })
     }
-    const watcher = new Guardian({
-      clock: world.clock,
-      keep: (kind, detail) => {
-        try {
-          keep(kind, detail)
-        } catch (error) {
-          fail(error)
-        }
+    const watcher = new Guardian(
+      {
+        clock: world.clock,
+        keep: (kind, detail) => {
+          try {
+            keep(kind, detail)
+          } catch (error) {
+            fail(error)
+          }
+        },
+        word: (command, why) => act(() => live.operator({ command, reason: why, by: 'table' })),
+        resync: (why) => {
+          dispatch?.({ type: 'disagreed', reason: why })
+          trader.recheck()
+        },
+        agrees: (ticker) => {
+          trader.freed(ticker)
+          dispatch?.({ type: 'market-freed', ticker, reason: 'the exchange and we say the same again', by: 'reconciliation' })
+        },
+        news: (news) => act(() => live.news(news), true),
+        stopCreates: () => trader.halted(),
+        end: (why) => end({ reason: why, exit: EXIT.risk, complete: false }),
+        say: (text) => snapshots.error(text),
       },
-      word: (command, why) => act(() => live.operator({ command, reason: why })),
-      news: (news) => act(() => live.news(news), true),
-      stopCreates: () => trader.halted(),
-      end: (why) => end({ reason: why, exit: EXIT.risk, complete: false }),
-      say: (text) => snapshots.error(text),
-    })
+      past?.said ?? null,
+      past?.told ?? null,
+    )
     guardian = watcher
+    watcher.restore(openIncidents(folder.inputs()))
     watcher.watched(options.watched ? watchAlive(dir, Date.now()) : null)
     dispatch = (news) => {
       act(() => live.news(news), true)
-      watcher.news(news)
+      watcher.news(news, 'order' in news && engine.manager.orderOf(news.order)?.state === 'unknown')
     }
     for (const text of troubles.splice(0)) snapshots.error(text)
     trader.restore(folder.inputs())
@@ -371,13 +399,15 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     watcher.rest()
     const last = ending as unknown as Ending
     act(() => {
-      live.operator({ command: 'halt', reason: `stopping: ${last.reason}` })
+      live.operator({ command: 'halt', reason: `stopping: ${last.reason}`, by: 'end' })
       live.drain()
     })
     say('taking back what rests at the exchange')
     const left = await trader
       .settle(SETTLE)
       .catch((error: unknown) => [`it is not known what is open: ${error instanceof Error ? error.message : String(error)}`])
+    // Said at once: whatever fails from here on, this must be known.
+    for (const line of left) say(`LEFT OPEN: ${line}`)
     await trader.stop()
     ticker.cancel()
     clearInterval(seconds)
@@ -421,6 +451,26 @@ function segmentsOf(inputs: Iterable<SessionInput>): number {
   let count = 0
   for (const input of inputs) if (input.kind === 'segment') count++
   return count
+}
+/** The last snapshot again, as of now: the process lives, and is on its way back. */
+function beat(dir: string): void {
+  try {
+    writeSnapshot(dir, { ...readSnapshot(dir), pid: process.pid, written: Date.now(), ended: null })
+  } catch {
+    // There is none, or it cannot be written: then nobody is told.
+  }
+}
+/** Troubles that were open when the process before ended, and wait for a person. */
+function openIncidents(inputs: Iterable<SessionInput>): readonly Incident[] {
+  const open = new Map<string, Incident>()
+  for (const { kind, detail } of inputs) {
+    if (kind !== 'incident') continue
+    const incident = detail as Incident
+    const key = `${incident.class} ${incident.scope ?? ''}`
+    if (incident.until === null) open.set(key, incident)
+    else open.delete(key)
+  }
+  return [...open.values()].filter((i) => TROUBLES[i.class].back.by === 'operator')
 }
 /** µs until which the session is known to have run. */
 function ranOf(dir: string, inputs: Iterable<SessionInput>): number {

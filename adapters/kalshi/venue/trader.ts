@@ -267,6 +267,16 @@ export class KalshiTrader {
     this.#resetWanted = triggered.length > 0
     for (const { shard } of triggered) this.#groups.resume(shard)
   }
+  /** Everything is compared anew: until then nothing is sent. */
+  recheck(): void {
+    this.#agreed = null
+    this.#poller.sweepNow()
+    this.#reconciler.ask('asked')
+  }
+  /** A market that differed does not any more. */
+  freed(ticker: string): void {
+    this.#reconciler.freed(ticker)
+  }
   /** Somebody pulled the brake: what has not left stays here. */
   halted(): void {
     this.#gate.stopCreates()
