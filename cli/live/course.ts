@@ -301,8 +301,6 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       past?.told ?? null,
     )
     guardian = watcher
-    watcher.restore(openIncidents(folder.inputs()))
-    watcher.watched(options.watched ? watchAlive(dir, Date.now()) : null)
     dispatch = (news) => {
       act(() => live.news(news), true)
       watcher.news(news, 'order' in news && engine.manager.orderOf(news.order)?.state === 'unknown')
@@ -310,6 +308,8 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     for (const text of troubles.splice(0)) snapshots.error(text)
     trader.restore(folder.inputs())
     trader.flush()
+    watcher.restore(openIncidents(folder.inputs()))
+    watcher.watched(options.watched ? watchAlive(dir, Date.now()) : null)
 
     const external = externalOf(plan.external, past?.externals ?? new Map<string, number>(), live, (text) => snapshots.error(text))
     const status = (endedWith: string | null): SessionSnapshot => {
