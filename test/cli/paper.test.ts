@@ -233,7 +233,7 @@ describe.skipIf(!built)(`tapeline paper${built ? '' : ' (skipped: dist/ is not b
     const dir = folder()
     writeFileSync(join(dir, 'faults.json'), JSON.stringify({ rules: [{ on: 'time', at: 9_000, do: 'half-open' }] }))
     writeFileSync(join(dir, 'prices.ndjson'), 'nonsense\n')
-    const x = await exchange(dir, [...'--practice --markets 2 --life 5m --rate 20 --faults faults.json'.split(' ')])
+    const x = await exchange(dir, '--practice --markets 2 --life 5m --rate 20 --faults faults.json'.split(' '))
     const session = join(dir, 's')
     const paper = start(dir, [...'paper --strategy lean --series KXPRACTICE15M --external prices.ndjson --out s'.split(' '), ...x.access])
     const silent = await until('the connection is silent', () => {
