@@ -5,6 +5,7 @@ import type { Recorder } from '../adapters/recorder/recorder.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { SessionHeader } from '../engine/session.ts'
 import type { LiveSession } from './live-session.ts'
+import { SILENT_MAX } from './status-text.ts'
 import { ERRORS_MAX, LIST_MAX, TEXT_MAX, type Acknowledged, type SessionSnapshot } from './session-status.ts'
 
 export type SnapshotParts = {
@@ -68,8 +69,9 @@ export class Snapshots {
     this.#perSecond = ((this.#parts.live.rows - this.#rows) / Math.max(1, now - this.#at)) * 1000
     this.#rows = this.#parts.live.rows
     this.#at = now
-    const { trading, feed } = this.#parts
-    this.#synced.push(trading === null ? feed().markets.some((m) => m.synced) : trading.engine.session.fed)
+    // Books that were whole before everything fell silent are not known to be whole.
+    const { markets, links } = this.#parts.feed()
+    this.#synced.push(markets.some((m) => m.synced) && links.some((l) => l.silent !== null && l.silent < SILENT_MAX))
     if (this.#synced.length > UPTIME_SECONDS) this.#synced.shift()
   }
 

@@ -65,7 +65,7 @@ export function statusText(s: SessionSnapshot, life: Life, now: number): string 
   if (s.ended === null)
     lines.push([
       'State',
-      `${life === 'gone' ? 'was ' : ''}${stateText(s.state)} since ${iso(s.state.since)}${s.state.cause === null ? '' : ` (${s.state.cause})`}`,
+      `${life === 'gone' ? 'was ' : ''}${stateText(s.state)} since ${iso(s.state.since)}${s.state.cause === null ? '' : ` (${s.state.cause})`}${life === 'running' ? heldText(s) : ''}`,
     ])
   lines.push(
     [
@@ -103,6 +103,15 @@ export function statusText(s: SessionSnapshot, life: Life, now: number): string 
   return `${parts.join('\n')}\n`
 }
 
+/** What permits orders in general and has no market for them. */
+function heldText({ mode, state, feed }: SessionSnapshot): string {
+  if (mode === RECORD || (state.name !== 'trading' && state.name !== 'reducing')) return ''
+  const { connections, marketsSynced } = feed
+  if (marketsSynced === 0) return '; no market is synced, so no order is sent'
+  return connections.length > 0 && connections.every((c) => c.silent === null || c.silent >= SILENT_MAX)
+    ? '; the feed is SILENT: its books may be old, and orders stop at feedSilenceSeconds'
+    : ''
+}
 function lifeText(s: SessionSnapshot, life: Life, now: number): string {
   const ran = span(s.written - s.started)
   switch (life) {

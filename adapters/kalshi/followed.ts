@@ -121,7 +121,7 @@ export class Followed {
         trouble(
           this.#shared,
           series,
-          `no market of series ${series} is open or will open; it is looked for again with every reading: is it spelled right?`,
+          `no market of series ${series} is open or will open (is it spelled right? each reading of the list looks again)`,
         )
     }
     for (const ticker of this.#known.keys())
