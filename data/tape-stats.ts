@@ -43,7 +43,9 @@ export type TapeStats = {
   readonly name: string
   readonly depth: Depth
   readonly prints: PrintStats | null
+  /** Those that only repeat what is known, for readers who begin in the middle, are no rows: `checkpoints`. */
   readonly rows: number
+  readonly checkpoints: number
   readonly markets: number
   readonly from: string
   readonly to: string
@@ -54,6 +56,9 @@ export type TapeStats = {
   readonly coverage: number | null
   readonly gaps: number
   readonly resyncs: number
+  /** Null: not a recording of this program, or of before it counted. */
+  readonly disconnects: number | null
+  readonly breaks: { readonly count: number; readonly seconds: number } | null
   readonly inFlux: number
   readonly lastingCrosses: number
   readonly negativeLevels: number
@@ -100,6 +105,7 @@ export async function tapeStats(tape: Tape): Promise<TapeStats> {
   const lags = new Map<number, number>()
   let lagRows = 0
   let takerYes = 0
+  let checkpoints = 0
   const weigh = (s: Seen, until: number): void => {
     const span = until - s.at
     s.at = until
@@ -117,6 +123,7 @@ export async function tapeStats(tape: Tape): Promise<TapeStats> {
       const time = b.time[i] as number
       const market = b.market[i] as number
       const flags = b.flags[i] as number
+      if ((flags & Flag.CHECKPOINT) !== 0) checkpoints++
       if (kind === Kind.CATALOG && !seen.has(market)) {
         const detail = JSON.parse(b.details[b.detail[i] as number] ?? '') as CatalogDetail
         seen.set(market, {
@@ -187,7 +194,8 @@ export async function tapeStats(tape: Tape): Promise<TapeStats> {
     name: manifest.name,
     depth: manifest.depth,
     prints: manifest.depth === 'prints' ? printStats(rows, [...seen.values()], takerYes) : null,
-    rows: manifest.rows,
+    rows: manifest.rows - checkpoints,
+    checkpoints,
     markets: manifest.markets,
     from: iso(manifest.from),
     to: iso(manifest.to),
@@ -196,6 +204,8 @@ export async function tapeStats(tape: Tape): Promise<TapeStats> {
     coverage: recorded === 0 ? null : sum((c) => c.synced) / recorded,
     gaps: manifest.gaps,
     resyncs: sum((c) => c.resyncs),
+    disconnects: manifest.disconnects ?? null,
+    breaks: manifest.breaks === undefined ? null : { count: manifest.breaks.count, seconds: manifest.breaks.time / 1e6 },
     inFlux: manifest.inFlux,
     lastingCrosses: manifest.lastingCrosses,
     negativeLevels: manifest.negativeLevels,
