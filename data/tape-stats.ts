@@ -1,7 +1,17 @@
 /** What a tape holds, in numbers. Owns the figures of `data stats`; hides the pass over the rows. Invariant: time-weighted figures count synced, uncrossed, two-sided time only. */
 import { Book } from '../engine/book.ts'
 import { gridOf } from '../engine/grid.ts'
-import { Flag, Kind, type CatalogDetail, type Depth, type GridDetail, type LabelName, type SyncDetail } from '../engine/message.ts'
+import {
+  Flag,
+  Kind,
+  KIND_NAMES,
+  type CatalogDetail,
+  type Depth,
+  type GridDetail,
+  type KindName,
+  type LabelName,
+  type SyncDetail,
+} from '../engine/message.ts'
 import { BID, type SideCode } from '../engine/units.ts'
 import { putQuote } from './book-at.ts'
 import type { MarketRow } from './schema.ts'
@@ -106,6 +116,7 @@ export async function tapeStats(tape: Tape): Promise<TapeStats> {
   let lagRows = 0
   let takerYes = 0
   let checkpoints = 0
+  const repeated: number[] = []
   const weigh = (s: Seen, until: number): void => {
     const span = until - s.at
     s.at = until
@@ -123,7 +134,10 @@ export async function tapeStats(tape: Tape): Promise<TapeStats> {
       const time = b.time[i] as number
       const market = b.market[i] as number
       const flags = b.flags[i] as number
-      if ((flags & Flag.CHECKPOINT) !== 0) checkpoints++
+      if ((flags & Flag.CHECKPOINT) !== 0) {
+        checkpoints++
+        repeated[kind] = (repeated[kind] ?? 0) + 1
+      }
       if (kind === Kind.CATALOG && !seen.has(market)) {
         const detail = JSON.parse(b.details[b.detail[i] as number] ?? '') as CatalogDetail
         seen.set(market, {
@@ -212,7 +226,11 @@ export async function tapeStats(tape: Tape): Promise<TapeStats> {
     quarantined: manifest.quarantined,
     audits: sum((c) => c.audits),
     auditsEqual: sum((c) => c.auditsEqual),
-    byKind: manifest.byKind,
+    byKind: Object.fromEntries(
+      Object.entries(manifest.byKind)
+        .map(([name, n]) => [name, n - (repeated[KIND_NAMES.indexOf(name as KindName)] ?? 0)] as const)
+        .filter(([, n]) => n > 0),
+    ),
     labels: manifest.labels.map((l) => ({
       series: l.series,
       label: l.label,
