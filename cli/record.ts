@@ -5,7 +5,9 @@ import type { Argv, CommandModule } from 'yargs'
 import type { SelectionRule } from '../adapters/kalshi/index.ts'
 import type { Duration } from '../engine/units.ts'
 import { proveFolder } from '../data/folder.ts'
+import { ownRows } from '../data/losses.ts'
 import { once } from './backtest.ts'
+import { lossText } from './data-stats.ts'
 import { EXIT, failureOf, said, UsageError } from './exit.ts'
 import {
   connect,
@@ -45,6 +47,9 @@ type RecordData = {
   readonly to: string | null
   readonly coverage: number | null
   readonly gaps: number
+  readonly resyncs: number
+  readonly disconnects: number
+  readonly breaks: { readonly count: number; readonly seconds: number }
   readonly audits: number
   readonly auditsEqual: number
   readonly files: number
@@ -171,19 +176,22 @@ function megabytes(given: number): number {
 
 function outcome(tape: string, facts: RecordFacts): Outcome<RecordData> {
   const { manifest: m, coverage, ending, finished } = facts
-  const sum = (of: 'recorded' | 'synced' | 'audits' | 'auditsEqual' | 'gaps'): number => coverage.reduce((a, c) => a + c[of], 0)
+  const sum = (of: 'recorded' | 'synced' | 'audits' | 'auditsEqual' | 'resyncs'): number => coverage.reduce((a, c) => a + c[of], 0)
   const recorded = sum('recorded')
   const iso = (us: number): string | null => (us > 0 ? new Date(us / 1000).toISOString() : null)
   const data: RecordData = {
     tape,
     finished,
-    rows: m.rows,
+    rows: ownRows(m),
     rowsHere: facts.rows,
     markets: m.markets,
     from: iso(m.from),
     to: iso(m.to),
     coverage: recorded === 0 ? null : sum('synced') / recorded,
-    gaps: sum('gaps'),
+    gaps: m.gaps,
+    resyncs: sum('resyncs'),
+    disconnects: m.disconnects ?? 0,
+    breaks: { count: m.breaks?.count ?? 0, seconds: (m.breaks?.time ?? 0) / 1e6 },
     audits: sum('audits'),
     auditsEqual: sum('auditsEqual'),
     files: m.files.length,
@@ -193,7 +201,7 @@ function outcome(tape: string, facts: RecordFacts): Outcome<RecordData> {
   }
   const share = data.coverage === null ? 'n/a' : `${(data.coverage * 100).toFixed(2)}%`
   const text = `${count(data.rows)} rows of ${count(data.markets)} markets → ${tape} (${count(data.rowsHere)} in this run, ${data.seconds.toFixed(0)} s)
-Synced   ${share} of the recorded time; ${count(data.gaps)} gaps; ${count(data.auditsEqual)} of ${count(data.audits)} audits equal
+Synced   ${share} of the recorded time; ${lossText(data)}; ${count(data.auditsEqual)} of ${count(data.audits)} audits equal
 ${data.rows === 0 ? '' : `Next     npx tapeline backtest --tape ${tape} --strategy lean\n`}`
   if (!facts.reached && ending.error === undefined)
     return {

@@ -122,6 +122,7 @@ export class TapeWriter {
       ...this.#identity,
       files,
       rows: totals.rows,
+      checkpoints: totals.rows - totals.rowsOwn,
       byKind: parts.byKind,
       markets: marketRows.length,
       from: totals.from,

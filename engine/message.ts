@@ -129,7 +129,8 @@ export type GridDetail = { readonly grid: readonly GridBand[] }
 export type StatusDetail = { readonly status: MarketStatus; readonly closeTime?: number | null }
 /** `value`: what one YES contract pays, in Price units. */
 export type DeterminedDetail = { readonly result: 'yes' | 'no' | 'scalar' | 'void'; readonly value: number }
-export type SyncDetail = { readonly state: 'synced' | 'unsynced'; readonly reason: string }
+/** `disconnected`: its connection ended. */
+export type SyncDetail = { readonly state: 'synced' | 'unsynced'; readonly reason: string; readonly disconnected?: boolean }
 export type ExternalDetail = { readonly series: string; readonly value: number; readonly revision: number }
 /** `stop`: the session was ended here by hand, by its time or by a failure; it changes nothing but the time that has passed. */
 /** `by`: whose word it is; absent: a person's. `table`: what follows from a trouble; `end`: the session comes to its end. */

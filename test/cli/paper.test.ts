@@ -183,7 +183,9 @@ describe.skipIf(!built)(`tapeline paper${built ? '' : ' (skipped: dist/ is not b
     const cut = await readRun(session)
     expect([cut.end.complete, cut.end.orders > 0]).toEqual([false, true])
     expect((await runJson(dir, ['replay', 's'])).data?.['equal']).toBe(true)
-    expect((await runProgram(dir, ['report', 'build', 's'])).stdout).toContain('PARTIAL')
+    const partial = (await runProgram(dir, ['report', 'build', 's'])).stdout
+    expect(partial).toMatch(/PARTIAL\n[\d,]{3,} rows · [1-9] markets .* labels paired with prints · 0 gaps/)
+    expect(partial).not.toMatch(/Trades are unknown/)
     expect((await runProgram(dir, ['explain', 's', '0'])).stdout).toMatch(/#0 KXPRACTICE15M\S+: (buy|sell) .*\nThe book at the decision/s)
 
     const second = begin('--resume', 's')
@@ -225,6 +227,13 @@ describe.skipIf(!built)(`tapeline paper${built ? '' : ' (skipped: dist/ is not b
     expect(rows.filter((r) => r.kind === 'external').map((r) => r.detail?.['value'])).toEqual([1, 2])
     const restarts = new Set(rows.filter((r) => r.kind === 'sync' && r.detail?.['reason'] === 'recorder restarted').map((r) => r.time))
     expect(restarts.size).toBe(3)
+    // The report says so, and report, replay and statistics know of as many rows.
+    const { header, end } = await readRun(session)
+    expect(header.tape.losses).toMatchObject({ breaks: 3 })
+    expect((await runProgram(dir, ['report', 'build', 's'])).stdout).toMatch(/was cut off and went on: down [\d.]+ \w+ in 3 breaks/)
+    const stats = (await runJson(dir, ['data', 'stats', 's/tape'])).data as { rows: number; byKind: Record<string, number> }
+    const sum = Object.values(stats.byKind).reduce((a, n) => a + n, 0)
+    expect([end.rows, header.tape.rows, stats.rows, sum]).toEqual(Array(4).fill(replay.data?.['rows']))
     expect(existsSync(join(session, 'log.before'))).toBe(false)
     expect((await runProgram(dir, ['data', 'verify', 's/tape'])).code).toBe(0)
   }, 120_000)
