@@ -23,12 +23,12 @@ import { EXIT } from '../exit.ts'
 import { afterLong, BURST, externalOf, lagOf, REFRESH_EVERY, ruleOf, ticking, type Ending } from '../live-connection.ts'
 import { LiveSession } from '../live-session.ts'
 import { Snapshots } from '../session-snapshot.ts'
-import { clearCommands, readSnapshot, takeCommands, writeSnapshot } from '../session-status.ts'
+import { clearCommands, readSnapshot, takeCommands, writeSnapshot, type OperatorCommand } from '../session-status.ts'
 import type { Chosen } from '../strategy/choose.ts'
 import { failureIn } from '../strategy/failure.ts'
 import { tapeFacts } from '../tape-facts.ts'
 import { Watch } from '../watch.ts'
-import { Guardian } from './guardian.ts'
+import { Guardian, type Word } from './guardian.ts'
 import { reliveFolder } from './relive.ts'
 import type { Trading, TradingDesk } from './trading.ts'
 import { watchAlive } from './watch-file.ts'
@@ -252,6 +252,12 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       snapshots.error(text)
       end({ reason: text, exit: error instanceof DataError ? EXIT.data : EXIT.exchange, complete: false, error })
     }
+    /** A word to the engine: kept with whose it is, so that the next process knows which of them still counts. */
+    const word = (by: Word['by'], command: OperatorCommand, why: string, done: (() => void) | null = null): void =>
+      act(() => {
+        keep('word', { by, command, reason: why } satisfies Word)
+        live.operator({ command, reason: why }, done)
+      })
     const watcher = new Guardian({
       clock: world.clock,
       keep: (kind, detail) => {
@@ -261,7 +267,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
           fail(error)
         }
       },
-      word: (command, why) => act(() => live.operator({ command, reason: why })),
+      word: (command, why) => word('table', command, why),
       news: (news) => act(() => live.news(news), true),
       stopCreates: () => trader.halted(),
       end: (why) => end({ reason: why, exit: EXIT.risk, complete: false }),
@@ -275,6 +281,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     }
     for (const text of troubles.splice(0)) snapshots.error(text)
     trader.restore(folder.inputs())
+    if (resume) watcher.goOn(folder.inputs())
     trader.flush()
 
     const external = externalOf(plan.external, past?.externals ?? new Map<string, number>(), live, (text) => snapshots.error(text))
@@ -315,21 +322,19 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       const latch = options.halted()
       if (latch !== null && !latched) {
         trader.halted()
-        act(() => live.operator({ command: 'halt', reason: `latched: ${latch}` }))
+        word('latch', 'halt', `latched: ${latch}`)
       }
       if (latch !== null && !latched) watcher.operator('halt')
       latched = latch !== null
       for (const { id, command, reason: why } of takeCommands(dir, (text) => snapshots.error(text)))
-        act(() =>
-          live.operator({ command, reason: why }, () => {
-            // First what holds back lets go: the brakes are made ready through the same gate.
-            watcher.operator(command)
-            if (command === 'resume') trader.resumed()
-            snapshots.acknowledge({ id, command, reason: why, time: engine.now, state: engine.session.name })
-            // On the tape and obeyed: whoever waits for it is told at once.
-            queueMicrotask(() => status(null))
-          }),
-        )
+        word('operator', command, why, () => {
+          // First what holds back lets go: the brakes are made ready through the same gate.
+          watcher.operator(command)
+          if (command === 'resume') trader.resumed()
+          snapshots.acknowledge({ id, command, reason: why, time: engine.now, state: engine.session.name })
+          // On the tape and obeyed: whoever waits for it is told at once.
+          queueMicrotask(() => status(null))
+        })
     }, COMMANDS_MS)
     const timer = afterLong(options.duration, () => end({ reason: 'its time is over', exit: EXIT.ok, complete: true }))
     options.onReady(end)
@@ -360,10 +365,8 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     clearInterval(commands)
     watcher.rest()
     const last = ending as unknown as Ending
-    act(() => {
-      live.operator({ command: 'halt', reason: `stopping: ${last.reason}` })
-      live.drain()
-    })
+    word('end', 'halt', `stopping: ${last.reason}`)
+    act(() => live.drain())
     say('taking back what rests at the exchange')
     const left = await trader
       .settle(SETTLE)

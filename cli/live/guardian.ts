@@ -7,13 +7,13 @@ import type { TraderStatus } from '../../adapters/kalshi/live.ts'
 import type { News } from '../../engine/news.ts'
 import type { OperatorCommand } from '../session-status.ts'
 import type { TroubleClass } from './trouble-table.ts'
-import { explainTrouble, Troubles, type Happened, type Level } from './troubles.ts'
+import { explainTrouble, Troubles, type Happened, type Incident, type Level, type Reaction } from './troubles.ts'
 
 export type GuardianParts = {
   /** µs. */
   readonly clock: { now(): number; wall(): number }
   readonly keep: (kind: string, detail: unknown) => void
-  /** A word to the engine. */
+  /** A word to the engine, kept as the table's. */
   readonly word: (command: OperatorCommand, reason: string) => void
   readonly news: (news: News) => void
   /** What is on its way and has not left stays here. */
@@ -21,6 +21,8 @@ export type GuardianParts = {
   readonly end: (reason: string) => void
   readonly say: (text: string) => void
 }
+/** A word that the engine was given, as the log keeps it: by a person, by the table, by a kill that was latched, by an end. Only a person's outlives its process. */
+export type Word = { readonly by: 'operator' | 'table' | 'latch' | 'end'; readonly command: OperatorCommand; readonly reason: string }
 /** What is looked at every second. */
 export type SecondFacts = {
   readonly dir: string
@@ -40,6 +42,7 @@ const LEVELS: Readonly<Record<OperatorCommand, Level>> = { resume: 'open', reduc
 /** After these it is known what became of an order. */
 const RESOLVED: ReadonlySet<News['type']> = new Set(['accepted', 'absent', 'canceled', 'amended'])
 const TICKERS_MAX = 4_096
+const GOES_ON = 'the session goes on'
 /** The monotonic clock and the wall's may drift so far apart in a second; more is a step, or a sleep. */
 const STEP_MAX = 2_000_000
 
@@ -75,10 +78,50 @@ export class Guardian {
     this.#apply('the operator')
   }
 
+  /**
+   * The session goes on after it stood still: what the log kept. The engine has lived through every word again, the table's own and those of an end among them; of these only what waits for a person holds on,
+   * everything else begins anew where it is still so. A person's word stays.
+   */
+  goOn(inputs: Iterable<{ readonly kind: string; readonly detail: unknown }>): void {
+    const open = new Map<string, Incident>()
+    let last: OperatorCommand | null = null
+    for (const { kind, detail } of inputs) {
+      if (kind === 'intent') this.kept(kind, detail)
+      else if (kind === 'incident') {
+        const incident = detail as Incident
+        const key = `${incident.class} ${incident.scope ?? ''}`
+        if (incident.until === null) open.set(key, incident)
+        else open.delete(key)
+      } else if (kind === 'word') {
+        const { by, command } = detail as Word
+        last = command
+        if (by === 'operator') this.#said = LEVELS[command]
+      }
+    }
+    for (const { class: name, scope } of open.values()) if (name === 'rejections' && scope !== null) this.#halted.set(scope, name)
+    this.#take(this.#troubles.goOn(this.#parts.clock.now(), [...open.values()]))
+    if (last === null) return
+    // Said anew whatever the last word was: it may have been kept, and the engine killed before it heard it.
+    const level = this.#level()
+    this.#told = level
+    if (RANK[LEVELS[last]] >= RANK['halt-session'] && RANK[level] < RANK['halt-session'] && level !== 'open')
+      this.#parts.word('reduce', GOES_ON)
+    this.#parts.word(WORDS[level], GOES_ON)
+  }
+
   /** News that enters, and what became of writes. */
   news(news: News): void {
     if (news.type === 'agreed' || news.type === 'disagreed') this.happened({ type: news.type })
-    else if (news.type === 'no-answer')
+    // What a crash left unknown says nothing of the exchange: each is looked for, and its market waits.
+    else if (news.type === 'no-answer' && news.reason === 'restart') {
+      const ticker = this.#tickerOf(news.order)
+      this.happened({
+        type: 'begin',
+        class: 'order-unknown',
+        scope: `order ${news.order} ${ticker}`,
+        cause: `order ${news.order} in ${ticker}`,
+      })
+    } else if (news.type === 'no-answer')
       this.happened({ type: 'no-answer', ticker: this.#tickerOf(news.order), order: news.order, unreadable: /^2\d\d /.test(news.reason) })
     else if (news.type === 'foreign-fill') this.happened({ type: 'begin', class: 'fill-foreign', scope: news.ticker, cause: news.trade })
     else if (RESOLVED.has(news.type) && 'order' in news) this.happened({ type: 'resolved', order: news.order })
@@ -165,9 +208,11 @@ export class Guardian {
   #resting = false
 
   happened(event: Happened): void {
-    if (this.#resting) return
-    const { clock, keep, say } = this.#parts
-    for (const reaction of this.#troubles.take(clock.now(), event)) {
+    if (!this.#resting) this.#take(this.#troubles.take(this.#parts.clock.now(), event))
+  }
+  #take(reactions: readonly Reaction[]): void {
+    const { keep, say } = this.#parts
+    for (const reaction of reactions) {
       if (reaction.type === 'level') {
         this.#apply(reaction.cause)
         continue
@@ -186,9 +231,13 @@ export class Guardian {
     this.#parts.news({ type: begins ? 'market-halted' : 'market-freed', ticker: scope, reason: name, by: name })
   }
 
-  /** The stronger of both words, where it is not what the engine was told last. */
+  /** The stronger of both words. */
+  #level(): Level {
+    return RANK[this.#troubles.level] > RANK[this.#said] ? this.#troubles.level : this.#said
+  }
+  /** Told where it is not what the engine was told last. */
   #apply(cause: string): void {
-    const level = RANK[this.#troubles.level] > RANK[this.#said] ? this.#troubles.level : this.#said
+    const level = this.#level()
     if (level === this.#told) return
     const before = this.#told
     this.#told = level
