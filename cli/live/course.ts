@@ -353,7 +353,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       const latch = options.halted()
       if (latch !== null && !latched) {
         trader.halted()
-        act(() => live.operator({ command: 'halt', reason: `latched: ${latch}` }))
+        act(() => live.operator({ command: 'halt', reason: `latched: ${latch}`, by: 'latch' }))
       }
       if (latch !== null && !latched) watcher.operator('halt')
       latched = latch !== null

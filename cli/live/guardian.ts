@@ -90,7 +90,16 @@ export class Guardian {
   /** News that has entered. `unknown`: nobody knows yet what became of its order. */
   news(news: News, unknown: boolean): void {
     if (news.type === 'agreed' || news.type === 'disagreed') this.happened({ type: news.type })
-    else if (news.type === 'no-answer')
+    // What a crash left unknown says nothing of the exchange: each is looked for, and its market waits.
+    else if (news.type === 'no-answer' && news.reason === 'restart') {
+      const ticker = this.#tickerOf(news.order)
+      this.happened({
+        type: 'begin',
+        class: 'order-unknown',
+        scope: `order ${news.order} ${ticker}`,
+        cause: `order ${news.order} in ${ticker}`,
+      })
+    } else if (news.type === 'no-answer')
       this.happened({ type: 'no-answer', ticker: this.#tickerOf(news.order), order: news.order, unreadable: /^2\d\d /.test(news.reason) })
     else if (news.type === 'foreign-fill') this.happened({ type: 'begin', class: 'fill-foreign', scope: news.ticker, cause: news.trade })
     else if (!unknown && 'order' in news) this.happened({ type: 'resolved', order: news.order })
@@ -226,9 +235,13 @@ export class Guardian {
     this.#parts.news({ type: begins ? 'market-halted' : 'market-freed', ticker: scope, reason: name, by: name })
   }
 
-  /** The stronger of both words, where it is not what the engine was told last. */
+  /** The stronger of both words. */
+  #level(): Level {
+    return RANK[this.#troubles.level] > RANK[this.#said] ? this.#troubles.level : this.#said
+  }
+  /** Told where it is not what the engine was told last. */
   #apply(cause: string): void {
-    const level = RANK[this.#troubles.level] > RANK[this.#said] ? this.#troubles.level : this.#said
+    const level = this.#level()
     if (level === this.#told) return
     const before = this.#told
     this.#told = level
