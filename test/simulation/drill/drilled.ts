@@ -9,6 +9,7 @@ import { LIMITS, type Drilled } from './drill.ts'
 import { maker } from './maker.ts'
 import { LiveProcess, type Hands, type Rec } from './session.ts'
 import { CASH_ALL, SERIES, START } from './stage.ts'
+import { swarmOf } from './swarm.ts'
 import type { Witness } from './truth.ts'
 
 const SECOND = 1_000_000
@@ -52,7 +53,7 @@ export function drilled(
     live: { nonce: NONCE, environment: 'local', subaccount: 0 },
     cash: CASH_ALL,
     limits,
-    rate: { perSecond: 1200, capacity: 3600 },
+    rate: swarmOf(seed).basicTier > 0 ? { perSecond: 100, capacity: 100 } : { perSecond: 1200, capacity: 3600 },
     seed,
     strategies: [{ name: 'drill', parameters: { seed } }],
   }

@@ -67,6 +67,8 @@ export class Network {
   #number = 0
   /** The exchange gives so many rows at once, whatever is asked for. */
   readonly #page: number
+  /** µs by which the clock of a process is ahead. */
+  readonly off: number
   readonly #dice: Dice
 
   constructor(swarm: Swarm, parts: NetworkParts) {
@@ -74,12 +76,14 @@ export class Network {
     this.parts = parts
     this.api = new Api(parts.exchange)
     this.#dice = new Dice(parts.seed, 'http')
+    this.off = Math.floor(swarm.clockOff) * (this.#dice.hit(0.5) ? 1 : -1)
     this.#page = this.#dice.pick([1, 3, 8, 20, 50])
   }
 
   /** The ports of one process. */
   process(chance: () => number): { readonly world: World; kill(): void } {
     const { timeline } = this.parts
+    const { off } = this
     let alive = true
     const mine = new Set<Wire>()
     const ifAlive =
@@ -89,7 +93,7 @@ export class Network {
         if (alive) call(...args)
       }
     const world: World = {
-      clock: { now: () => timeline.now, wall: () => Math.floor(timeline.now / 1000) },
+      clock: { now: () => timeline.now + off, wall: () => Math.floor((timeline.now + off) / 1000) },
       timers: { after: (delay, call) => timeline.after(delay, ifAlive(call)) },
       chance: { next: chance },
       sockets: {
