@@ -69,7 +69,13 @@ export async function drill<R>(seed: number, { make, witness }: Drilled<R>, plan
     intentOf: (id) => who.intentOf(id),
   }
   const truth = new Truth(() => stage?.timeline.now ?? START, plan.limits ?? LIMITS, seen)
-  stage = new DrillStage(seed, swarm, truth, seen.ours, (exchange) => new WatchedHub(exchange))
+  stage = new DrillStage(
+    seed,
+    swarm,
+    truth,
+    (id) => who.ours(id),
+    (exchange) => new WatchedHub(exchange),
+  )
   const { timeline, exchange, account, network, fired } = stage
   const hub = stage.hub as WatchedHub
   truth.attach(exchange, account, network, hub)
