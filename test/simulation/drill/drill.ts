@@ -56,7 +56,13 @@ export type Outcome<R> = {
   readonly used: number
   readonly disk: readonly R[]
 }
-export type Plan = { readonly swarm?: Swarm; readonly limits?: DrillLimits; readonly danger?: number; readonly patience?: number }
+export type Plan = {
+  readonly swarm?: Swarm
+  readonly limits?: DrillLimits
+  readonly danger?: number
+  readonly late?: readonly [number, number]
+  readonly patience?: number
+}
 
 export async function drill<R>(seed: number, { make, witness }: Drilled<R>, plan: Plan = {}): Promise<Outcome<R>> {
   const dice = new Dice(seed, 'course')
@@ -78,6 +84,10 @@ export async function drill<R>(seed: number, { make, witness }: Drilled<R>, plan
   )
   const { timeline, exchange, account, network, fired } = stage
   const hub = stage.hub as WatchedHub
+  if (plan.late !== undefined) {
+    network.late = plan.late
+    truth.late = true
+  }
   truth.attach(exchange, account, network, hub)
   const disk = new Disk<R>(timeline, new Dice(seed, 'disk'))
   const who: Witness = witness(disk)

@@ -47,6 +47,8 @@ export function drilled(
   seed: number,
   { trade = honest, watch = () => {} }: { trade?: Trade; watch?: (process: LiveProcess) => void } = {},
 ): Drilled<Rec> {
+  // One strategy, or two that get into each other's way.
+  const names = seed % 3 === 0 ? ['maker', 'rival'] : ['maker']
   const head: SessionHeader = {
     ...header(),
     mode: 'live',
@@ -55,13 +57,13 @@ export function drilled(
     limits,
     rate: swarmOf(seed).basicTier > 0 ? { perSecond: 100, capacity: 100 } : { perSecond: 1200, capacity: 3600 },
     seed,
-    strategies: [{ name: 'drill', parameters: { seed } }],
+    strategies: names.map((name) => ({ name, parameters: { seed } })),
   }
   return {
     make: (parts) => {
       const process = new LiveProcess(parts, {
         header: head,
-        strategies: () => [maker(seed)],
+        strategies: () => names.map((name) => maker(seed, name)),
         series: SERIES,
         trade,
       })

@@ -67,6 +67,8 @@ export class Network {
   #number = 0
   /** The exchange gives so many rows at once, whatever is asked for. */
   readonly #page: number
+  /** µs: within the margin after which an order may be held to be absent. */
+  late: readonly [number, number] = [1_000_000, 58_000_000]
   /** µs by which the clock of a process is ahead. */
   readonly off: number
   readonly #dice: Dice
@@ -245,7 +247,7 @@ export class Network {
     if (dice.hit(swarm.effectLate)) {
       const reset = dice.hit(0.5)
       lose(reset ? 'network' : 'timeout', dice.between(2_000, 400_000))
-      return void timeline.after(dice.between(1_000_000, 58_000_000), () => {
+      return void timeline.after(dice.between(...this.late), () => {
         fired['effect late']++
         executed()
       })
