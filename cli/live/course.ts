@@ -200,7 +200,8 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       lag: lagOf(0),
       turn,
       numbersFrom: past?.markets ?? 0,
-      from: Math.max(past?.to ?? 0, resume ? Math.max(ranUntil, run.lastTime) + 1 : 0),
+      // Later than what the engine was told has passed: the clock may be behind the rows of before.
+      from: Math.max(past?.to ?? 0, resume ? Math.max(ranUntil, run.lastTime) + 2 : 0),
     })
     const snapshots = new Snapshots({
       dir,

@@ -50,7 +50,7 @@ export class DrillStage {
     this.account = this.exchange.openAccount(
       'drill',
       SHARDS.map((shard) => ({ shard, amount: CASH })),
-      'premier',
+      swarm.basicTier > 0 ? 'basic' : 'premier',
     )
     const key: ApiKey = { id: KEY_ID, name: 'drill', publicKey, scopes: ['read', 'write'], subaccount: null }
     this.exchange.addKey(this.account, key)
@@ -178,6 +178,13 @@ export class DrillStage {
       if (order !== undefined) {
         fired['canceled by somebody else']++
         exchange.trading.remove(order, 'Decrease')
+      }
+    }
+    if (dice.hit(swarm.meddle)) {
+      const order = dice.pick([...this.account.resting].filter((o) => this.#ours(o.clientId) && o.remaining >= 200))
+      if (order !== undefined && order.market.status === 'active' && exchange.shard(order.market.exchangeIndex).exchangeActive) {
+        fired['order reduced by somebody else']++
+        exchange.trading.decrease(this.account, order, Math.floor(order.remaining / 2))
       }
     }
     if (dice.hit(swarm.groupTrigger)) {
