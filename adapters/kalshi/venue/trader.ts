@@ -80,6 +80,8 @@ const TICK = SECOND / 5
 const RESET_PAUSE = 2 * SECOND
 /** µs for which the exchange may show what cash was before. */
 const CASH_WINDOW = 30 * SECOND
+/** µs that the groups' last writes are waited for. */
+const RETIRE_MAX = 2 * SECOND
 /** The private stream may be away for so long before what rests is taken back. */
 const DEAF_MAX = 5 * SECOND
 
@@ -195,7 +197,12 @@ export class KalshiTrader {
     )
     this.#groups = new GroupPlanner(options.groupLimit, {
       tickersOf: (shard) => [...desk.engine.markets.alive].filter((m) => this.#shardOf(m.ticker) === shard).map((m) => m.ticker),
-      write: (write) => void this.#write(write),
+      write: (write) => {
+        const writing: Promise<void> = this.#write(write)
+          .catch(fail)
+          .finally(() => this.#writes.delete(writing))
+        this.#writes.add(writing)
+      },
       tell: (news) => desk.enter(news),
     })
     this.#writer = {
@@ -210,6 +217,7 @@ export class KalshiTrader {
   restore(inputs: Iterable<KeptInput>): void {
     const kept: Kept[] = []
     const halted = new Set<string>()
+    const groups = new Map<number, { id: string; state: string }>()
     let [baseline, reading]: [ReconcileRecord['baseline'], ReconcileRecord['reading']] = [null, null]
     for (const { time, kind, detail } of inputs) {
       if (kind === 'intent') kept.push({ intent: detail as Intent, time })
@@ -229,9 +237,13 @@ export class KalshiTrader {
         reading = record.reading ?? reading
       } else if (kind === 'group') {
         const { shard, id, state } = detail as { shard: number; id: string | null; state: string }
-        if (id !== null && (state === 'live' || state === 'triggered')) this.#groups.adopt(shard, id, state === 'triggered')
+        // The last word counts: a group that is gone, or on its way there, is made anew.
+        if (id === null) groups.delete(shard)
+        else groups.set(shard, { id, state })
       }
     }
+    for (const [shard, { id, state }] of groups)
+      if (state !== 'gone' && state !== 'deleting') this.#groups.adopt(shard, id, state !== 'live')
     this.#reconciler.restore({ baseline, reading, halted: [...halted] })
     this.venue.restore(kept)
   }
@@ -247,7 +259,7 @@ export class KalshiTrader {
   }
   /** After every turn of the engine. */
   flush(): void {
-    void this.venue.flush()
+    this.venue.flush().catch((error: unknown) => this.#parts.desk.fail(error))
   }
   /** The operator lets the session go on: brakes that were pulled are made ready, and the exchange is asked anew. */
   resumed(): void {
@@ -256,6 +268,7 @@ export class KalshiTrader {
     this.#resetGroups()
     this.#reconciler.resumed()
   }
+  readonly #writes = new Set<Promise<void>>()
   #resetWanted = false
   #resetAt = -Infinity
   /** As soon as nothing holds the gate: a reset is a write like any other. */
@@ -263,9 +276,9 @@ export class KalshiTrader {
     const now = this.#parts.world.clock.now()
     if (!this.#resetWanted || this.#parts.killed() !== null || now - this.#resetAt < RESET_PAUSE) return
     this.#resetAt = now
-    const triggered = this.#groups.groups.filter((g) => g.state === 'triggered')
-    this.#resetWanted = triggered.length > 0
-    for (const { shard } of triggered) this.#groups.resume(shard)
+    const held = this.#groups.groups.filter((g) => g.state === 'triggered' || g.state === 'failed')
+    this.#resetWanted = held.length > 0
+    for (const { shard } of held) this.#groups.resume(shard, now)
   }
   /** Somebody pulled the brake: what has not left stays here. */
   halted(): void {
@@ -280,7 +293,14 @@ export class KalshiTrader {
     if (open === null) left.push(`it is not known what rests at the exchange: ${why}`)
     else for (const o of open) left.push(`${o.ticker} order ${o.id} (${o.client})`)
     if (unknown > 0) left.push(`${unknown} orders of which it is not known whether they exist; each ends by itself at its expiration`)
-    if (left.length === 0) this.#groups.retire()
+    if (left.length === 0) {
+      this.#groups.retire()
+      // That they are gone is kept: a session that goes on makes others.
+      const { timers } = this.#parts.world
+      const over = new Promise<void>((resolve) => void timers.after(RETIRE_MAX, resolve))
+      await Promise.race([Promise.all(this.#writes), over])
+      this.#keepGroups()
+    }
     return left
   }
   async stop(): Promise<void> {
@@ -325,11 +345,11 @@ export class KalshiTrader {
         this.#deafSince = -1
         this.#poller.sweepNow()
         this.#reconciler.ask('reconnected')
-        if (this.#options.groupLimit > 0) void this.#listGroups()
+        if (this.#options.groupLimit > 0) this.#listed()
         return
       case 'missed':
         this.#poller.sweepNow()
-        if (event.groups && this.#options.groupLimit > 0) void this.#listGroups()
+        if (event.groups && this.#options.groupLimit > 0) this.#listed()
         return
       case 'down':
         if (this.#deafSince < 0) this.#deafSince = this.#parts.world.clock.now()
@@ -493,6 +513,9 @@ export class KalshiTrader {
     if (text === this.#kept) return
     this.#kept = text
     for (const { shard, id, state } of groups) this.#record('group', { shard, id, state })
+  }
+  #listed(): void {
+    this.#listGroups().catch((error: unknown) => this.#parts.desk.fail(error))
   }
   async #listGroups(): Promise<void> {
     try {
