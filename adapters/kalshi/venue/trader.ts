@@ -269,6 +269,8 @@ export class KalshiTrader {
     this.#reconciler.resumed()
   }
   readonly #writes = new Set<Promise<void>>()
+  /** Shards whose group could not be made. */
+  readonly #brakeless = new Set<number>()
   #resetWanted = false
   #resetAt = -Infinity
   /** As soon as nothing holds the gate: a reset is a write like any other. */
@@ -499,6 +501,10 @@ export class KalshiTrader {
     const answer = await writeGroup(this.#writer, write)
     if (answer.outcome === 'acknowledged' && write.kind === 'trigger' && write.id !== null) this.venue.groupTriggered(write.id)
     this.#groups.answered(write, answer, this.#parts.world.clock.now())
+    const state = this.#groups.stateOf(write.shard)
+    if (state === 'failed') this.#brakeless.add(write.shard)
+    // The brake that was missed is there: what was said to disagree may agree again.
+    else if (state === 'live' && this.#brakeless.delete(write.shard)) this.#reconciler.ask('asked')
     this.#keepGroups()
   }
   async #groupWrite(intent: Intent): Promise<GroupAnswer> {
