@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { environmentOf } from '../../../../adapters/kalshi/environment.ts'
 import { FileQuarantine, Signer, systemWorld } from '../../../../adapters/kalshi/index.ts'
 import { Budget } from '../../../../adapters/kalshi/rate-limit.ts'
@@ -385,12 +385,11 @@ describe('the venue on the local exchange', () => {
     const o = one.order(0, 0, 4000, 100)
     await one.send(['submit', o])
     await until(() => one.state(0) === 'working', 'accepted')
-    const asOf = Sweeper.prototype.asOf
-    Sweeper.prototype.asOf = async () => Date.now() * 1000 - 60 * SECOND
+    const asOf = vi.spyOn(Sweeper.prototype, 'asOf').mockImplementation(() => Promise.resolve(Date.now() * 1000 - 60 * SECOND))
     try {
       expect(await one.venue.settleDown(1 * SECOND)).toMatchObject({ open: null, why: 'the list is older than what was sent' })
     } finally {
-      Sweeper.prototype.asOf = asOf
+      asOf.mockRestore()
     }
     expect(await one.venue.settleDown()).toMatchObject({ open: [], unknown: 0 })
   })
