@@ -30,10 +30,12 @@ import type { Chosen } from '../strategy/choose.ts'
 import { failureIn } from '../strategy/failure.ts'
 import { tapeFacts } from '../tape-facts.ts'
 import { Watch } from '../watch.ts'
+import type { Binding } from './arms.ts'
 import { Guardian } from './guardian.ts'
 import { TROUBLES } from './trouble-table.ts'
 import type { Incident } from './troubles.ts'
 import { reliveFolder } from './relive.ts'
+import type { PlanBrakes } from './resumed.ts'
 import type { Trading, TradingDesk } from './trading.ts'
 import { watchAlive } from './watch-file.ts'
 
@@ -58,6 +60,9 @@ export type LivePlan = {
   readonly measured: readonly number[]
   /** µs of the exchange's clock when it began: nothing of it is older. */
   readonly start: number
+  /** The whole rule of its markets, and the brakes, as they were armed; sessions that were begun before these were kept have none. */
+  readonly rule?: Binding['markets']
+  readonly brakes?: PlanBrakes
 }
 
 export type LiveOptions = {

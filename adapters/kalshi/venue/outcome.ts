@@ -16,7 +16,7 @@ import { parseQuantity } from '../../../engine/units.ts'
 import type { HttpAnswer } from '../ports.ts'
 import { errorOf } from '../wire/answers.ts'
 import { WRITES } from '../wire/writes.ts'
-import type { Intent } from './intent.ts'
+import { isNameable, type Intent } from './intent.ts'
 
 /** Quantities in 1/100 contract, times in µs. */
 export type WriteAnswer =
@@ -92,7 +92,7 @@ function read(intent: Intent, body: string, type: string): WriteAnswer | string 
       if (!WRITES.create.is(value)) return without(WRITES.create.why(value))
       const filled = count(value.fill_count)
       const remaining = count(value.remaining_count)
-      if (isOther(value.client_order_id, intent.client) || value.order_id === '') return OTHER
+      if (isOther(value.client_order_id, intent.client) || !isNameable(value.order_id)) return OTHER
       if (!(filled >= 0 && remaining >= 0 && filled + remaining <= intent.quantity)) return IMPOSSIBLE
       return { kind: 'create', id: value.order_id, filled, remaining, time: value.ts_ms * 1000 }
     }
@@ -135,7 +135,7 @@ function read(intent: Intent, body: string, type: string): WriteAnswer | string 
     }
     case 'group-create': {
       if (!WRITES.groupCreate.is(value)) return without(WRITES.groupCreate.why(value))
-      return value.order_group_id === '' ? OTHER : { kind: 'group', id: value.order_group_id }
+      return !isNameable(value.order_group_id) ? OTHER : { kind: 'group', id: value.order_group_id }
     }
     case 'group-limit':
     case 'group-reset':

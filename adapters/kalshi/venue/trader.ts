@@ -80,6 +80,8 @@ const TICK = SECOND / 5
 const RESET_PAUSE = 2 * SECOND
 /** µs for which the exchange may show what cash was before. */
 const CASH_WINDOW = 30 * SECOND
+/** µs that the groups' last writes are waited for. */
+const RETIRE_MAX = 2 * SECOND
 /** The private stream may be away for so long before what rests is taken back. */
 const DEAF_MAX = 5 * SECOND
 
@@ -197,7 +199,12 @@ export class KalshiTrader {
     )
     this.#groups = new GroupPlanner(options.groupLimit, {
       tickersOf: (shard) => [...desk.engine.markets.alive].filter((m) => this.#shardOf(m.ticker) === shard).map((m) => m.ticker),
-      write: (write) => void this.#write(write),
+      write: (write) => {
+        const writing: Promise<void> = this.#write(write)
+          .catch(fail)
+          .finally(() => this.#writes.delete(writing))
+        this.#writes.add(writing)
+      },
       tell: (news) => desk.enter(news),
     })
     this.#writer = {
@@ -213,6 +220,7 @@ export class KalshiTrader {
     this.#restored = true
     const kept: Kept[] = []
     const halted = new Set<string>()
+    const groups = new Map<number, { id: string; state: string }>()
     let [baseline, reading]: [ReconcileRecord['baseline'], ReconcileRecord['reading']] = [null, null]
     for (const { time, kind, detail } of inputs) {
       if (kind === 'intent') kept.push({ intent: detail as Intent, time })
@@ -232,9 +240,13 @@ export class KalshiTrader {
         reading = record.reading ?? reading
       } else if (kind === 'group') {
         const { shard, id, state } = detail as { shard: number; id: string | null; state: string }
-        if (id !== null && (state === 'live' || state === 'triggered')) this.#groups.adopt(shard, id, state === 'triggered')
+        // The last word counts: a group that is gone, or on its way there, is made anew.
+        if (id === null) groups.delete(shard)
+        else groups.set(shard, { id, state })
       }
     }
+    for (const [shard, { id, state }] of groups)
+      if (state !== 'gone' && state !== 'deleting') this.#groups.adopt(shard, id, state !== 'live')
     this.#reconciler.restore({ baseline, reading, halted: [...halted] })
     this.venue.restore(kept)
   }
@@ -252,7 +264,7 @@ export class KalshiTrader {
   flush(): void {
     // What a session commands while it is lived again was sent once, or never will be.
     if (!this.#restored) return
-    void this.venue.flush()
+    this.venue.flush().catch((error: unknown) => this.#parts.desk.fail(error))
   }
   /** The operator lets the session go on: brakes that were pulled are made ready, and the exchange is asked anew. */
   resumed(): void {
@@ -261,6 +273,9 @@ export class KalshiTrader {
     this.#resetGroups()
     this.#reconciler.resumed()
   }
+  readonly #writes = new Set<Promise<void>>()
+  /** Shards whose group could not be made. */
+  readonly #brakeless = new Set<number>()
   #resetWanted = false
   #resetAt = -Infinity
   /** As soon as nothing holds the gate: a reset is a write like any other. */
@@ -268,9 +283,9 @@ export class KalshiTrader {
     const now = this.#parts.world.clock.now()
     if (!this.#resetWanted || this.#parts.killed() !== null || now - this.#resetAt < RESET_PAUSE) return
     this.#resetAt = now
-    const triggered = this.#groups.groups.filter((g) => g.state === 'triggered')
-    this.#resetWanted = triggered.length > 0
-    for (const { shard } of triggered) this.#groups.resume(shard)
+    const held = this.#groups.groups.filter((g) => g.state === 'triggered' || g.state === 'failed')
+    this.#resetWanted = held.length > 0
+    for (const { shard } of held) this.#groups.resume(shard, now)
   }
   /** Everything is compared anew: until then nothing is sent. */
   recheck(): void {
@@ -295,7 +310,14 @@ export class KalshiTrader {
     if (open === null) left.push(`it is not known what rests at the exchange: ${why}`)
     else for (const o of open) left.push(`${o.ticker} order ${o.id} (${o.client})`)
     if (unknown > 0) left.push(`${unknown} orders of which it is not known whether they exist; each ends by itself at its expiration`)
-    if (left.length === 0) this.#groups.retire()
+    if (left.length === 0) {
+      this.#groups.retire()
+      // That they are gone is kept: a session that goes on makes others.
+      const { timers } = this.#parts.world
+      const over = new Promise<void>((resolve) => void timers.after(RETIRE_MAX, resolve))
+      await Promise.race([Promise.all(this.#writes), over])
+      this.#keepGroups()
+    }
     return left
   }
   async stop(): Promise<void> {
@@ -340,11 +362,11 @@ export class KalshiTrader {
         this.#deafSince = -1
         this.#poller.sweepNow()
         this.#reconciler.ask('reconnected')
-        if (this.#options.groupLimit > 0) void this.#listGroups()
+        if (this.#options.groupLimit > 0) this.#listed()
         return
       case 'missed':
         this.#poller.sweepNow()
-        if (event.groups && this.#options.groupLimit > 0) void this.#listGroups()
+        if (event.groups && this.#options.groupLimit > 0) this.#listed()
         return
       case 'down':
         if (this.#deafSince < 0) this.#deafSince = this.#parts.world.clock.now()
@@ -494,6 +516,10 @@ export class KalshiTrader {
     const answer = await writeGroup(this.#writer, write)
     if (answer.outcome === 'acknowledged' && write.kind === 'trigger' && write.id !== null) this.venue.groupTriggered(write.id)
     this.#groups.answered(write, answer, this.#parts.world.clock.now())
+    const state = this.#groups.stateOf(write.shard)
+    if (state === 'failed') this.#brakeless.add(write.shard)
+    // The brake that was missed is there: what was said to disagree may agree again.
+    else if (state === 'live' && this.#brakeless.delete(write.shard)) this.#reconciler.ask('asked')
     this.#keepGroups()
   }
   async #groupWrite(intent: Intent): Promise<GroupAnswer> {
@@ -508,6 +534,9 @@ export class KalshiTrader {
     if (text === this.#kept) return
     this.#kept = text
     for (const { shard, id, state } of groups) this.#record('group', { shard, id, state })
+  }
+  #listed(): void {
+    this.#listGroups().catch((error: unknown) => this.#parts.desk.fail(error))
   }
   async #listGroups(): Promise<void> {
     try {
