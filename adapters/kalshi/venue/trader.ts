@@ -19,7 +19,7 @@ import type { ReconcileRecord } from './judge.ts'
 import { Poller, type PollEvent, type PollNeeds } from './poll.ts'
 import { PrivateSocket } from './private-socket.ts'
 import type { PrivateEvent } from './private.ts'
-import type { OurOrder, OurPayment, OurView } from './reconcile.ts'
+import { paidInAll, type OurOrder, type OurPayment, type OurView } from './reconcile.ts'
 import { Reconciler } from './reconciler.ts'
 import type { Kept, Tracked } from './tracked.ts'
 import { KalshiVenue, type VenueStatus } from './venue.ts'
@@ -592,7 +592,8 @@ export class KalshiTrader {
   }
   #marketPaid(market: Market, net: number, paid: number): void {
     this.#happened(market.ticker, this.#parts.world.clock.now(), 0)
-    this.#paid.set(market.ticker, { net, value: market.settlementValue, paid, at: this.#parts.world.clock.now() })
+    const more = { net, value: market.settlementValue, paid, at: this.#parts.world.clock.now() }
+    this.#paid.set(market.ticker, paidInAll(this.#paid.get(market.ticker), more))
   }
   #marketLeft(market: Market): void {
     const money = cashOf(market)
