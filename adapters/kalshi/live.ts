@@ -7,6 +7,7 @@ import { KalshiTrader, type TraderOptions, type TraderParts } from './venue/trad
 
 export { FileQuarantine, systemWorld } from './index.ts'
 export { lossText, readAccount, RECOMMENDED_SETUP, type AccountFacts } from './venue/account.ts'
+export { cashOff, type AcceptedCash } from './venue/cash.ts'
 export type { FillFact, OrderFact } from './venue/evidence.ts'
 export type { Gate, GateOptions, GateParts, GateStatus, HardCaps } from './venue/gate.ts'
 export { readFillsOf, readHoldings, readMarketPlace, type Holding, type MarketPlace } from './venue/holdings.ts'
