@@ -12,6 +12,7 @@ export type { FillFact, OrderFact } from './venue/evidence.ts'
 export type { Gate, GateOptions, GateParts, GateStatus, HardCaps } from './venue/gate.ts'
 export { readFillsOf, readHoldings, readMarketPlace, type Holding, type MarketPlace } from './venue/holdings.ts'
 export { clientId, type CreateIntent, type Intent } from './venue/intent.ts'
+export { sideBySide, type ReconcileRecord } from './venue/judge.ts'
 export type { StopPlan, Stopper, StopReport } from './venue/stopper.ts'
 export type { KalshiTrader, TraderDesk, TraderOptions, TraderStatus } from './venue/trader.ts'
 
