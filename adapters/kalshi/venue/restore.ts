@@ -48,7 +48,7 @@ function heard(ledger: Ledger, news: News, time: number, now: number): void {
   t.tell(news)
   switch (news.type) {
     case 'accepted':
-      if (t.over) ledger.open++
+      ledger.alive.add(t)
       t.accepted = true
       t.id = news.id
       ledger.byId.set(news.id, t)

@@ -5,13 +5,16 @@
 import type { Engine } from '../../../engine/engine.ts'
 import type { Market } from '../../../engine/market.ts'
 import type { News } from '../../../engine/news.ts'
-import { PRICE_ONE, SECOND } from '../../../engine/units.ts'
+import { fillFee, type FeeAccount } from '../../../engine/fees.ts'
+import { formatMoney, MINUTE, PRICE_ONE, SECOND } from '../../../engine/units.ts'
 import type { Environment } from '../environment.ts'
 import type { Timer, World } from '../ports.ts'
 import type { Budget } from '../rate-limit.ts'
 import type { Rest } from '../rest.ts'
 import type { Signer } from '../sign.ts'
+import { notAccepted, withCash, type AcceptedCash } from './cash.ts'
 import type { FillFact, OrderFact } from './evidence.ts'
+import { FeeAudit } from './fee-audit.ts'
 import { Gate, type HardCaps, type Passed } from './gate.ts'
 import { GroupPlanner, readGroups, writeGroup, type GroupAnswer, type GroupWrite, type GroupWriter } from './group.ts'
 import { isOfOrder, readClientId, type Intent } from './intent.ts'
@@ -19,7 +22,7 @@ import type { ReconcileRecord } from './judge.ts'
 import { Poller, type PollEvent, type PollNeeds } from './poll.ts'
 import { PrivateSocket } from './private-socket.ts'
 import type { PrivateEvent } from './private.ts'
-import type { OurOrder, OurPayment, OurView } from './reconcile.ts'
+import { paidInAll, type OurOrder, type OurPayment, type OurView } from './reconcile.ts'
 import { Reconciler } from './reconciler.ts'
 import type { Kept, Tracked } from './tracked.ts'
 import { KalshiVenue, type VenueStatus } from './venue.ts'
@@ -71,6 +74,8 @@ export type TraderStatus = {
   readonly groups: GroupPlanner['groups']
   readonly reconciled: ReconcileRecord | null
   readonly verdicts: Readonly<Record<string, number>>
+  /** Fees as they were reported, beside what the model makes of the same fills. */
+  readonly fees: Pick<FeeAudit, 'counts' | 'worst'>
 }
 /** As a session's log keeps it. */
 export type KeptInput = { readonly time: number; readonly kind: string; readonly detail: unknown }
@@ -96,6 +101,12 @@ export class KalshiTrader {
   readonly #groups: GroupPlanner
   readonly #writer: GroupWriter
   readonly #orderOfId = new Map<string, number>()
+  readonly #fees = new FeeAudit()
+  /** Rounding that has gathered, by order. */
+  readonly #feeAccounts = new Map<number, FeeAccount>()
+  /** What of the fills is known for certain, as the log has it, and when it was kept. */
+  #watermark = 0
+  #watermarkAt = -Infinity
   readonly #paid = new Map<string, OurPayment>()
   /** Cash that markets brought which have left: by market, because a session that lives again learns the shard of one only from what its log kept. */
   readonly #gone = new Map<string, number>()
@@ -238,6 +249,10 @@ export class KalshiTrader {
         const record = detail as ReconcileRecord
         baseline = record.baseline ?? baseline
         reading = record.reading ?? reading
+      } else if (kind === 'cash-accepted') {
+        if (baseline !== null) baseline = withCash(baseline, (detail as AcceptedCash).shards)
+      } else if (kind === 'watermark') {
+        this.#watermark = (detail as { time: number }).time
       } else if (kind === 'group') {
         const { shard, id, state } = detail as { shard: number; id: string | null; state: string }
         // The last word counts: a group that is gone, or on its way there, is made anew.
@@ -249,6 +264,18 @@ export class KalshiTrader {
       if (state !== 'gone' && state !== 'deleting') this.#groups.adopt(shard, id, state !== 'live')
     this.#reconciler.restore({ baseline, reading, halted: [...halted] })
     this.venue.restore(kept)
+    // What may live is looked at from when it was made.
+    let from = this.#watermark
+    for (const t of this.venue.orders.live()) from = Math.min(from, t.since - MINUTE)
+    this.#poller.restore(from)
+  }
+  /** An operator says that money came in or went out: what is there now is right, kept in the log. Why it is not accepted; null: it is. */
+  acceptCash(accepted: AcceptedCash): string | null {
+    const why = notAccepted(this.#reconciler.last, accepted)
+    if (why !== null) return why
+    this.#parts.desk.record('cash-accepted', accepted)
+    this.#reconciler.acceptCash(new Map(accepted.shards))
+    return null
   }
 
   /** Connects, and begins to read. */
@@ -336,6 +363,7 @@ export class KalshiTrader {
       groups: this.#groups.groups,
       reconciled: this.#reconciler.last,
       verdicts: { ...this.#reconciler.counts },
+      fees: { counts: { ...this.#fees.counts }, worst: this.#fees.worst },
     }
   }
   /** The last comparison, for whoever shows it. */
@@ -376,6 +404,7 @@ export class KalshiTrader {
     switch (event.type) {
       case 'sweep':
         this.venue.swept(event.sweep)
+        this.#keepWatermark()
         // Compared is only what the books have heard of: what happened while nobody listened is booked first.
         if (event.sweep.orders !== null && event.sweep.fills !== null) this.#reconciler.start()
         return
@@ -403,6 +432,15 @@ export class KalshiTrader {
       case 'trouble':
         return this.#parts.desk.say(event.reason)
     }
+  }
+  /** A restart reads from there on. A fill that nobody knows the order of is not in the log yet. */
+  #keepWatermark(): void {
+    const { watermark } = this.#poller
+    const now = this.#parts.world.clock.now()
+    if (watermark <= this.#watermark || now - this.#watermarkAt < MINUTE || this.venue.orders.status.held > 0) return
+    this.#watermark = watermark
+    this.#watermarkAt = now
+    this.#record('watermark', { time: watermark })
   }
   #judged(record: ReconcileRecord, news: readonly News[]): void {
     this.#record('reconciled', record)
@@ -463,9 +501,21 @@ export class KalshiTrader {
   }
   #remember(news: News, at: number): void {
     if (news.type === 'accepted') this.#orderOfId.set(news.id, news.order)
+    if (news.type === 'fill') this.#auditFee(news)
     const ticker =
       'ticker' in news ? news.ticker : 'order' in news ? (this.#parts.desk.engine.manager.orderOf(news.order)?.market.ticker ?? null) : null
     this.#happened(ticker, at, 'timeVenue' in news ? news.timeVenue : 0)
+  }
+  #auditFee({ order, maker, price, quantity, fee, timeVenue, trade }: Extract<News, { type: 'fill' }>): void {
+    const of = this.#parts.desk.engine.manager.orderOf(order)
+    if (of === undefined) return
+    let account = this.#feeAccounts.get(order)
+    if (account === undefined) this.#feeAccounts.set(order, (account = { gathered: 0 }))
+    const modelled = fillFee(of.market.fee, maker, of.side, price, quantity, timeVenue, account)
+    if (!this.#fees.see(trade, modelled, fee, timeVenue) || this.#fees.worst?.trade !== trade) return
+    this.#parts.desk.say(
+      `trade ${trade} in ${of.market.ticker}: the exchange took a fee of ${formatMoney(fee)}, its published formula makes ${formatMoney(modelled)}`,
+    )
   }
   #event(fact: OrderFact | FillFact): void {
     this.#happened(fact.ticker, this.#parts.world.clock.now(), 'timeVenue' in fact ? fact.timeVenue : (fact.updated ?? 0))
@@ -636,7 +686,8 @@ export class KalshiTrader {
   }
   #marketPaid(market: Market, net: number, paid: number): void {
     this.#happened(market.ticker, this.#parts.world.clock.now(), 0)
-    this.#paid.set(market.ticker, { net, value: market.settlementValue, paid, at: this.#parts.world.clock.now() })
+    const more = { net, value: market.settlementValue, paid, at: this.#parts.world.clock.now() }
+    this.#paid.set(market.ticker, paidInAll(this.#paid.get(market.ticker), more))
   }
   #marketLeft(market: Market): void {
     const money = cashOf(market)
@@ -645,6 +696,7 @@ export class KalshiTrader {
     this.#newsOf.delete(market.ticker)
     this.venue.forget(market.ticker)
     const { manager } = this.#parts.desk.engine
+    for (const order of this.#feeAccounts.keys()) if (manager.orderOf(order) === undefined) this.#feeAccounts.delete(order)
     for (const [id, order] of this.#orderOfId) if (manager.orderOf(order) === undefined) this.#orderOfId.delete(id)
   }
 }
