@@ -31,6 +31,7 @@ import { failureIn } from '../strategy/failure.ts'
 import { tapeFacts } from '../tape-facts.ts'
 import { Watch } from '../watch.ts'
 import type { Binding } from './arms.ts'
+import { takeAcceptedCash } from './cash-file.ts'
 import { Guardian } from './guardian.ts'
 import { TROUBLES } from './trouble-table.ts'
 import type { Incident } from './troubles.ts'
@@ -219,6 +220,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       started: Date.now(),
       clock: world.clock,
       labelWait: 0,
+      wrong: () => [...(guardian?.open ?? []), ...feesOff(trader.status)],
     })
 
     // ------------------------------------------------------------------------------------------ the course
@@ -374,6 +376,11 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
             queueMicrotask(() => void status(null))
           }),
         )
+      for (const accepted of takeAcceptedCash(dir, (text) => snapshots.error(text)))
+        act(() => {
+          const why = trader.acceptCash(accepted)
+          snapshots.error(why === null ? `cash accepted: ${accepted.reason}` : `cash NOT accepted: ${why}`)
+        })
     }, COMMANDS_MS)
     const timer = afterLong(options.duration, () => end({ reason: 'its time is over', exit: EXIT.ok, complete: true }))
     options.onReady(end)
@@ -457,6 +464,13 @@ function segmentsOf(inputs: Iterable<SessionInput>): number {
   let count = 0
   for (const input of inputs) if (input.kind === 'segment') count++
   return count
+}
+/** Where the exchange took other fees than its published formula makes: the books have what it took. */
+function feesOff({ fees: { counts } }: Trading['status']): string[] {
+  const off = (counts.reported - counts.modelled) / 1e6
+  return counts.differ === 0
+    ? []
+    : [`fees of ${counts.differ} of ${counts.fills} fills differ from the published formula, $${off.toFixed(4)} in all; the books have what was taken`]
 }
 /** The last snapshot again, as of now: the process lives, and is on its way back. */
 function beat(dir: string): void {
