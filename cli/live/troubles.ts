@@ -114,17 +114,15 @@ export class Troubles {
     return this.#open.size + this.#counts.size + this.#waiting.size
   }
 
-  /** What was open when an earlier process of the session ended: what waits for a person does so still, and a market that was held back for a time is held back as long again. */
-  goOn(time: number, incidents: readonly Incident[]): Reaction[] {
+  /** What was open when the process before ended, and has a way back by a person alone. */
+  restore(incident: Incident): Reaction[] {
     const out: Reaction[] = []
-    for (const { class: name, scope, since, cause } of incidents) {
-      const open = { class: name, scope, since, cause, lastAt: time, overAt: null, agreedSince: null }
-      if (name === 'rejections' || (TROUBLES[name] as TroubleRow | undefined)?.back.by === 'operator')
-        this.#open.set(keyOf(name, scope), open)
-    }
+    const { class: name, scope, since, cause } = incident
+    this.#add({ class: name, scope, since, cause, lastAt: since, overAt: null, agreedSince: null }, out)
     this.#settle(out)
     return out
   }
+
   take(time: number, event: Happened): Reaction[] {
     const out: Reaction[] = []
     const begin = (name: TroubleClass, scope: string | null, cause: string): void => this.#begin(name, scope, cause, time, out)

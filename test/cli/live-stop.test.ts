@@ -23,7 +23,7 @@ afterEach(async () => {
   removeFolders()
 })
 async function room(options: Parameters<typeof liveRoom>[1] = {}): Promise<{ x: Room; drill: Drill }> {
-  const x = await liveRoom(folder(), options)
+  const x = await liveRoom(process.env['LIVE_KEEP'] ?? folder(), options)
   rooms.push(x)
   return { x, drill: new Drill(x, 's') }
 }

@@ -111,6 +111,8 @@ export class KalshiTrader {
   #deaf = false
   #timer: Timer | null = null
   #running = false
+  /** Whether it was told what had happened before, be it nothing: until then nothing is sent. */
+  #restored = false
 
   constructor(parts: TraderParts, options: TraderOptions) {
     this.#parts = parts
@@ -208,12 +210,23 @@ export class KalshiTrader {
 
   /** What happened before, from the log, in its order; the engine has lived it again. What is not known of it enters as news. */
   restore(inputs: Iterable<KeptInput>): void {
+    this.#restored = true
     const kept: Kept[] = []
     const halted = new Set<string>()
+    const pulled = new Set<string>()
+    const gone = new Set<string>()
+    const groups = new Map<number, { readonly id: string; readonly triggered: boolean } | null>()
     let [baseline, reading]: [ReconcileRecord['baseline'], ReconcileRecord['reading']] = [null, null]
     for (const { time, kind, detail } of inputs) {
-      if (kind === 'intent') kept.push({ intent: detail as Intent, time })
-      else if (kind === 'shard') {
+      if (kind === 'intent') {
+        const intent = detail as Intent
+        kept.push({ intent, time })
+        // A session that ended took it away, whatever the answer: the next brake is a new one.
+        if (intent.kind === 'group-delete') {
+          gone.add(intent.group)
+          groups.set(intent.shard ?? 0, null)
+        }
+      } else if (kind === 'shard') {
         const { ticker, shard } = detail as { ticker: string; shard: number }
         this.#shards.set(ticker, shard)
       } else if (kind === 'dropped') kept.push({ dropped: (detail as { command: number }).command })
@@ -221,19 +234,28 @@ export class KalshiTrader {
         const news = detail as News
         kept.push({ news, time })
         this.#remember(news, time)
-        if (news.type === 'market-halted') halted.add(news.ticker)
-        else if (news.type === 'market-freed') halted.delete(news.ticker)
+        if (news.type === 'market-halted' || news.type === 'market-freed') {
+          const of = news.by === 'group' ? pulled : halted
+          if (news.type === 'market-halted') of.add(news.ticker)
+          else of.delete(news.ticker)
+        }
       } else if (kind === 'reconciled') {
         const record = detail as ReconcileRecord
         baseline = record.baseline ?? baseline
         reading = record.reading ?? reading
       } else if (kind === 'group') {
         const { shard, id, state } = detail as { shard: number; id: string | null; state: string }
-        if (id !== null && (state === 'live' || state === 'triggered')) this.#groups.adopt(shard, id, state === 'triggered')
+        if (id !== null && !gone.has(id) && (state === 'live' || state === 'triggered'))
+          groups.set(shard, { id, triggered: state === 'triggered' })
       }
     }
+    for (const [shard, group] of groups) if (group !== null) this.#groups.adopt(shard, group.id, group.triggered)
     this.#reconciler.restore({ baseline, reading, halted: [...halted] })
     this.venue.restore(kept)
+    // What an end pulled, an end alone: whoever goes on has looked at nothing else that this brake would tell.
+    for (const ticker of pulled)
+      if (groups.get(this.#shardOf(ticker) ?? 0) === null)
+        this.#parts.desk.enter({ type: 'market-freed', ticker, reason: 'the order group is a new one', by: 'group' })
   }
 
   /** Connects, and begins to read. */
@@ -247,6 +269,8 @@ export class KalshiTrader {
   }
   /** After every turn of the engine. */
   flush(): void {
+    // What a session commands while it is lived again was sent once, or never will be.
+    if (!this.#restored) return
     void this.venue.flush()
   }
   /** The operator lets the session go on: brakes that were pulled are made ready, and the exchange is asked anew. */
@@ -266,6 +290,16 @@ export class KalshiTrader {
     const triggered = this.#groups.groups.filter((g) => g.state === 'triggered')
     this.#resetWanted = triggered.length > 0
     for (const { shard } of triggered) this.#groups.resume(shard)
+  }
+  /** Everything is compared anew: until then nothing is sent. */
+  recheck(): void {
+    this.#agreed = null
+    this.#poller.sweepNow()
+    this.#reconciler.ask('asked')
+  }
+  /** A market that differed does not any more. */
+  freed(ticker: string): void {
+    this.#reconciler.freed(ticker)
   }
   /** Somebody pulled the brake: what has not left stays here. */
   halted(): void {

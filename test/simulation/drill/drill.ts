@@ -32,6 +32,8 @@ export type SubjectParts<R> = {
   readonly isHalted: () => boolean
   /** An order of the session is over, with so much filled. */
   readonly ended: (clientId: string, filled: number) => void
+  /** It says that its position is not the exchange's. */
+  readonly alarmed: (ticker: string, position: number, why: string) => void
 }
 export type Drilled<R> = {
   readonly make: (parts: SubjectParts<R>) => Subject
@@ -88,6 +90,7 @@ export async function drill<R>(seed: number, { make, witness }: Drilled<R>, plan
         cash: CASH_ALL,
         isHalted: () => halted,
         ended: (clientId, filled) => truth.ended(clientId, filled),
+        alarmed: (ticker, position, why) => truth.alarmed(ticker, position, why),
       })
       subject.start()
     } catch (error) {

@@ -35,6 +35,8 @@ export const honest: Trade = (desk, hands) =>
       subaccount: 0,
       start: START,
       groupLimit: 150 * 100,
+      // More often than in earnest: what a minute would show shall be seen in a run of minutes.
+      reconcileEvery: 15 * SECOND,
       caps: { orderMax: limits.orderMax, notionalMax: 12 * SECOND, collar: 2_000, ordersPerSecond: 10, ordersOpen: limits.ordersOpenMax },
     },
   )

@@ -74,7 +74,7 @@ export class Network {
     this.parts = parts
     this.api = new Api(parts.exchange)
     this.#dice = new Dice(parts.seed, 'http')
-    this.#page = this.#dice.pick([3, 8, 20, 50])
+    this.#page = this.#dice.pick([1, 3, 8, 20, 50])
   }
 
   /** The ports of one process. */

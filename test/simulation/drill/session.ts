@@ -250,6 +250,9 @@ export class LiveProcess implements Subject {
 
   #learn(time: number, news: News): void {
     if (news.type === 'fill') this.#filledOf.set(news.order, (this.#filledOf.get(news.order) ?? 0) + news.quantity)
+    const about = news.type === 'market-halted' && news.reason.startsWith('position/')
+    if (about && !news.reason.includes('before the session'))
+      this.#parts.alarmed(news.ticker, this.#engine.markets.get(news.ticker)?.holding?.position ?? 0, news.reason)
     if (news.type === 'canceled') this.#parts.ended(this.#clients.get(news.order) ?? '', this.#filledOf.get(news.order) ?? 0)
     if (news.type === 'rejected' || news.type === 'absent') this.#denied.push(this.#clients.get(news.order) ?? '')
     if (news.type === 'fill' || news.type === 'foreign-fill') this.#trades.push(news.trade)

@@ -213,6 +213,11 @@ export class Truth implements Watcher {
     else if (order.filled !== filled) this.wrong(`${clientId} is said to have ended with ${filled} filled, and ${order.filled} were`)
   }
 
+  /** The session says that its position is not the exchange's. */
+  alarmed(ticker: string, position: number, why: string): void {
+    if (this.account?.quantity(ticker, 0) === position) this.wrong(`a false alarm: ${why}`)
+  }
+
   // ---------------------------------------------------------------------------------------------- at the end
 
   /** What of the last word is not so. */
