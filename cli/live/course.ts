@@ -7,13 +7,14 @@
  */
 import { existsSync } from 'node:fs'
 import { readFile, rename, rm, writeFile } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import type { Kalshi, KalshiFeed } from '../../adapters/kalshi/index.ts'
 import type { World } from '../../adapters/kalshi/ports.ts'
 import { SessionFolder } from '../../adapters/record/session-record.ts'
 import { Recorder } from '../../adapters/recorder/recorder.ts'
 import { DataError } from '../../data/errors.ts'
 import { makeFolder } from '../../data/folder.ts'
+import { syncFolder } from '../../data/log.ts'
 import { writePlace } from '../../data/run.ts'
 import type { SessionInput } from '../../data/session-inputs.ts'
 import { Engine } from '../../engine/engine.ts'
@@ -302,7 +303,12 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
         },
         news: (news) => act(() => live.news(news), true),
         stopCreates: () => trader.halted(),
-        end: (why) => end({ reason: why, exit: EXIT.risk, complete: false }),
+        end: (why) =>
+          end(
+            why.startsWith('disk-full')
+              ? { reason: why, exit: EXIT.data, complete: false, error: new DataError('DISK', `${why} (${dir})`) }
+              : { reason: why, exit: EXIT.risk, complete: false },
+          ),
         say: (text) => snapshots.error(text),
       },
       past?.said ?? null,
@@ -454,9 +460,11 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
   }
 }
 
+/** On the disk, name and all, when it returns: without these files nobody can go on with orders that are out. */
 async function writeWhole(path: string, value: unknown): Promise<void> {
-  await writeFile(`${path}.tmp`, `${JSON.stringify(value, null, 1)}\n`)
+  await writeFile(`${path}.tmp`, `${JSON.stringify(value, null, 1)}\n`, { flush: true })
   await rename(`${path}.tmp`, path)
+  await syncFolder(dirname(path))
 }
 
 /** Processes that ran the session so far. */
@@ -470,7 +478,9 @@ function feesOff({ fees: { counts } }: Trading['status']): string[] {
   const off = (counts.reported - counts.modelled) / 1e6
   return counts.differ === 0
     ? []
-    : [`fees of ${counts.differ} of ${counts.fills} fills differ from the published formula, $${off.toFixed(4)} in all; the books have what was taken`]
+    : [
+        `fees of ${counts.differ} of ${counts.fills} fills differ from the published formula, $${off.toFixed(4)} in all; the books have what was taken`,
+      ]
 }
 /** The last snapshot again, as of now: the process lives, and is on its way back. */
 function beat(dir: string): void {
