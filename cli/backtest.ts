@@ -2,7 +2,7 @@
 import type { Argv, CommandModule } from 'yargs'
 import type { FillModelName } from '../engine/session.ts'
 import { configOptions } from './config-command.ts'
-import { EXIT, failureOf, UsageError } from './exit.ts'
+import { EXIT, failureOf, said, UsageError } from './exit.ts'
 import { count, present, progress, type Outcome } from './output.ts'
 import { reported, type RunData } from './run-report.ts'
 
@@ -93,7 +93,7 @@ export async function runBacktest(
   const cash = argv.cash === undefined ? null : Number(argv.cash)
   if (cash !== null && !(cash > 0 && cash <= 1e8))
     throw new UsageError(`--cash ${argv.cash}: starting cash is a number of dollars above zero`)
-  if (!Number.isSafeInteger(argv.seed)) throw new UsageError('--seed: the seed is a whole number')
+  if (!Number.isSafeInteger(argv.seed)) throw new UsageError(`${said('seed', argv.seed)}: the seed is a whole number`)
   const from = parseInstant(argv.from, '--from')
   const to = parseInstant(argv.to, '--to')
   if (from !== null && to !== null && to <= from) throw new UsageError(`--to ${argv.to} lies before --from ${argv.from}: give a later end`)

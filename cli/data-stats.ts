@@ -5,15 +5,28 @@ import { count, tableText } from './output.ts'
 /** Markets in a table at most: the rest stands in --json. */
 const MARKETS_MAX = 40
 
+/** Gap: a break in the sequence of a stream. Resync: a new snapshot of a market that was lost. Disconnect: a connection that ended. */
+export function lossText({ gaps, resyncs, disconnects, breaks }: Pick<TapeStats, 'gaps' | 'resyncs' | 'disconnects' | 'breaks'>): string {
+  return [
+    `${count(gaps)} gaps, ${count(resyncs)} resyncs`,
+    disconnects === null ? '' : `${count(disconnects)} disconnects`,
+    breaks === null || breaks.count === 0
+      ? ''
+      : `down ${breaks.seconds.toFixed(1)} s in ${count(breaks.count)} break${breaks.count === 1 ? '' : 's'}`,
+  ]
+    .filter((t) => t !== '')
+    .join(', ')
+}
+
 export function bookStatsText(s: TapeStats): string {
   const n = (x: number | null, digits = 2): string => (x === null ? 'n/a' : x.toFixed(digits))
   const compared = s.perMarket.filter((m) => m.venueContracts !== null)
   const venue = compared.reduce((a, m) => a + (m.venueContracts ?? 0), 0)
   const labelled = s.labels.filter((l) => l.label === 'trade').reduce((a, l) => a + l.contracts, 0)
   const ours = compared.reduce((a, m) => a + m.contracts, 0) || labelled
-  return `${s.name}: ${count(s.rows)} rows, ${count(s.markets)} markets, ${s.from} to ${s.to}
+  return `${s.name}: ${count(s.rows)} rows${s.checkpoints === 0 ? '' : ` (and ${count(s.checkpoints)} of checkpoints)`}, ${count(s.markets)} markets, ${s.from} to ${s.to}
   recorded      ${s.recordedHours.toFixed(2)} market-hours${s.clock.length > 1 ? ` in ${s.clock.length} connections` : ''}, over a span of ${s.hours.toFixed(2)} hours
-  in sync       ${s.coverage === null ? 'n/a' : `${(s.coverage * 100).toFixed(3)} % of recorded time`}; ${s.gaps} gaps, ${s.resyncs} resyncs, ${s.inFlux} in flux, ${s.lastingCrosses} lasting crosses, ${s.negativeLevels} negative levels, ${s.quarantined} quarantined
+  in sync       ${s.coverage === null ? 'n/a' : `${(s.coverage * 100).toFixed(3)} % of recorded time`}; ${lossText(s)}, ${s.inFlux} in flux, ${s.lastingCrosses} lasting crosses, ${s.negativeLevels} negative levels, ${s.quarantined} quarantined
   audit         ${s.audits === 0 ? 'n/a (no ticker)' : `${count(s.auditsEqual)} of ${count(s.audits)} tickers had our best prices (${((s.auditsEqual / s.audits) * 100).toFixed(1)} %)`}
   rows          ${Object.entries(s.byKind)
     .map(([k, v]) => `${k} ${count(v)}`)
@@ -68,7 +81,7 @@ export function shallowStatsText(s: TapeStats): string {
     .sort((a, b) => b.contracts - a.contracts || b.rows - a.rows || (a.ticker < b.ticker ? -1 : 1))
     .slice(0, MARKETS_MAX)
   const lines = [
-    `${s.name}: ${count(s.rows)} rows, ${count(s.markets)} markets, ${s.from} to ${s.to}`,
+    `${s.name}: ${count(s.rows)} rows${s.checkpoints === 0 ? '' : ` (and ${count(s.checkpoints)} of checkpoints)`}, ${count(s.markets)} markets, ${s.from} to ${s.to}`,
     `  knows         ${p === null ? 'best prices alone: no depth, no trades' : 'trades alone: no book, no quotes'}`,
     `  rows          ${kinds.join(', ')}${s.quarantined > 0 ? `; ${count(s.quarantined)} quarantined` : ''}`,
   ]

@@ -3,9 +3,10 @@ import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Argv, CommandModule } from 'yargs'
 import { DataError } from '../data/errors.ts'
+import { ownRows } from '../data/losses.ts'
 import { configOptions } from './config-command.ts'
 import { imports } from './data-import.ts'
-import { EXIT, failureOf, UsageError } from './exit.ts'
+import { EXIT, failureOf, said, UsageError } from './exit.ts'
 import { bookStatsText, shallowStatsText } from './data-stats.ts'
 import { count, present, progress, tableText } from './output.ts'
 
@@ -148,7 +149,7 @@ const practice: CommandModule<
         ['days', argv.days, 1],
         ['rate', argv.rate, 1],
       ] as const) {
-        if (!Number.isSafeInteger(value) || value < least) throw new UsageError(`--${name} ${value}: a whole number of ${least} or more`)
+        if (!Number.isSafeInteger(value) || value < least) throw new UsageError(`${said(name, value)}: a whole number of ${least} or more`)
       }
       const { makePracticeTape } = await import('../adapters/practice/practice-tape.ts')
       const tape = argv.tape ?? join(await tapesFolder(argv), `practice-${argv.seed}`)
@@ -200,17 +201,23 @@ const list: CommandModule<object, Json & { dir?: string; config?: string; profil
           continue
         }
         const { manifest: m } = opened
+        const coverage = await opened.coverage()
         const bytes = m.files.reduce((a, f) => a + f.bytes, 0)
         tapes.push({
           tape: folder,
           source: m.source,
           practice: m.practice,
           depth: m.depth,
-          rows: m.rows,
+          rows: ownRows(m),
           markets: m.markets,
-          from: new Date(m.from / 1000).toISOString(),
-          to: new Date(m.to / 1000).toISOString(),
+          // A tape without rows has no time.
+          from: m.rows === 0 ? null : new Date(m.from / 1000).toISOString(),
+          to: m.rows === 0 ? null : new Date(m.to / 1000).toISOString(),
           gaps: m.gaps,
+          resyncs: coverage.reduce((a, c) => a + c.resyncs, 0),
+          disconnects: m.disconnects ?? null,
+          breaks: m.breaks?.count ?? null,
+          downSeconds: m.breaks === undefined ? null : m.breaks.time / 1e6,
           labels: m.labelBasis,
           bytes,
           /** It is being recorded, or was broken off: rows may still come. */
@@ -234,6 +241,9 @@ const list: CommandModule<object, Json & { dir?: string; config?: string; profil
                   'from (UTC)',
                   'to (UTC)',
                   'gaps',
+                  'resyncs',
+                  'lost',
+                  'down',
                   'trades',
                   'MB',
                   ...(grows ? ['state'] : []),
@@ -244,9 +254,12 @@ const list: CommandModule<object, Json & { dir?: string; config?: string; profil
                   t.depth,
                   count(t.rows),
                   count(t.markets),
-                  t.from.slice(0, 16),
-                  t.to.slice(0, 16),
+                  t.from?.slice(0, 16) ?? 'no rows',
+                  t.to?.slice(0, 16) ?? '',
                   t.depth === 'book' ? String(t.gaps) : '',
+                  t.depth === 'book' ? String(t.resyncs) : '',
+                  t.disconnects === null ? '' : String(t.disconnects),
+                  t.breaks === null || t.breaks === 0 ? '' : `${(t.downSeconds ?? 0).toFixed(0)} s in ${t.breaks}`,
                   t.depth === 'book' ? t.labels : '',
                   (t.bytes / 1e6).toFixed(1),
                   t.growing ? 'grows' : '',

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs'
 import type { Argv, CommandModule } from 'yargs'
 import type { DownloadRequest, DownloadSummary } from '../adapters/kalshi/index.ts'
+import { proveFolder } from '../data/folder.ts'
 import { once } from './backtest.ts'
 import { printsText } from './data-import.ts'
 import { EXIT, UsageError } from './exit.ts'
@@ -66,6 +67,7 @@ async function run(argv: DownloadArguments): Promise<Outcome<unknown>> {
   const { parseDuration } = await import('./options.ts')
   const access = await accessOf(argv)
   const lag = parseDuration(argv.lag, '--lag')
+  proveFolder(argv.tape)
   const request = await requestOf(argv, access.name)
   // No answer goes there: what cannot be read is an error here.
   const world = systemWorld(new FileQuarantine('/dev/null'))

@@ -5,7 +5,7 @@ import type { Driver, Exchange, ExchangeServer, TapeDriver } from '../adapters/e
 import { TIER_NAMES, type Tier } from '../adapters/exchange/limits.ts'
 import { dollars } from '../engine/units.ts'
 import { once } from './backtest.ts'
-import { EXIT, UsageError } from './exit.ts'
+import { EXIT, said, UsageError } from './exit.ts'
 import { present } from './output.ts'
 
 export type ExchangeArguments = {
@@ -51,7 +51,11 @@ export const exchangeCommand: CommandModule<object, ExchangeArguments> = {
       .option('life', { type: 'string', default: '15m', requiresArg: true, describe: 'Life of a practice market' })
       .option('rate', { type: 'number', default: 20, requiresArg: true, describe: 'Actions a second in each practice market' })
       .option('port', { type: 'number', default: 0, requiresArg: true, describe: 'Port on 127.0.0.1 (0: any free one)' })
-      .option('admin-port', { type: 'number', requiresArg: true, describe: 'Open the admin door on this port (0: any free one)' })
+      .option('admin-port', {
+        type: 'number',
+        requiresArg: true,
+        describe: 'Open the admin door on this port (0: any free one; tapeline help faults lists its calls)',
+      })
       .option('scale', { type: 'number', default: 1, requiresArg: true, describe: 'Seconds of exchange time in a real second' })
       .option('start', { type: 'string', requiresArg: true, describe: 'Exchange time at the start, UTC (default: now)' })
       .option('wait', {
@@ -75,13 +79,16 @@ export const exchangeCommand: CommandModule<object, ExchangeArguments> = {
       .option('skew', { type: 'string', default: '10s', requiresArg: true, describe: 'Largest clock difference of a signature, real time' })
       .option('resting-reserve', { choices: ['sum', 'none'] as const, default: 'sum' as const, describe: 'What resting orders set aside' })
       .option('wall-signatures', { type: 'boolean', default: false, describe: "Accept signatures by the machine's own clock too" })
-      .option('faults', { type: 'string', requiresArg: true, describe: 'JSON file of faults to inject' })
+      .option('faults', { type: 'string', requiresArg: true, describe: 'JSON file of faults to inject (tapeline help faults)' })
       .option('duration', { type: 'string', default: '8h', requiresArg: true, describe: 'Stops by itself after this real time' })
       .option('json', { type: 'boolean', default: false, describe: 'One JSON envelope on stdout when it is ready, and nothing else' })
       .check((argv) => once(argv))
       .example('$0 exchange --practice --duration 10m', '')
       .example('$0 exchange --tape tapes/btc --scale 10 --admin-port 0', '')
-      .example('$0 exchange --tape tapes/btc --wait 5m', 'The tape begins when a client subscribes') as unknown as Argv<ExchangeArguments>,
+      .example('$0 exchange --tape tapes/btc --wait 5m', 'The tape begins when a client subscribes')
+      .example('$0 exchange --practice --faults faults.json', '{"rules":[{"on":"frame","do":"drop","every":500}]}')
+      .example('curl 127.0.0.1:4513/sockets -d \'{"do":"disconnect"}\'', 'With --admin-port 4513: every connection breaks')
+      .epilogue('Faults and the admin door, all of it: tapeline help faults') as unknown as Argv<ExchangeArguments>,
   handler: async (argv) => {
     let running: Running | null = null
     await present('exchange', argv.json, async () => {
@@ -107,10 +114,10 @@ async function startExchange(argv: ExchangeArguments): Promise<Running> {
     ['shard', argv.shard, 0, 3],
   ] as const) {
     if (!Number.isSafeInteger(value) || value < least || value > most)
-      throw new UsageError(`--${name} ${value}: a whole number from ${least} to ${most}`)
+      throw new UsageError(`${said(name, value)}: a whole number from ${least} to ${most}`)
   }
-  if (!(argv.scale > 0 && argv.scale <= 1000)) throw new UsageError(`--scale ${argv.scale}: a number above 0 and at most 1000`)
-  if (!(argv.cash > 0 && argv.cash <= 1e9)) throw new UsageError(`--cash ${argv.cash}: dollars above zero`)
+  if (!(argv.scale > 0 && argv.scale <= 1000)) throw new UsageError(`${said('scale', argv.scale)}: a number above 0 and at most 1000`)
+  if (!(argv.cash > 0 && argv.cash <= 1e9)) throw new UsageError(`${said('cash', argv.cash)}: dollars above zero`)
   const duration = parseDuration(argv.duration, '--duration')
   const start = parseInstant(argv.start, '--start') ?? x.realNow()
   const wait = waitOf(argv, parseDuration)
@@ -182,7 +189,12 @@ async function startExchange(argv: ExchangeArguments): Promise<Running> {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code !== 'EADDRINUSE' && code !== 'EACCES') throw error
-    throw new UsageError(`--port ${argv.port}: the port is taken or not allowed; give another, or 0 for any free one`)
+    await tape?.close()
+    // It was the admin door where it asked for that port and the other one was free.
+    const option = (error as { port?: number }).port === argv.adminPort && argv.adminPort !== argv.port ? '--admin-port' : '--port'
+    const port = option === '--port' ? argv.port : argv.adminPort
+    const same = argv.adminPort === argv.port ? ' (--admin-port is the same one)' : ''
+    throw new UsageError(`${option} ${port}: the port is taken or not allowed${same}; give another, or 0 for any free one`)
   }
   const timer = setTimeout(() => end(`--duration ${argv.duration} is over`), Math.min(duration / 1000, 2 ** 31 - 1))
   process.once('SIGINT', () => end('Ctrl-C'))
@@ -282,7 +294,7 @@ REST       ${server.url}
 WebSocket  ${server.socketUrl}
 Admin      ${server.adminUrl ?? 'closed (open it with --admin-port 0)'}
 Clock      ${new Date(clock.now() / 1000).toISOString()}, ${argv.scale === 1 ? 'real time' : `${argv.scale} seconds a second`}
-${tape === null ? '' : `Tape       ${tape.held ? `waits up to ${argv.wait ?? '30s'} for the first WebSocket subscription (--wait)` : 'runs'}\n`}Accounts
+${ownClock(argv) ? `           give it to paper, record and live: --clock '${JSON.stringify(clock.plan)}'\n` : ''}${tape === null ? '' : `Tape       ${tape.held ? `waits up to ${argv.wait ?? '30s'} for the first WebSocket subscription (--wait)` : 'runs'}\n`}Accounts
 ${accounts.map((a) => `  ${a.name}  $${argv.cash}  key ${a.keyId}  ${a.keyFile}`).join('\n')}
 Markets    ${markets.length === 0 ? 'none yet' : `${markets.slice(0, 4).join(', ')}${markets.length > 4 ? `, … ${markets.length} in all` : ''}`}
 
@@ -290,6 +302,11 @@ Try        curl '${server.url}/markets?status=open'
 Stop       Ctrl-C, or it stops by itself after ${argv.duration}
 `
   return { data, text }
+}
+
+/** Whether its clock is another than the machine's: clients must be given it. */
+function ownClock({ scale, start }: ExchangeArguments): boolean {
+  return scale !== 1 || start !== undefined
 }
 
 async function untilEnd(argv: ExchangeArguments, { server, tape, ended }: Running): Promise<void> {

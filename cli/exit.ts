@@ -83,7 +83,7 @@ export function failureOf(error: unknown): Failure {
   if (
     error instanceof Error &&
     'code' in error &&
-    (error.code === 'ENOSPC' || error.code === 'EACCES' || error.code === 'EROFS' || error.code === 'ENOTDIR')
+    (error.code === 'ENOSPC' || error.code === 'EACCES' || error.code === 'EPERM' || error.code === 'EROFS' || error.code === 'ENOTDIR')
   ) {
     return { exit: EXIT.data, code: 'DISK', message: `${error.message}: free some space or choose a folder that can be written` }
   }
@@ -93,6 +93,15 @@ export function failureOf(error: unknown): Failure {
 /** Credentials are the user's to mend; what else goes wrong between us and the exchange is the exchange's or the network's. */
 function exitOf({ code }: KalshiError): number {
   return code === 'CREDENTIALS' || code === 'AUTH' || code === 'FORBIDDEN' ? EXIT.credentials : EXIT.exchange
+}
+
+/** An option with its number, as it was said: what is no number is repeated as it stood on the command line. */
+export function said(name: string, value: number, words: readonly string[] = process.argv): string {
+  const option = `--${name}`
+  if (!Number.isNaN(value)) return `${option} ${value}`
+  const at = words.findLastIndex((w) => w === option || w.startsWith(`${option}=`))
+  const word = words[at] === option ? words[at + 1] : words[at]?.slice(option.length + 1)
+  return word === undefined ? option : `${option} ${word.slice(0, 40)}`
 }
 
 /** The nearest known word, for a typo. */

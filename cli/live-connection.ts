@@ -7,11 +7,13 @@ import { resolve } from 'node:path'
 import type { Argv } from 'yargs'
 import { ExternalFile, ExternalStream } from '../adapters/external/ndjson.ts'
 import type { Kalshi, SelectionRule } from '../adapters/kalshi/index.ts'
+import { KalshiError } from '../adapters/kalshi/errors.ts'
 import type { World } from '../adapters/kalshi/ports.ts'
 import { DataError } from '../data/errors.ts'
 import { configOptions } from './config-command.ts'
 import type { Settings } from './config.ts'
 import { EXIT, UsageError } from './exit.ts'
+import { count } from './output.ts'
 import { OWN_MAX, type LiveSession } from './live-session.ts'
 
 export type LiveArguments = {
@@ -65,6 +67,8 @@ export function signals(): Signals {
   const terminated = on(EXIT.terminated, 'terminated')
   process.on('SIGINT', interrupted)
   process.on('SIGTERM', terminated)
+  // The terminal was closed.
+  process.on('SIGHUP', terminated)
   return {
     to(call) {
       end = call
@@ -73,6 +77,7 @@ export function signals(): Signals {
     close() {
       process.off('SIGINT', interrupted)
       process.off('SIGTERM', terminated)
+      process.off('SIGHUP', terminated)
       for (const other of others) process.on('SIGTERM', other)
     },
   }
@@ -90,11 +95,17 @@ export type Access = {
   readonly settings: Settings
 }
 
+const LOOPBACK = /^http:\/\/(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?(\/|$)/
+
 export async function accessOf(argv: Omit<LiveArguments, 'config' | 'profile'> & ConfigChoice): Promise<Access> {
   const { exchangeOf, settingsOf } = await import('./config.ts')
   const { config, profile, environment, url, limits } = argv
   if (url !== undefined && environment !== 'local')
     throw new UsageError('--url goes with --environment local: the others have their own addresses')
+  if (url !== undefined && !LOOPBACK.test(url))
+    throw new UsageError(
+      `--url ${url.slice(0, 80)}: an exchange on this machine alone has an address of its own, as \`tapeline exchange\` prints it (http://127.0.0.1:4010); Kalshi's are --environment demo and production`,
+    )
   const settings = settingsOf({ config, profile, environment, limits })
   // A key of the file belongs to the environment beside it: settings leave it out elsewhere.
   const { keyId, keyFile } = settings.kalshi
@@ -164,8 +175,44 @@ export async function connect({ environment, keyId, keyFile }: Omit<Access, 'set
     )
   const { Kalshi } = await import('../adapters/kalshi/index.ts')
   const kalshi = new Kalshi({ environment, keyId, keyFile }, world, process.env)
-  await kalshi.learn()
-  return kalshi
+  try {
+    await kalshi.learn()
+    const apart = isLocal(environment) ? await clockApart(kalshi, world) : null
+    if (apart !== null) process.stderr.write(`warning: ${apart}\n`)
+    return kalshi
+  } catch (error) {
+    kalshi.close()
+    const { clockOffset } = kalshi.rest
+    // A signature of another time is refused like a wrong key: the clock is named, which is what can be mended.
+    if (isLocal(environment) && error instanceof KalshiError && error.code === 'AUTH' && clockOffset !== null && isApart(clockOffset))
+      throw new UsageError(`the key was refused, and ${apartText(clockOffset.offset)}`, EXIT.credentials, 'AUTH')
+    throw error
+  }
+}
+
+/** µs between the clocks beyond what a machine's own exchange can show. */
+const APART_MAX = 2_000_000
+/** Real ms between two looks: a clock at 20 seconds a second has run six by then. */
+const LOOK_MS = 300
+type Offset = { readonly offset: number; readonly uncertainty: number }
+function isApart({ offset, uncertainty }: Offset): boolean {
+  return Math.abs(offset) > APART_MAX + uncertainty
+}
+function apartText(offset: number): string {
+  return `the local exchange's clock stands ${count(Math.round(Math.abs(offset) / 1e6))} s ${offset > 0 ? 'ahead of' : 'behind'} this session's (it was started with --scale or --start): give the --clock '{…}' that \`tapeline exchange\` printed`
+}
+/** What is wrong between the clock of a local exchange and ours; null: nothing that can be seen. */
+async function clockApart({ rest }: Kalshi, { clock }: World): Promise<string | null> {
+  const first = rest.clockOffset
+  if (first === null) return null
+  if (isApart(first)) return apartText(first.offset)
+  const before = clock.now()
+  await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
+  await rest.get('exchangeStatus')
+  const second = rest.clockOffset
+  if (second === null || Math.abs(second.offset - first.offset) <= first.uncertainty + second.uncertainty) return null
+  const speed = 1 + (second.offset - first.offset) / Math.max(1, clock.now() - before)
+  return `the local exchange's clock runs about ${count(Math.max(0, Math.round(speed)))} times as fast as this session's: give the --clock '{…}' that \`tapeline exchange\` printed`
 }
 
 /** Where outside values come from, as it is kept: an absolute path, `-` for stdin. */

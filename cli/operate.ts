@@ -4,22 +4,24 @@
  */
 import type { Argv, CommandModule } from 'yargs'
 import { DataError } from '../data/errors.ts'
-import { EXIT, UsageError } from './exit.ts'
+import { configOptions } from './config-command.ts'
+import { ConfigError, EXIT, UsageError } from './exit.ts'
 import { keyOptions } from './live/options.ts'
-import { count, present, tableText, type Outcome } from './output.ts'
+import { present, type Outcome } from './output.ts'
+import { meantOf, sessionDir, sessionsBelow, sessionsFolder } from './sessions.ts'
 import {
   lifeOf,
   readSnapshot,
   sendCommand,
-  sessionDir,
   withdrawCommand,
   type Acknowledged,
   type Life,
   type OperatorCommand,
   type SessionSnapshot,
 } from './session-status.ts'
+import { goneText, iso, sessionsText, stateText, statusText } from './status-text.ts'
 
-type StatusArguments = { session: string | undefined; json: boolean }
+type StatusArguments = { session: string | undefined; json: boolean; config?: string; profile?: string }
 type WordArguments = StatusArguments & {
   reason: string
   dryRun: boolean
@@ -28,25 +30,53 @@ type WordArguments = StatusArguments & {
   keyId: string | undefined
   keyFile: string | undefined
   clock: string | undefined
-  config?: string
-  profile?: string
 }
 
 const WAIT_MS = 5_000
 const RECORD = 'record'
+const SESSIONS = 'sessions'
 
 export const statusCommand: CommandModule<object, StatusArguments> = {
   command: 'status [session]',
-  describe: 'What a running session does (default: the latest below sessions/)',
-  builder: (y) => sessionOptions(y) as unknown as Argv<StatusArguments>,
-  handler: ({ session, json }) =>
-    present('status', json, async (): Promise<Outcome<SessionSnapshot & { readonly life: Life }>> => {
-      const snapshot = readSnapshot(sessionDir(session))
-      const life = lifeOf(snapshot, Date.now())
-      const exit = life === 'running' && snapshot.state.name === 'halted' ? EXIT.risk : EXIT.ok
-      const warnings = life === 'gone' ? [goneText(snapshot)] : []
-      return { data: { ...snapshot, life }, text: statusText(snapshot, life), exit, warnings }
-    }),
+  describe: 'What a running session does (default: the one that runs below the folder of sessions; of several a line each)',
+  builder: (y) => configOptions(sessionOptions(y)) as unknown as Argv<StatusArguments>,
+  handler: (argv) => present('status', argv.json, () => look(argv)),
+}
+
+type Listed = Pick<SessionSnapshot, 'session' | 'mode' | 'pid' | 'state' | 'money'> & { readonly life: Life }
+async function look(
+  argv: StatusArguments,
+): Promise<Outcome<(SessionSnapshot & { readonly life: Life }) | { readonly sessions: readonly Listed[] }>> {
+  let dir = argv.session
+  if (dir === undefined) {
+    const folder = await sessionsFolder(argv)
+    const running = sessionsBelow(folder).filter((f) => f.life === 'running')
+    if (running.length > 1)
+      return {
+        data: {
+          sessions: running.map(({ dir: session, life, snapshot: { mode, pid, state, money } }) => ({
+            session,
+            mode,
+            pid,
+            state,
+            money,
+            life,
+          })),
+        },
+        text: `${sessionsText(running)}\n\n${running.length} sessions run in ${folder}: \`tapeline status ${running[0]?.dir ?? ''}\` tells more of one`,
+        exit: running.some((f) => f.snapshot.state.name === 'halted') ? EXIT.risk : EXIT.ok,
+      }
+    dir = meantOf(folder)
+  }
+  const snapshot = readSnapshot(dir)
+  const now = Date.now()
+  const life = lifeOf(snapshot, now)
+  return {
+    data: { ...snapshot, life },
+    text: statusText(snapshot, life, now),
+    exit: life === 'gone' ? EXIT.data : life === 'running' && snapshot.state.name === 'halted' ? EXIT.risk : EXIT.ok,
+    ...(life === 'gone' ? { error: { code: 'SESSION_GONE', message: goneText(snapshot) } } : {}),
+  }
 }
 
 function sessionOptions(y: Argv): Argv {
@@ -72,7 +102,7 @@ function wordOptions(y: Argv, command: OperatorCommand): Argv {
   const common = sessionOptions(y)
     .option('reason', { type: 'string', default: '', requiresArg: true, describe: 'Why, for the journal' })
     .option('dry-run', { type: 'boolean', default: false, describe: 'Show what would be written and sent, and do neither' })
-  if (command !== 'halt' && command !== 'resume') return common
+  if (command !== 'halt' && command !== 'resume') return configOptions(common)
   const withKey = keyOptions(common)
   return command === 'halt'
     ? withKey.option('timeout', {
@@ -87,23 +117,36 @@ function wordOptions(y: Argv, command: OperatorCommand): Argv {
 /** Of live sessions: paper ones need no key. */
 async function obey(command: OperatorCommand, argv: WordArguments): Promise<Outcome<unknown>> {
   const { session, reason, dryRun, timeout, confirm } = argv
-  if (command === 'pause' || command === 'reduce') return say(sessionDir(session), command, reason, dryRun)
+  if (command === 'pause' || command === 'reduce') return say(await sessionDir(session, argv), command, reason, dryRun)
   const { liveBelow, placeOf } = await import('./live/place.ts')
   if (command === 'halt') {
     // Whoever names none wants everything to stop.
-    const dirs = session === undefined ? liveBelow('sessions') : [session]
+    const folder = session === undefined ? await haltFolder(argv) : ''
+    const dirs = session === undefined ? liveBelow(folder) : [session]
     const places = dirs.map(placeOf)
     const live = places.filter((p) => p !== null)
-    if (live.length === 0) return say(sessionDir(session), command, reason, dryRun)
+    if (live.length === 0) return say(session ?? meantOf(folder), command, reason, dryRun)
     const { haltAll } = await import('./live/halt-live.ts')
     const { parseDuration } = await import('./options.ts')
     return haltAll(live, { ...argv, reason, dryRun, patience: parseDuration(timeout, '--timeout') })
   }
-  const dir = sessionDir(session)
+  const dir = await sessionDir(session, argv)
   const place = placeOf(dir)
   if (place === null) return say(dir, command, reason, dryRun)
   const { resumeLive } = await import('./live/resume-live.ts')
   return resumeLive(place, { ...argv, reason, dryRun, confirm })
+}
+
+/** Settings that are wrong must not keep anybody from halting: then it is where sessions are when nothing is said. */
+async function haltFolder(argv: WordArguments): Promise<string> {
+  try {
+    return await sessionsFolder(argv)
+  } catch (error) {
+    const { liveBelow } = await import('./live/place.ts')
+    if (!(error instanceof ConfigError) || liveBelow(SESSIONS).length === 0) throw error
+    process.stderr.write(`warning: ${error.message}; so the live sessions in ${SESSIONS}/ are halted\n`)
+    return SESSIONS
+  }
 }
 
 async function say(
@@ -125,7 +168,7 @@ async function say(
   if (dryRun)
     return {
       data: { dryRun },
-      text: `DRY RUN: nothing was written\nwould tell   ${dir} (process ${before.pid}, now ${before.state.name}): ${command}${reason === '' ? '' : ` (${reason})`}`,
+      text: `DRY RUN: nothing was written\nwould tell   ${dir} (process ${before.pid}, now ${stateText(before.state)}): ${command}${reason === '' ? '' : ` (${reason})`}`,
     }
   const id = sendCommand(dir, command, reason)
   const until = Date.now() + WAIT_MS
@@ -133,7 +176,7 @@ async function say(
     await new Promise((resolve) => setTimeout(resolve, 20))
     const snapshot = readSnapshot(dir)
     const done = snapshot.commands.find((c) => c.id === id)
-    if (done !== undefined) return { data: done, text: `${dir}: ${command} at ${iso(done.time)}; the session is ${done.state}` }
+    if (done !== undefined) return { data: done, text: `${dir}: ${command} at ${iso(done.time)}; ${obeyedText(done, before)}` }
   }
   const withdrawn = withdrawCommand(dir, id)
   throw new DataError(
@@ -144,73 +187,12 @@ async function say(
   )
 }
 
-function goneText({ session, pid, written, state, mode }: SessionSnapshot): string {
-  const again = mode === RECORD ? 'the same `tapeline record` as before' : `\`tapeline paper --resume ${session}\``
-  return `${session} was last heard of ${iso(written * 1000)} in state ${state.name}, and its process (${pid}) is gone or silent: this is what it said then; ${again} goes on with it`
-}
-function iso(microseconds: number): string {
-  return new Date(microseconds / 1000).toISOString()
-}
-
-function statusText(s: SessionSnapshot, life: Life): string {
-  const ms = (us: number): string => `${(us / 1000).toFixed(1)} ms`
-  const share = (x: number): string => `${(x * 100).toFixed(0)}%`
-  const money = (x: number): string => `${x < 0 ? '−' : ''}$${Math.abs(x).toFixed(2)}`
-  const quantiles = (q: SessionSnapshot['decision']): string => (q === null ? 'n/a' : `p50 ${ms(q.p50)}, p99 ${ms(q.p99)}`)
-  const { feed, orders } = s
-  const lines: [string, string][] = [
-    [
-      'Session',
-      `${s.session} (${[s.mode, ...s.strategies].join(', ')})${life === 'running' ? '' : life === 'ended' ? ` ENDED: ${s.ended}` : ' GONE'}`,
-    ],
-    ['State', `${s.state.name} since ${iso(s.state.since)}${s.state.cause === null ? '' : ` (${s.state.cause})`}`],
-    [
-      'Feed',
-      `${feed.environment}, ${feed.connections.map((c) => `${c.state}${c.stale ? ' STALE' : ''}`).join(', ')}; lag ${quantiles(feed.lag)}; up ${feed.uptime === null ? 'n/a' : share(feed.uptime)}; ${count(feed.gaps)} gaps, ${feed.auditsEqual} of ${feed.audits} audits equal`,
-    ],
-    [
-      'Markets',
-      `${feed.marketsSynced} synced, ${feed.marketsUnsynced} not${feed.unsynced.length === 0 ? '' : `: ${feed.unsynced.slice(0, 5).join(', ')}`}`,
-    ],
-  ]
-  const trading: [string, string][] = [
-    [
-      'Money',
-      `P&L ${money(s.money.pnl)}, equity ${money(s.money.equity)}, fees ${money(s.money.fees)}, drawdown ${money(s.money.drawdown)}`,
-    ],
-    ['Orders', `${orders.working} working, ${count(orders.sent)} sent, ${count(orders.fills)} fills`],
-    [
-      'Limits',
-      Object.entries(s.limits)
-        .map(([name, x]) => `${name} ${share(x)}`)
-        .join(', '),
-    ],
-    ['Delays', `place ${ms(s.delays.place)}, answer ${ms(s.delays.answer)}; decision ${quantiles(s.decision)}`],
-  ]
-  if (s.mode !== RECORD) lines.push(...trading)
-  lines.push(
-    [
-      'Rows',
-      `${count(s.rows.total)}, ${count(s.rows.perSecond)}/s; tape ${s.tape.state}${s.tape.failure === null ? '' : `: ${s.tape.failure}`}`,
-    ],
-    ['Process', `loop late p99 ${ms(s.loop.p99)}, max ${ms(s.loop.max)}; ${Math.round(s.memory.resident / 2 ** 20)} MB`],
-  )
-  const parts = [lines.map(([name, text]) => `${name.padEnd(8)} ${text}`).join('\n')]
-  if (s.positions.length > 0)
-    parts.push(
-      tableText(
-        ['market', 'position', 'P&L'],
-        s.positions.map((p) => [p.market, String(p.position), money(p.pnl)]),
-      ),
-    )
-  if (orders.list.length > 0)
-    parts.push(
-      tableText(
-        ['market', 'strategy', 'side', 'price', 'remaining', 'state'],
-        orders.list.map((o) => [o.market, o.owner, o.side, o.price.toFixed(4), String(o.remaining), o.state]),
-      ),
-    )
-  for (const [ticker, why] of Object.entries(feed.troubles)) parts.push(`trouble  ${ticker}: ${why}`)
-  for (const error of s.errors) parts.push(`error    ${iso(error.time)} ${error.text}`)
-  return `${parts.join('\n')}\n`
+/** What a word has come to. */
+function obeyedText({ command, state }: Acknowledged, { state: before }: SessionSnapshot): string {
+  if (command === 'resume' && before.name === 'trading' && state === 'trading')
+    return 'nothing was halted, paused or reduced: the session trades as before'
+  if (command === 'pause' && state === 'halted') return 'the session is halted and stays so: `resume` or `reduce` ends a halt'
+  if (command === 'pause' && state === 'ready') return 'the session is paused: no new orders, those that rest stay'
+  if (command !== 'halt' && state === 'syncing') return 'the session waits for its feed (syncing); the word holds once it is back'
+  return `the session is ${state === 'ready' ? 'ready, warming up' : state}`
 }

@@ -7,7 +7,7 @@
  * · at the end the files of a run
  */
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { Kalshi } from '../adapters/kalshi/index.ts'
 import type { World } from '../adapters/kalshi/ports.ts'
@@ -26,9 +26,10 @@ import { afterLong, BURST, externalOf, lagOf, REFRESH_EVERY, ruleOf, TICK, ticki
 import { countExternals, LiveSession } from './live-session.ts'
 import { firstDifference, rowsBeforeEnd } from './journal-compare.ts'
 import { EXIT, UsageError } from './exit.ts'
+import { Notices } from './notices.ts'
 import { tapeFacts } from './tape-facts.ts'
 import { Snapshots } from './session-snapshot.ts'
-import { clearCommands, readSnapshot, takeCommands, writeSnapshot } from './session-status.ts'
+import { clearCommands, readSnapshot, takeCommands, writeSnapshot, type SessionSnapshot } from './session-status.ts'
 import { failureIn } from './strategy/failure.ts'
 import type { Chosen } from './strategy/choose.ts'
 import { Watch } from './watch.ts'
@@ -65,6 +66,8 @@ export type PaperOptions = {
   /** Tells how to end it, before it runs. */
   readonly onReady: (end: (ending: Ending) => void) => void
   readonly say: (text: string) => void
+  /** Told what happens while it runs, a line a second at most. */
+  readonly tell?: ((text: string) => void) | undefined
 }
 export type PaperResult = {
   readonly record: SessionRecord
@@ -77,7 +80,6 @@ const STATUS_MS = 1_000
 const COMMANDS_MS = 50
 export async function runPaper(options: PaperOptions): Promise<PaperResult> {
   const { dir } = options
-  await mkdir(dir, { recursive: true })
   const troubles: string[] = []
   const letGo = await holdFolder(dir)
   try {
@@ -157,6 +159,8 @@ async function course(options: PaperOptions, troubles: string[]): Promise<PaperR
       recorder,
       feed: () => feed.status(),
       started: Date.now(),
+      clock: world.clock,
+      labelWait: plan.labelWait,
     })
     for (const text of troubles) snapshots.error(text)
 
@@ -201,13 +205,16 @@ async function course(options: PaperOptions, troubles: string[]): Promise<PaperR
       }
     }
     const external = externalOf(plan.external, past?.externals ?? new Map<string, number>(), live, (text) => snapshots.error(text))
-    const status = (ended: string | null): void => {
+    const status = (ended: string | null): SessionSnapshot => {
+      const snapshot = snapshots.take(ended)
       try {
-        writeSnapshot(dir, snapshots.take(ended))
+        writeSnapshot(dir, snapshot)
       } catch (error) {
         snapshots.error(`the snapshot could not be written (${error instanceof Error ? error.message : String(error)})`)
       }
+      return snapshot
     }
+    const notices = options.tell === undefined ? null : new Notices(options.tell)
     const ticker = ticking(world, TICK, () =>
       guarded(() => {
         external?.advance()
@@ -218,7 +225,8 @@ async function course(options: PaperOptions, troubles: string[]): Promise<PaperR
       guarded(() => engine.flush())
       snapshots.second()
       for (const text of troubles.splice(0)) snapshots.error(text)
-      status(null)
+      const snapshot = status(null)
+      notices?.look(snapshot)
     }, STATUS_MS)
     const commands = setInterval(() => {
       for (const { id, command, reason: why } of takeCommands(dir, (text) => snapshots.error(text)))
@@ -226,7 +234,7 @@ async function course(options: PaperOptions, troubles: string[]): Promise<PaperR
           live.operator({ command, reason: why }, () => {
             snapshots.acknowledge({ id, command, reason: why, time: engine.now, state: engine.session.name })
             // On the tape and obeyed: whoever waits for it is told at once.
-            queueMicrotask(() => status(null))
+            queueMicrotask(() => void status(null))
           }),
         )
     }, COMMANDS_MS)
@@ -298,6 +306,8 @@ async function course(options: PaperOptions, troubles: string[]): Promise<PaperR
         // The log has every row, and whoever opens the tape next makes parts of it.
         unmade = error
       })
+    // The tape is not being recorded any more.
+    status(reason)
     let record: SessionRecord
     let facts: SessionHeader
     try {

@@ -8,11 +8,12 @@ import type { Argv, CommandModule } from 'yargs'
 import type { Kalshi } from '../adapters/kalshi/index.ts'
 import type { World } from '../adapters/kalshi/ports.ts'
 import { DataError } from '../data/errors.ts'
+import { proveFolder } from '../data/folder.ts'
 import { FILL_MODELS_OF, type Delays, type FillModelName, type SessionHeader } from '../engine/session.ts'
 import { dollars } from '../engine/units.ts'
 import { once } from './backtest.ts'
 import type { Settings } from './config.ts'
-import { EXIT, failureOf, UsageError } from './exit.ts'
+import { EXIT, failureOf, said as numberSaid, UsageError } from './exit.ts'
 import { present, type Outcome } from './output.ts'
 import {
   connect,
@@ -30,6 +31,7 @@ import {
   type LiveArguments,
   type Signals,
 } from './live-connection.ts'
+import { notRunning } from './sessions.ts'
 import type { PaperPlan } from './paper-session.ts'
 import type { RunData } from './run-report.ts'
 import type { Chosen } from './strategy/choose.ts'
@@ -100,6 +102,9 @@ async function runPaperCommand(argv: PaperArguments): Promise<Outcome<RunData>> 
 async function paper(said: PaperArguments, ends: Signals): Promise<Outcome<RunData>> {
   const { parseDuration } = await import('./options.ts')
   const { readHeader, runPaper } = await import('./paper-session.ts')
+  if (!(Number(said.cash) > 0)) throw new UsageError(`--cash ${said.cash}: starting cash is a number of dollars above zero`)
+  if (!Number.isSafeInteger(said.seed)) throw new UsageError(`${numberSaid('seed', said.seed)}: the seed is a whole number`)
+  if (said.resume !== undefined) notRunning(said.resume)
   const access = said.resume === undefined ? await accessOf(said) : null
   const argv = access === null ? said : followed(said, access.settings.paper)
   const duration = argv.duration === undefined ? null : parseDuration(argv.duration, '--duration') / 1000
@@ -116,6 +121,7 @@ async function paper(said: PaperArguments, ends: Signals): Promise<Outcome<RunDa
     throw new UsageError(`--out ${dir} is a session already: choose a new folder, or go on with it by --resume ${dir}`)
   if (argv.resume === undefined && existsSync(dir) && (!statSync(dir).isDirectory() || readdirSync(dir).length > 0))
     throw new UsageError(`--out ${dir} is there already and is not empty: choose a new folder`)
+  proveFolder(dir)
   const world = await worldOf(argv, environment, new FileQuarantine(join(dir, 'quarantine.ndjson')))
   const { settings, ...key } = access ?? (await keyOf(argv))
   const kalshi = await connect({ ...key, environment }, world)
@@ -151,21 +157,35 @@ async function paper(said: PaperArguments, ends: Signals): Promise<Outcome<RunDa
       spaceMin: settings.paper.spaceMin,
       onReady: (end) => ends.to(end),
       say,
+      tell: argv.json ? undefined : say,
     })
     const { reported } = await import('./run-report.ts')
     const { data, text, warnings } = await reported(record, dir, seconds, argv.json)
-    const error = failure !== null ? failureOf(failure) : ending.exit === EXIT.ok ? null : endingError(ending, dir)
+    const nothing = failure === null && ending.exit === EXIT.ok && ending.error === undefined && record.end.marketsSeen === 0
+    const error =
+      failure !== null
+        ? failureOf(failure)
+        : nothing
+          ? { code: 'NOTHING_CAME', message: `no market came: ${emptyText(plan)}` }
+          : ending.exit === EXIT.ok
+            ? null
+            : endingError(ending, dir)
     return {
       data,
       warnings,
       text: `${text}Session  ${join(dir, 'tape')} is its tape; npx tapeline replay ${dir} proves it\n`,
-      exit: failure !== null ? EXIT.strategy : ending.error === undefined ? ending.exit : failureOf(ending.error).exit,
+      exit:
+        failure !== null ? EXIT.strategy : nothing ? EXIT.data : ending.error === undefined ? ending.exit : failureOf(ending.error).exit,
       ...(error === null ? {} : { error: { code: error.code, message: error.message } }),
     }
   } finally {
     kalshi.close()
     await world.close()
   }
+}
+
+function emptyText({ series, markets }: PaperPlan): string {
+  return `none of ${[...(series ?? []), ...(markets ?? [])].join(', ')} was open or about to open, or the exchange was not reached; look at the spelling and at \`tapeline status\``
 }
 
 function endingError(ending: Ending, dir: string): { code: string; message: string } {
@@ -204,8 +224,6 @@ async function headerOf(
   const { strategiesOf } = await import('./session.ts')
   const { VERSION } = await import('./version.ts')
   const cash = Number(argv.cash)
-  if (!(cash > 0)) throw new UsageError(`--cash ${argv.cash}: starting cash is a number of dollars above zero`)
-  if (!Number.isSafeInteger(argv.seed)) throw new UsageError('--seed: the seed is a whole number')
   const local = isLocal(plan.environment)
   const trips = plan.measured.map((t) => (t / 1000).toFixed(1))
   return {

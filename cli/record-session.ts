@@ -15,7 +15,9 @@ import type { CoverageRow, Manifest } from '../data/schema.ts'
 import { afterLong, BURST, externalOf, isLocal, lagOf, REFRESH_EVERY, TICK, ticking, type Ending } from './live-connection.ts'
 import { EXIT, failureOf, UsageError } from './exit.ts'
 import { countExternals, LiveSession } from './live-session.ts'
+import { Notices } from './notices.ts'
 import { Snapshots } from './session-snapshot.ts'
+import { troubleText } from './status-text.ts'
 import { readSnapshot, writeSnapshot, type SessionSnapshot } from './session-status.ts'
 
 /** What is recorded; kept in the manifest. A tape goes on with the same request alone. */
@@ -39,6 +41,8 @@ export type RecordOptions = {
   /** Every second. */
   readonly onSecond: (snapshot: SessionSnapshot) => void
   readonly say: (text: string) => void
+  /** Told what happens while it runs, a line a second at most. */
+  readonly tell?: ((text: string) => void) | undefined
 }
 export type RecordFacts = {
   readonly manifest: Manifest
@@ -103,6 +107,8 @@ export async function runRecord(options: RecordOptions): Promise<RecordFacts> {
       recorder,
       feed: () => feed.status(),
       started: Date.now(),
+      clock: world.clock,
+      labelWait: options.labelWait,
     })
 
     // ------------------------------------------------------------------------------------------ the course
@@ -156,6 +162,7 @@ export async function runRecord(options: RecordOptions): Promise<RecordFacts> {
         live.tick()
       }),
     )
+    const notices = options.tell === undefined ? null : new Notices(options.tell, { errors: false })
     let quarantined = 0
     const seconds = setInterval(() => {
       snapshots.second()
@@ -165,7 +172,9 @@ export async function runRecord(options: RecordOptions): Promise<RecordFacts> {
       quarantined = kept
       const { state, failure } = recorder.status
       if (state === 'full' || state === 'failed') failed(new DataError('DISK', failure ?? `${dir} takes no more rows`))
-      options.onSecond(status(null))
+      const snapshot = status(null)
+      notices?.look(snapshot)
+      options.onSecond(snapshot)
     }, STATUS_MS)
     const timer = afterLong(options.duration, () => end({ reason: 'its time is over', exit: EXIT.ok, complete: true }))
     options.onReady(end)
@@ -215,7 +224,7 @@ export async function runRecord(options: RecordOptions): Promise<RecordFacts> {
       auditsEqual: counts['auditsEqual'] ?? 0,
       finished,
       reached: reached || live.rows > 0,
-      trouble: Object.values(troubles)[0] ?? null,
+      trouble: Object.entries(troubles).map(([what, why]) => troubleText(what, why))[0] ?? null,
       ending: over,
       seconds: (performance.now() - started) / 1000,
     }

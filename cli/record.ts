@@ -4,8 +4,11 @@ import { join } from 'node:path'
 import type { Argv, CommandModule } from 'yargs'
 import type { SelectionRule } from '../adapters/kalshi/index.ts'
 import type { Duration } from '../engine/units.ts'
+import { proveFolder } from '../data/folder.ts'
+import { ownRows } from '../data/losses.ts'
 import { once } from './backtest.ts'
-import { EXIT, failureOf, UsageError } from './exit.ts'
+import { lossText } from './data-stats.ts'
+import { EXIT, failureOf, said, UsageError } from './exit.ts'
 import {
   connect,
   endingCode,
@@ -44,6 +47,9 @@ type RecordData = {
   readonly to: string | null
   readonly coverage: number | null
   readonly gaps: number
+  readonly resyncs: number
+  readonly disconnects: number
+  readonly breaks: { readonly count: number; readonly seconds: number }
   readonly audits: number
   readonly auditsEqual: number
   readonly files: number
@@ -94,10 +100,10 @@ export const recordCommand: CommandModule<object, RecordArguments> = {
     }),
 }
 
-async function record(said: RecordArguments, ends: Signals): Promise<Outcome<RecordData>> {
+async function record(given: RecordArguments, ends: Signals): Promise<Outcome<RecordData>> {
   const { parseDuration } = await import('./options.ts')
-  const access = await accessOf(said)
-  const argv = followed(said, access.settings.record)
+  const access = await accessOf(given)
+  const argv = followed(given, access.settings.record)
   if ((argv.series ?? argv.market) === undefined) throw new UsageError('a recording needs markets: give --series or --market')
   const duration = argv.duration === undefined ? null : parseDuration(argv.duration, '--duration') / 1000
   const rotate = parseDuration(argv.rotate, '--rotate')
@@ -106,6 +112,7 @@ async function record(said: RecordArguments, ends: Signals): Promise<Outcome<Rec
   const spaceMin = argv.spaceMin === undefined ? access.settings.record.spaceMin : megabytes(argv.spaceMin)
   if (statSync(argv.tape, { throwIfNoEntry: false })?.isDirectory() === false)
     throw new UsageError(`--tape ${argv.tape} is a file: a tape is a folder, give one that is a tape or does not exist yet`)
+  proveFolder(argv.tape)
   const request: RecordRequest = {
     environment: access.environment,
     rule: selection(argv, parseDuration),
@@ -133,6 +140,7 @@ async function record(said: RecordArguments, ends: Signals): Promise<Outcome<Rec
       onReady: (end) => ends.to(end),
       onSecond: (snapshot) => line.show(snapshot),
       say: (text) => line.say(text),
+      tell: argv.json ? undefined : (text) => line.say(text),
     })
     line.end()
     return outcome(argv.tape, facts)
@@ -148,10 +156,11 @@ function selection(argv: RecordArguments, parseDuration: (text: string, option: 
   if (argv.series === undefined && [closeWithin, spreadMax, volumeMin].some((x) => x !== undefined))
     throw new UsageError('--close-within, --spread-max and --volume-min choose among the markets of a series: give --series')
   if (spreadMax !== undefined && !(spreadMax > 0 && spreadMax <= 100))
-    throw new UsageError(`--spread-max ${spreadMax}: cents above 0, at most 100`)
-  if (volumeMin !== undefined && !(volumeMin >= 0)) throw new UsageError(`--volume-min ${volumeMin}: a number of contracts, 0 or more`)
+    throw new UsageError(`${said('spread-max', spreadMax)}: cents above 0, at most 100`)
+  if (volumeMin !== undefined && !(volumeMin >= 0))
+    throw new UsageError(`${said('volume-min', volumeMin)}: a number of contracts, 0 or more`)
   if (marketsMax !== undefined && !(Number.isSafeInteger(marketsMax) && marketsMax >= 1))
-    throw new UsageError(`--markets-max ${marketsMax}: a whole number of 1 or more`)
+    throw new UsageError(`${said('markets-max', marketsMax)}: a whole number of 1 or more`)
   return {
     ...ruleOf({ series: argv.series ?? null, markets: argv.market ?? null }),
     ...(closeWithin === undefined ? {} : { closeWithin: parseDuration(closeWithin, '--close-within') as Duration }),
@@ -161,25 +170,28 @@ function selection(argv: RecordArguments, parseDuration: (text: string, option: 
   }
 }
 function megabytes(given: number): number {
-  if (!(given >= 0)) throw new UsageError(`--space-min ${given}: a number of MB, 0 or more`)
+  if (!(given >= 0)) throw new UsageError(`${said('space-min', given)}: a number of MB, 0 or more`)
   return given * 2 ** 20
 }
 
 function outcome(tape: string, facts: RecordFacts): Outcome<RecordData> {
   const { manifest: m, coverage, ending, finished } = facts
-  const sum = (of: 'recorded' | 'synced' | 'audits' | 'auditsEqual' | 'gaps'): number => coverage.reduce((a, c) => a + c[of], 0)
+  const sum = (of: 'recorded' | 'synced' | 'audits' | 'auditsEqual' | 'resyncs'): number => coverage.reduce((a, c) => a + c[of], 0)
   const recorded = sum('recorded')
   const iso = (us: number): string | null => (us > 0 ? new Date(us / 1000).toISOString() : null)
   const data: RecordData = {
     tape,
     finished,
-    rows: m.rows,
+    rows: ownRows(m),
     rowsHere: facts.rows,
     markets: m.markets,
     from: iso(m.from),
     to: iso(m.to),
     coverage: recorded === 0 ? null : sum('synced') / recorded,
-    gaps: sum('gaps'),
+    gaps: m.gaps,
+    resyncs: sum('resyncs'),
+    disconnects: m.disconnects ?? 0,
+    breaks: { count: m.breaks?.count ?? 0, seconds: (m.breaks?.time ?? 0) / 1e6 },
     audits: sum('audits'),
     auditsEqual: sum('auditsEqual'),
     files: m.files.length,
@@ -189,7 +201,7 @@ function outcome(tape: string, facts: RecordFacts): Outcome<RecordData> {
   }
   const share = data.coverage === null ? 'n/a' : `${(data.coverage * 100).toFixed(2)}%`
   const text = `${count(data.rows)} rows of ${count(data.markets)} markets → ${tape} (${count(data.rowsHere)} in this run, ${data.seconds.toFixed(0)} s)
-Synced   ${share} of the recorded time; ${count(data.gaps)} gaps; ${count(data.auditsEqual)} of ${count(data.audits)} audits equal
+Synced   ${share} of the recorded time; ${lossText(data)}; ${count(data.auditsEqual)} of ${count(data.audits)} audits equal
 ${data.rows === 0 ? '' : `Next     npx tapeline backtest --tape ${tape} --strategy lean\n`}`
   if (!facts.reached && ending.error === undefined)
     return {
@@ -199,6 +211,16 @@ ${data.rows === 0 ? '' : `Next     npx tapeline backtest --tape ${tape} --strate
       error: {
         code: 'UNREACHABLE',
         message: `no connection to the exchange was ever open${facts.trouble === null ? '' : ` (${facts.trouble})`}: nothing was recorded; look at the address and the network, the same command tries again`,
+      },
+    }
+  if (ending.exit === EXIT.ok && finished && data.rows === 0)
+    return {
+      data,
+      text,
+      exit: EXIT.data,
+      error: {
+        code: 'NOTHING_RECORDED',
+        message: `nothing was recorded: ${facts.trouble ?? 'no market of this choice was open'}; ${tape} holds no row`,
       },
     }
   if (ending.exit === EXIT.ok && finished) return { data, text, warnings: warningsOf(data) }

@@ -2,6 +2,7 @@
 import { join } from 'node:path'
 import type { CommandModule } from 'yargs'
 import type { SessionInput } from '../data/session-inputs.ts'
+import { Flag, type Batch } from '../engine/message.ts'
 import type { SessionEnd } from '../engine/session.ts'
 import { EXIT } from './exit.ts'
 import type { Intents } from './live/intents.ts'
@@ -84,7 +85,7 @@ async function replay(dir: string): Promise<Outcome<ReplayData>> {
       failed = failureIn(error, { time: engine.now, call: engine.calling }, watch).reason
     }
     for await (const piece of relive(pieces, engine, (body) => watch.turn(body), fail)) {
-      if (piece.type === 'rows') rows += piece.batch.length
+      if (piece.type === 'rows') rows += rowsOwn(piece.batch)
       else inputs.push(piece.input)
     }
     // Time that passed after the last row, where no row tells it: the session was cut off, or its disk was full.
@@ -159,4 +160,11 @@ function intentsText({ intents, commands, neverSent, beside, repeated }: Intents
         .join(', ')}${neverSent.length > NEVER_SENT_SHOWN ? `, … ${count(neverSent.length)} in all` : ''}`,
     )
   return lines.join('\n')
+}
+
+/** Checkpoints repeat what is known: they are no rows of the session. */
+function rowsOwn({ flags, length }: Batch): number {
+  let rows = 0
+  for (let i = 0; i < length; i++) if (((flags[i] as number) & Flag.CHECKPOINT) === 0) rows++
+  return rows
 }

@@ -29,10 +29,10 @@ const build: CommandModule<object, BuildArguments> = {
       .check((argv) => once(argv)) as never,
   handler: ({ run, paper, fills, json }) =>
     present('report build', json, async () => {
-      const { readRun } = await import('../data/run.ts')
+      const { sessionRecord } = await import('./tape-facts.ts')
       const { buildReport } = await import('../reports/index.ts')
       const { liveParts } = await import('./live/report-parts.ts')
-      const record = await readRun(run)
+      const record = await sessionRecord(run)
       const report = buildReport(record, await liveParts(run, record, { paper: paper ?? null, fills: fills ?? null }))
       const page = join(run, 'report.html')
       await writeFile(page, report.html)

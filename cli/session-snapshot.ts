@@ -5,6 +5,7 @@ import type { Recorder } from '../adapters/recorder/recorder.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { SessionHeader } from '../engine/session.ts'
 import type { LiveSession } from './live-session.ts'
+import { SILENT_MAX } from './status-text.ts'
 import { ERRORS_MAX, LIST_MAX, TEXT_MAX, type Acknowledged, type SessionSnapshot } from './session-status.ts'
 
 export type SnapshotParts = {
@@ -17,6 +18,9 @@ export type SnapshotParts = {
   readonly recorder: Pick<Recorder, 'status'>
   readonly feed: () => FeedStatus
   readonly started: number
+  /** The session's. */
+  readonly clock: { now(): number }
+  readonly labelWait: number
 }
 export type Trading = {
   readonly engine: Engine
@@ -38,9 +42,11 @@ export class Snapshots {
   #rows = 0
   #at = performance.now()
   #perSecond = 0
+  readonly #begun: number
 
   constructor(parts: SnapshotParts) {
     this.#parts = parts
+    this.#begun = parts.clock.now()
     this.#loop = monitorEventLoopDelay({ resolution: LOOP_MS })
     this.#loop.enable()
   }
@@ -49,7 +55,7 @@ export class Snapshots {
   }
 
   error(text: string): void {
-    this.#errors.push({ time: this.#parts.trading?.engine.now ?? this.#parts.live.ran, text: text.slice(0, TEXT_MAX) })
+    this.#errors.push({ time: this.#parts.clock.now(), text: text.slice(0, TEXT_MAX) })
     if (this.#errors.length > ERRORS_MAX) this.#errors.shift()
   }
   acknowledge(command: Acknowledged): void {
@@ -63,13 +69,14 @@ export class Snapshots {
     this.#perSecond = ((this.#parts.live.rows - this.#rows) / Math.max(1, now - this.#at)) * 1000
     this.#rows = this.#parts.live.rows
     this.#at = now
-    const { trading, feed } = this.#parts
-    this.#synced.push(trading === null ? feed().markets.some((m) => m.synced) : trading.engine.session.fed)
+    // Books that were whole before everything fell silent are not known to be whole.
+    const { markets, links } = this.#parts.feed()
+    this.#synced.push(markets.some((m) => m.synced) && links.some((l) => l.silent !== null && l.silent < SILENT_MAX))
     if (this.#synced.length > UPTIME_SECONDS) this.#synced.shift()
   }
 
   take(ended: string | null): SessionSnapshot {
-    const { dir, mode, trading, environment, live, recorder, started } = this.#parts
+    const { dir, mode, trading, environment, live, recorder, started, labelWait } = this.#parts
     const feed = this.#parts.feed()
     const open = feed.markets.filter((m) => m.status === 'active' || m.status === 'inactive')
     const unsynced = open.filter((m) => !m.synced)
@@ -84,11 +91,17 @@ export class Snapshots {
       written: Date.now(),
       started,
       ended,
-      ...(trading === null ? recordingOf(live, tapeState, started) : tradingOf(trading, live)),
+      ...(trading === null ? recordingOf(live, tapeState, this.#begun) : tradingOf(trading, live, this.#begun)),
+      labelWait,
       ran: live.ran,
       feed: {
         environment,
-        connections: feed.links.slice(0, LIST_MAX).map(({ name, state, connects, stale }) => ({ name, state, connects, stale })),
+        connections: feed.links
+          .slice(0, LIST_MAX)
+          // What was open when it ended is not open any more.
+          .map(({ name, state, connects, stale, silent }) =>
+            ended === null ? { name, state, connects, stale, silent } : { name, state: 'closed', connects, stale: false, silent: null },
+          ),
         uptime: this.#synced.length === 0 ? null : this.#synced.filter(Boolean).length / this.#synced.length,
         lag: live.feedLag.quantiles,
         marketsSynced: open.length - unsynced.length,
@@ -124,7 +137,7 @@ type TradingPart = Pick<
   'state' | 'time' | 'ran' | 'strategies' | 'orders' | 'positions' | 'money' | 'limits' | 'delays' | 'decision'
 >
 
-function tradingOf({ engine, header, measured }: Trading, live: LiveSession): TradingPart {
+function tradingOf({ engine, header, measured }: Trading, live: LiveSession, begun: number): TradingPart {
   const { portfolio, session } = engine
   const { limits } = header
   const orders: SessionSnapshot['orders']['list'][number][] = []
@@ -151,11 +164,18 @@ function tradingOf({ engine, header, measured }: Trading, live: LiveSession): Tr
     }
   }
   return {
-    state: { name: session.name, since: session.since, cause: session.cause },
+    state: { name: session.name, since: session.since > 0 ? session.since : begun, cause: session.cause, hold: session.hold },
     time: engine.now,
     ran: Math.max(engine.now, live.ran),
     strategies: header.strategies.map((s) => s.name),
-    orders: { working: engine.ordersOpen, sent: engine.manager.orders, fills: engine.manager.fills, list: orders },
+    orders: {
+      working: engine.ordersOpen,
+      sent: engine.manager.orders,
+      fills: engine.manager.fills,
+      refusals: countsOf(engine.manager.tallies.map((t) => t.refusals)),
+      rejections: countsOf(engine.manager.tallies.map((t) => t.rejections)),
+      list: orders,
+    },
     positions,
     money: {
       equity: portfolio.equity / 1e6,
@@ -175,14 +195,21 @@ function tradingOf({ engine, header, measured }: Trading, live: LiveSession): Tr
   }
 }
 
+/** Of all strategies, the most frequent first. */
+function countsOf(tallies: readonly Readonly<Record<string, number>>[]): Record<string, number> {
+  const sums = new Map<string, number>()
+  for (const tally of tallies) for (const [reason, n] of Object.entries(tally)) sums.set(reason, (sums.get(reason) ?? 0) + n)
+  return Object.fromEntries([...sums].sort((a, b) => b[1] - a[1]).slice(0, LIST_MAX))
+}
+
 /** Nothing trades: the same shape, empty. */
-function recordingOf(live: LiveSession, tapeState: string, started: number): TradingPart {
+function recordingOf(live: LiveSession, tapeState: string, begun: number): TradingPart {
   return {
-    state: { name: tapeState === 'full' || tapeState === 'failed' ? 'full' : 'recording', since: started * 1000, cause: null },
+    state: { name: tapeState === 'full' || tapeState === 'failed' ? 'full' : 'recording', since: begun, cause: null, hold: null },
     time: live.ran,
     ran: live.ran,
     strategies: [],
-    orders: { working: 0, sent: 0, fills: 0, list: [] },
+    orders: { working: 0, sent: 0, fills: 0, refusals: {}, rejections: {}, list: [] },
     positions: [],
     money: { equity: 0, pnl: 0, cash: 0, fees: 0, drawdown: 0 },
     limits: { orders: 0, position: 0, marketLoss: 0, sessionLoss: 0 },

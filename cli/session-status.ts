@@ -8,7 +8,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, s
 import { join } from 'node:path'
 import { DataError } from '../data/errors.ts'
 import type { OperatorDetail } from '../engine/message.ts'
-import type { SessionStateName } from '../engine/session-state.ts'
+import type { Hold, SessionStateName } from '../engine/session-state.ts'
 import type { Quantiles } from './spread.ts'
 
 export type OperatorCommand = Exclude<OperatorDetail['command'], 'stop'>
@@ -19,6 +19,15 @@ export type Acknowledged = {
   /** µs of the session's clock. */
   readonly time: number
   readonly state: SessionStateName
+}
+
+/** `silent`: µs since anything was heard on it; null: it is not open. */
+type Connection = {
+  readonly name: string
+  readonly state: string
+  readonly connects: number
+  readonly stale: boolean
+  readonly silent: number | null
 }
 
 /** Times in µs of the session's clock, delays and lags in µs, money in dollars, sizes in contracts, prices in dollars. */
@@ -33,14 +42,20 @@ export type SessionSnapshot = {
   /** Set once it has ended, with why. */
   readonly ended: string | null
   /** Of a recording: whether it records. */
-  readonly state: { readonly name: SessionStateName | 'recording' | 'full'; readonly since: number; readonly cause: string | null }
+  readonly state: {
+    readonly name: SessionStateName | 'recording' | 'full'
+    readonly since: number
+    readonly cause: string | null
+    /** Why no order is permitted. */
+    readonly hold: Hold | null
+  }
   readonly time: number
   /** No later row is earlier than this, and everything due before it has happened. */
   readonly ran: number
   readonly strategies: readonly string[]
   readonly feed: {
     readonly environment: string
-    readonly connections: readonly { readonly name: string; readonly state: string; readonly connects: number; readonly stale: boolean }[]
+    readonly connections: readonly Connection[]
     /** Share of the last minutes' seconds in which at least one market was synced. */
     readonly uptime: number | null
     readonly lag: Quantiles | null
@@ -59,6 +74,9 @@ export type SessionSnapshot = {
     readonly working: number
     readonly sent: number
     readonly fills: number
+    /** By reason, the most frequent first: what risk refused, and what the venue rejected. */
+    readonly refusals: Readonly<Record<string, number>>
+    readonly rejections: Readonly<Record<string, number>>
     readonly list: readonly {
       readonly market: string
       readonly owner: string
@@ -73,6 +91,8 @@ export type SessionSnapshot = {
   /** Shares of each limit, 0 … 1. */
   readonly limits: Readonly<Record<'orders' | 'position' | 'marketLoss' | 'sessionLoss', number>>
   readonly delays: { readonly place: number; readonly answer: number; readonly measured: readonly number[] }
+  /** µs that a row may wait for its label before the engine has it. */
+  readonly labelWait: number
   readonly decision: Quantiles | null
   readonly rows: { readonly total: number; readonly perSecond: number; readonly externals: number; readonly moved: number }
   readonly tape: { readonly state: string; readonly rows: number; readonly failure: string | null }
@@ -88,32 +108,43 @@ export const ERRORS_MAX = 20
 export const TEXT_MAX = 300
 /** Older than this it is no news of a session that runs. */
 const STALE_MS = 5_000
-const FILE = 'status.json'
+export const SNAPSHOT_FILE = 'status.json'
 const COMMANDS = 'commands'
 const COMMAND_BYTES = 4_096
 
 export function writeSnapshot(dir: string, snapshot: SessionSnapshot): void {
-  const path = join(dir, FILE)
+  const path = join(dir, SNAPSHOT_FILE)
   writeFileSync(`${path}.tmp`, JSON.stringify(snapshot))
   renameSync(`${path}.tmp`, path)
 }
 
 export function readSnapshot(dir: string): SessionSnapshot {
-  const path = join(dir, FILE)
+  const path = join(dir, SNAPSHOT_FILE)
   let text: string
   try {
     text = readFileSync(path, 'utf8')
   } catch {
     throw new DataError(
       'NOT_A_SESSION',
-      `${dir} is no session (no ${FILE} in it): give the folder that \`tapeline paper\` printed, or the tape of \`tapeline record\``,
+      `${dir} is no session (no ${SNAPSHOT_FILE} in it): give the folder that \`tapeline paper\` printed, or the tape of \`tapeline record\``,
     )
   }
   try {
     const snapshot = JSON.parse(text) as Partial<SessionSnapshot>
-    if (snapshot.schema === 'tapeline.status/1') return snapshot as SessionSnapshot
+    if (snapshot.schema === 'tapeline.status/1') return filled(snapshot as SessionSnapshot)
   } catch {}
   throw new DataError('NOT_A_SESSION', `${path} is not a snapshot of this version: the session was run by another version of Tapeline`)
+}
+
+/** An earlier version wrote less. */
+function filled(s: SessionSnapshot): SessionSnapshot {
+  return {
+    ...s,
+    labelWait: s.labelWait ?? 0,
+    state: { ...s.state, hold: s.state.hold ?? null },
+    orders: { ...s.orders, refusals: s.orders.refusals ?? {}, rejections: s.orders.rejections ?? {} },
+    feed: { ...s.feed, connections: s.feed.connections.map((c) => ({ ...c, silent: c.silent ?? null })) },
+  }
 }
 
 /** `gone`: it has not ended, and its process is not there or does not write any more. */
@@ -126,21 +157,6 @@ export function lifeOf(snapshot: SessionSnapshot, now: number): Life {
     if ((error as NodeJS.ErrnoException).code === 'ESRCH') return 'gone'
   }
   return now - snapshot.written > STALE_MS ? 'gone' : 'running'
-}
-
-/** The session that was meant: the one named, or the latest below `sessions/`. */
-export function sessionDir(named: string | undefined): string {
-  if (named !== undefined) return named
-  const found = existsSync('sessions')
-    ? readdirSync('sessions')
-        .map((name) => join('sessions', name))
-        .filter((dir) => existsSync(join(dir, FILE)))
-        .map((dir) => ({ dir, written: statSync(join(dir, FILE)).mtimeMs }))
-        .sort((a, b) => b.written - a.written)
-    : []
-  const latest = found[0]
-  if (latest === undefined) throw new DataError('NOT_A_SESSION', 'there is no session in sessions/: name its folder')
-  return latest.dir
 }
 
 // ---------------------------------------------------------------------------------------------------- commands

@@ -10,15 +10,18 @@
  */
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { mkdir, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { getHeapStatistics } from 'node:v8'
 import { HistoryFeed } from '../adapters/history/feed.ts'
 import { SimulatedVenue } from '../adapters/simulated/venue.ts'
 import { DataError } from '../data/errors.ts'
+import { makeFolder } from '../data/folder.ts'
+import { lossesOf, ownRows } from '../data/losses.ts'
 import { RunLog } from '../data/run-log.ts'
 import { writePlace } from '../data/run.ts'
 import { describeFile } from '../data/tape-writer.ts'
+import type { CoverageRow } from '../data/schema.ts'
 import { openTape, type Tape } from '../data/tape-reader.ts'
 import { Engine } from '../engine/engine.ts'
 import type { Depth } from '../engine/message.ts'
@@ -232,7 +235,7 @@ async function claim(folder: string): Promise<void> {
       (readdirSync(folder).length === 0 || existsSync(join(folder, 'session.json')) || existsSync(join(folder, 'log')))
     if (!free) throw new UsageError(`--out ${folder} is there already and is no run: choose a new folder`)
   }
-  await mkdir(folder, { recursive: true })
+  makeFolder(folder)
 }
 
 async function factsOf(tape: Tape, options: BacktestOptions): Promise<TapeFacts> {
@@ -262,21 +265,30 @@ async function factsOf(tape: Tape, options: BacktestOptions): Promise<TapeFacts>
   const tickers = new Set(chosen.map((m) => m.ticker))
   const coverage = (await tape.coverage()).filter((c) => tickers.has(c.market))
   const recorded = coverage.reduce((a, c) => a + c.recorded, 0)
+  const whole = chosen.length === manifest.markets
   return {
     name: manifest.name,
     manifest: (await describeFile(tape.dir, 'manifest.json', 0)).sha256,
     source: manifest.source,
     practice: manifest.practice,
     depth: manifest.depth,
-    rows: manifest.rows,
+    rows: ownRows(manifest),
     markets: chosen.length,
     from: manifest.from,
     to: manifest.to,
     lagMax: manifest.lagMax,
-    gaps: coverage.reduce((a, c) => a + c.gaps, 0),
+    gaps: whole ? manifest.gaps : mostGaps(coverage),
+    ...(whole ? lossesOf(manifest, coverage) : {}),
     inFlux: coverage.reduce((a, c) => a + c.inFlux, 0),
     coverage: recorded === 0 ? null : coverage.reduce((a, c) => a + c.synced, 0) / recorded,
     labels: manifest.labelBasis,
     remarks: manifest.remarks,
   }
+}
+
+/** Of some of the markets it is not known which breaks of a stream struck them together: as many as struck one. */
+function mostGaps(coverage: readonly CoverageRow[]): number {
+  const gaps = new Map<string, number>()
+  for (const c of coverage) gaps.set(c.market, (gaps.get(c.market) ?? 0) + c.gaps)
+  return Math.max(0, ...gaps.values())
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** The command line. Owns the list of commands and what happens to wrong use; everything heavy is imported by the command that needs it. */
-import yargs from 'yargs'
+import yargs, { type CommandModule } from 'yargs'
 import { hideBin } from 'yargs/helpers'
 import { backtestCommand } from './backtest.ts'
 import { configCommand } from './config-command.ts'
@@ -13,6 +13,7 @@ import { downloadCommand } from './download.ts'
 import { explainCommand } from './explain.ts'
 import { exchangeCommand } from './exchange.ts'
 import { EXIT, EXIT_TEXT } from './exit.ts'
+import { FAULTS_TEXT } from './faults-text.ts'
 import { liveCommand } from './live.ts'
 import { flattenCommand } from './live/flatten-command.ts'
 import { watchCommand } from './live/watch-command.ts'
@@ -44,36 +45,42 @@ if (process.argv.slice(2).some(looksLikeKey)) {
   process.exit(EXIT.credentials)
 }
 
+const COMMANDS = [
+  demoCommand,
+  backtestCommand,
+  paperCommand,
+  recordCommand,
+  promoteCommand,
+  liveCommand,
+  statusCommand,
+  ...wordCommands,
+  flattenCommand,
+  watchCommand,
+  replayCommand,
+  divergeCommand,
+  dataCommand,
+  downloadCommand,
+  strategyCommand,
+  exchangeCommand,
+  reportCommand,
+  explainCommand,
+  notebookCommand,
+  configCommand,
+  doctorCommand,
+] as const
+const NAMES = new Set(['help', ...COMMANDS.map(({ command }) => String(command).split(' ')[0])])
+
 await yargs(hideBin(process.argv))
   .scriptName('tapeline')
   .usage('$0 <command>\n\nBacktesting-first research engine for Kalshi')
-  .command(demoCommand)
-  .command(backtestCommand)
-  .command(paperCommand)
-  .command(recordCommand)
-  .command(promoteCommand)
-  .command(liveCommand)
-  .command(statusCommand)
-  .command([...wordCommands])
-  .command(flattenCommand)
-  .command(watchCommand)
-  .command(replayCommand)
-  .command(divergeCommand)
-  .command(dataCommand)
-  .command(downloadCommand)
-  .command(strategyCommand)
-  .command(exchangeCommand)
-  .command(reportCommand)
-  .command(explainCommand)
-  .command(notebookCommand)
-  .command(configCommand)
-  .command(doctorCommand)
+  .command([...COMMANDS] as CommandModule[])
   .command(
     'help <topic>',
-    'exit-codes: what the exit codes mean',
-    (y) => y.positional('topic', { choices: ['exit-codes'] as const, demandOption: true }),
-    () => {
-      process.stdout.write(`${EXIT_TEXT.map(([code, text]) => `${String(code).padStart(3)}  ${text}`).join('\n')}\n`)
+    'exit-codes: what they mean; faults: what the local exchange can be made to do wrong, and its admin door',
+    (y) => y.positional('topic', { choices: ['exit-codes', 'faults'] as const, demandOption: true }),
+    ({ topic }) => {
+      if (topic === 'faults') process.stdout.write(FAULTS_TEXT)
+      else process.stdout.write(`${EXIT_TEXT.map(([code, text]) => `${String(code).padStart(3)}  ${text}`).join('\n')}\n`)
     },
   )
   .demandCommand(1, 'Give a command; `tapeline --help` lists them')
@@ -92,8 +99,9 @@ await yargs(hideBin(process.argv))
       process.stderr.write(
         `error: ${text.replaceAll('\n', ' ')} (see tapeline ${process.argv
           .slice(2)
-          .filter((a) => /^[a-z][a-z-]*$/.test(a))
           .slice(0, 1)
+          .map((word) => (NAMES.has(word) ? word : (/^Did you mean ([\w-]+)\?/.exec(text)?.[1] ?? '')))
+          .filter((word) => word !== '')
           .map((command) => `${command} `)
           .join('')}--help)\n`,
       )

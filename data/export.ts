@@ -4,10 +4,11 @@
  * not at all, and nothing is written over.
  */
 import { existsSync } from 'node:fs'
-import { mkdir, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { ArrowFile, createArrowColumn, type ArrowColumn, type ArrowField, type ArrowType } from './arrow.ts'
 import { DataError } from './errors.ts'
+import { makeFolder } from './folder.ts'
 import { Database, quote, type Piece } from './parquet.ts'
 
 export type ExportFormat = 'arrow' | 'parquet'
@@ -48,7 +49,7 @@ export async function exportTables(db: Database, tables: readonly ExportTable[],
   if (existsSync(out)) throw new DataError('EXPORT_EXISTS', `${out} is there already: choose a new folder with --out, or remove it`)
   const partial = join(dirname(out), `.${basename(out)}.partial-${process.pid}`)
   await rm(partial, { recursive: true, force: true })
-  await mkdir(partial, { recursive: true })
+  makeFolder(partial)
   try {
     await db.run("SET TimeZone = 'UTC'")
     const done: ExportedTable[] = []

@@ -229,6 +229,7 @@ export class GrowingTape {
       ...this.#manifest,
       files: [...files, ...tables],
       rows: totals.rows,
+      checkpoints: totals.rows - totals.rowsOwn,
       byKind: this.#parts.byKind,
       markets: this.#ledger.markets,
       from: Math.max(0, totals.from),

@@ -19,11 +19,8 @@ import {
   type SyncDetail,
 } from '../engine/message.ts'
 import { HOUR } from '../engine/units.ts'
+import { isBreak, isGap, Losses } from './losses.ts'
 import type { ClockOffset, CoverageRow, LabelShare, Manifest, MarketRow } from './schema.ts'
-
-/** Recording of these markets was broken off and goes on later: the time between was not recorded. */
-export const RESTARTED = 'recorder restarted'
-export const PAUSED = 'recording paused'
 
 /** What the coverage of a tape must know and no row says. */
 export type Note =
@@ -97,6 +94,12 @@ class Entry {
   }
   /** Time passes for a market that is being recorded. */
   account(time: number): void {
+    // Before it opens and after its close there is no book that could be missed.
+    if (this.catalog.status !== 'active' && this.catalog.status !== 'inactive') {
+      this.accounted = Math.max(this.accounted, time)
+      this.paused = false
+      return
+    }
     if (this.accounted < 0 || this.paused) {
       this.accounted = Math.max(this.accounted, time)
       this.paused = false
@@ -141,10 +144,11 @@ class Entry {
 }
 
 /** Sums over the whole tape. */
-type Sums = { gaps: number; inFlux: number; negativeLevels: number; lastingCrosses: number; quarantined: number }
+type Sums = { inFlux: number; negativeLevels: number; lastingCrosses: number; quarantined: number }
 
 export class Ledger {
-  readonly sums: Sums = { gaps: 0, inFlux: 0, negativeLevels: 0, lastingCrosses: 0, quarantined: 0 }
+  readonly #losses = new Losses()
+  readonly sums: Sums = { inFlux: 0, negativeLevels: 0, lastingCrosses: 0, quarantined: 0 }
   readonly remarks = new Set<string>()
   readonly #clock = new Map<string, ClockOffset>()
   readonly #entries = new Map<string, Entry>()
@@ -160,11 +164,12 @@ export class Ledger {
   }
 
   row(batch: Batch, i: number, ticker: string): void {
-    if (ticker === '') return
     const kind = batch.kind[i] as number
     const time = batch.time[i] as number
     const detail = batch.detail[i] as number
     const text = detail < 0 ? '' : (batch.details[detail] as string)
+    this.#losses.row(kind, time, text)
+    if (ticker === '') return
     let m = this.#entries.get(ticker)
     if (m === undefined) {
       // A late row of a market that has paid says nothing new.
@@ -254,17 +259,14 @@ export class Ledger {
         if (state !== 'unsynced') return
         m.synced = false
         const h = m.hour(time)
-        if (reason === RESTARTED || reason === PAUSED) m.paused = true
+        if (isBreak(reason)) m.paused = true
         if (reason === 'crossed') {
           h.lastingCrosses++
           this.sums.lastingCrosses++
         } else if (reason === 'negative level') {
           h.negativeLevels++
           this.sums.negativeLevels++
-        } else if (reason !== 'recording ended') {
-          h.gaps++
-          this.sums.gaps++
-        }
+        } else if (isGap(reason)) h.gaps++
         return
       }
       case Kind.DETERMINED: {
@@ -331,7 +333,17 @@ export class Ledger {
   /** The manifest's part of what it knows. */
   facts(): Pick<
     Manifest,
-    'clock' | 'labels' | 'labelBasis' | 'gaps' | 'inFlux' | 'negativeLevels' | 'lastingCrosses' | 'quarantined' | 'remarks'
+    | 'clock'
+    | 'labels'
+    | 'labelBasis'
+    | 'gaps'
+    | 'disconnects'
+    | 'breaks'
+    | 'inFlux'
+    | 'negativeLevels'
+    | 'lastingCrosses'
+    | 'quarantined'
+    | 'remarks'
   > {
     const labels: LabelShare[] = [...this.#shares]
       .map(([key, share]) => {
@@ -345,6 +357,7 @@ export class Ledger {
       clock: [...this.#clock.values()],
       labels,
       labelBasis: paired && guessed ? 'mixed' : paired ? 'paired with prints' : guessed ? 'inferred' : 'none',
+      ...this.#losses.facts,
       ...this.sums,
       remarks: [...this.remarks].sort(),
     }
@@ -352,8 +365,9 @@ export class Ledger {
 
   /** Goes on from what was written out. */
   continue(manifest: Manifest): void {
-    const { gaps, inFlux, negativeLevels, lastingCrosses, quarantined } = manifest
-    Object.assign(this.sums, { gaps, inFlux, negativeLevels, lastingCrosses, quarantined })
+    const { inFlux, negativeLevels, lastingCrosses, quarantined } = manifest
+    this.#losses.continue(manifest)
+    Object.assign(this.sums, { inFlux, negativeLevels, lastingCrosses, quarantined })
     for (const remark of manifest.remarks) this.remarks.add(remark)
     for (const offset of manifest.clock) this.#clock.set(offset.connection, offset)
     for (const { series, label, inferred, count, quantity } of manifest.labels)

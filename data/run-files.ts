@@ -5,11 +5,12 @@
  * `<run>/session.json` header · `end.json` end mark, digest, strings · `journal.parquet` `touches.parquet` `equity.parquet` `markouts.parquet` · reports beside them.
  */
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { JOURNAL_KIND_NAMES } from '../engine/journal.ts'
 import type { SessionEnd, SessionHeader, SessionRecord } from '../engine/session.ts'
 import { DataError } from './errors.ts'
+import { makeFolder } from './folder.ts'
 import { TABLES, type Table, type TableName } from './run-blocks.ts'
 import { Database, quote, type ColumnType, type NumberColumn } from './parquet.ts'
 
@@ -55,7 +56,7 @@ const LAYOUTS: Readonly<Record<TableName, Layout>> = { journal: JOURNAL, touches
 export type RunSource = Pick<SessionRecord, 'header' | 'end' | 'digest' | 'strings'> & { blocks(name: TableName): Iterable<Table> }
 
 export async function writeRunFiles(dir: string, source: RunSource): Promise<void> {
-  await mkdir(dir, { recursive: true })
+  makeFolder(dir)
   const spill = join(dir, '.spill')
   const db = await Database.open({ threads: 1, memory: 256, spill })
   try {

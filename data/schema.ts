@@ -78,7 +78,14 @@ export type Manifest = {
   readonly labels: readonly LabelShare[]
   /** How labels came about: from prints, from volume, or known (practice). */
   readonly labelBasis: 'paired with prints' | 'inferred' | 'mixed' | 'true' | 'none'
+  /** Of `rows`: those that repeat what stands before, for readers who begin in the middle. Absent: a tape of before, nobody counted. */
+  readonly checkpoints?: number
+  /** Breaks in the sequence of a stream, each once however many markets it struck. */
   readonly gaps: number
+  /** Of a recording: connections that were lost while they carried a book. */
+  readonly disconnects?: number
+  /** Of a recording: how often it was broken off and went on, and the time between (µs), in which nothing was recorded. */
+  readonly breaks?: { readonly count: number; readonly time: number }
   readonly inFlux: number
   readonly negativeLevels: number
   readonly lastingCrosses: number
@@ -133,6 +140,7 @@ export type CoverageRow = {
   /** Time within the hour between the first and last news of the market's connection, and how much of it the book was synced. */
   readonly recorded: number
   readonly synced: number
+  /** Breaks in sequence and new snapshots that this market had: one break of a stream strikes all its markets. */
   readonly gaps: number
   readonly resyncs: number
   readonly inFlux: number

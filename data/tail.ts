@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { Flag, KIND_NAMES, Kind, Label, labelOf, type Batch, type CatalogDetail, type KindName } from '../engine/message.ts'
 import { FrameKind, SegmentReader, segmentsOf } from './log-reader.ts'
 import { decodeRows, rangeOf, SegmentNames, slice } from './log-rows.ts'
+import { Losses } from './losses.ts'
 import type { Growing, Manifest } from './schema.ts'
 
 export type Tail = {
@@ -74,6 +75,7 @@ export type TailFacts = Pick<Manifest, 'rows' | 'byKind' | 'lagMax' | 'to'> & {
   /** Whether decreases are labelled as trades by a print, or inferred to be. */
   readonly paired: boolean
   readonly inferred: boolean
+  readonly losses: Losses
 }
 
 /** What the log holds behind the parts just now. */
@@ -82,6 +84,7 @@ export function tailFacts(dir: string, growing: Growing): TailFacts {
   const tickers = new Set<string>()
   let [rows, lagMax, first, last] = [0, 0, -1, -1]
   let [paired, inferred] = [false, false]
+  const losses = new Losses()
   for (const { batch } of logRows(join(dir, growing.log), growing.rows, Infinity)) {
     rows += batch.length
     if (first < 0) first = batch.time[0] as number
@@ -89,6 +92,8 @@ export function tailFacts(dir: string, growing: Growing): TailFacts {
     for (let i = 0; i < batch.length; i++) {
       const kind = batch.kind[i] as number
       byKind[kind] = (byKind[kind] as number) + 1
+      const detail = batch.detail[i] as number
+      losses.row(kind, batch.time[i] as number, detail < 0 ? '' : (batch.details[detail] as string))
       const flags = batch.flags[i] as number
       if (kind === Kind.DELTA && labelOf(flags) === Label.TRADE) {
         if ((flags & Flag.INFERRED) !== 0) inferred = true
@@ -104,5 +109,5 @@ export function tailFacts(dir: string, growing: Growing): TailFacts {
   KIND_NAMES.forEach((name, kind) => {
     if ((byKind[kind] as number) > 0) counted[name] = byKind[kind] as number
   })
-  return { rows, byKind: counted, lagMax, from: first, to: last, end: growing.rows + rows, tickers: [...tickers], paired, inferred }
+  return { rows, byKind: counted, lagMax, from: first, to: last, end: growing.rows + rows, tickers: [...tickers], paired, inferred, losses }
 }

@@ -145,6 +145,9 @@ function withTail(manifest: Manifest, tail: TailFacts, fresh: number): Manifest 
     from: manifest.rows === 0 ? tail.from : manifest.from,
     to: tail.to,
     lagMax: Math.max(manifest.lagMax, tail.lagMax),
+    gaps: manifest.gaps + tail.losses.gaps,
+    disconnects: (manifest.disconnects ?? 0) + tail.losses.disconnects,
+    breaks: { count: (manifest.breaks?.count ?? 0) + tail.losses.breaks, time: (manifest.breaks?.time ?? 0) + tail.losses.down },
   }
 }
 

@@ -1,7 +1,17 @@
 /** What a tape holds, in numbers. Owns the figures of `data stats`; hides the pass over the rows. Invariant: time-weighted figures count synced, uncrossed, two-sided time only. */
 import { Book } from '../engine/book.ts'
 import { gridOf } from '../engine/grid.ts'
-import { Flag, Kind, type CatalogDetail, type Depth, type GridDetail, type LabelName, type SyncDetail } from '../engine/message.ts'
+import {
+  Flag,
+  Kind,
+  KIND_NAMES,
+  type CatalogDetail,
+  type Depth,
+  type GridDetail,
+  type KindName,
+  type LabelName,
+  type SyncDetail,
+} from '../engine/message.ts'
 import { BID, type SideCode } from '../engine/units.ts'
 import { putQuote } from './book-at.ts'
 import type { MarketRow } from './schema.ts'
@@ -43,7 +53,9 @@ export type TapeStats = {
   readonly name: string
   readonly depth: Depth
   readonly prints: PrintStats | null
+  /** Those that only repeat what is known, for readers who begin in the middle, are no rows: `checkpoints`. */
   readonly rows: number
+  readonly checkpoints: number
   readonly markets: number
   readonly from: string
   readonly to: string
@@ -54,6 +66,9 @@ export type TapeStats = {
   readonly coverage: number | null
   readonly gaps: number
   readonly resyncs: number
+  /** Null: not a recording of this program, or of before it counted. */
+  readonly disconnects: number | null
+  readonly breaks: { readonly count: number; readonly seconds: number } | null
   readonly inFlux: number
   readonly lastingCrosses: number
   readonly negativeLevels: number
@@ -100,6 +115,8 @@ export async function tapeStats(tape: Tape): Promise<TapeStats> {
   const lags = new Map<number, number>()
   let lagRows = 0
   let takerYes = 0
+  let checkpoints = 0
+  const repeated: number[] = []
   const weigh = (s: Seen, until: number): void => {
     const span = until - s.at
     s.at = until
@@ -117,6 +134,10 @@ export async function tapeStats(tape: Tape): Promise<TapeStats> {
       const time = b.time[i] as number
       const market = b.market[i] as number
       const flags = b.flags[i] as number
+      if ((flags & Flag.CHECKPOINT) !== 0) {
+        checkpoints++
+        repeated[kind] = (repeated[kind] ?? 0) + 1
+      }
       if (kind === Kind.CATALOG && !seen.has(market)) {
         const detail = JSON.parse(b.details[b.detail[i] as number] ?? '') as CatalogDetail
         seen.set(market, {
@@ -187,7 +208,8 @@ export async function tapeStats(tape: Tape): Promise<TapeStats> {
     name: manifest.name,
     depth: manifest.depth,
     prints: manifest.depth === 'prints' ? printStats(rows, [...seen.values()], takerYes) : null,
-    rows: manifest.rows,
+    rows: manifest.rows - checkpoints,
+    checkpoints,
     markets: manifest.markets,
     from: iso(manifest.from),
     to: iso(manifest.to),
@@ -196,13 +218,19 @@ export async function tapeStats(tape: Tape): Promise<TapeStats> {
     coverage: recorded === 0 ? null : sum((c) => c.synced) / recorded,
     gaps: manifest.gaps,
     resyncs: sum((c) => c.resyncs),
+    disconnects: manifest.disconnects ?? null,
+    breaks: manifest.breaks === undefined ? null : { count: manifest.breaks.count, seconds: manifest.breaks.time / 1e6 },
     inFlux: manifest.inFlux,
     lastingCrosses: manifest.lastingCrosses,
     negativeLevels: manifest.negativeLevels,
     quarantined: manifest.quarantined,
     audits: sum((c) => c.audits),
     auditsEqual: sum((c) => c.auditsEqual),
-    byKind: manifest.byKind,
+    byKind: Object.fromEntries(
+      Object.entries(manifest.byKind)
+        .map(([name, n]) => [name, n - (repeated[KIND_NAMES.indexOf(name as KindName)] ?? 0)] as const)
+        .filter(([, n]) => n > 0),
+    ),
     labels: manifest.labels.map((l) => ({
       series: l.series,
       label: l.label,

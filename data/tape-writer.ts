@@ -4,11 +4,12 @@
  */
 import { createHash } from 'node:crypto'
 import { appendFileSync, createReadStream, existsSync, readdirSync } from 'node:fs'
-import { mkdir, open, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises'
+import { open, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { assert } from '../engine/assert.ts'
 import type { Batch } from '../engine/message.ts'
 import { DataError } from './errors.ts'
+import { makeFolder } from './folder.ts'
 import { manifestText, sealed } from './manifest.ts'
 import { PartWriter } from './part-writer.ts'
 import { TAPE_SCHEMA, COVERAGE_TYPES, MARKET_TYPES, type CoverageRow, type Manifest, type ManifestFile, type MarketRow } from './schema.ts'
@@ -65,10 +66,9 @@ export class TapeWriter {
           `${dir} is not empty and not a tape, so it is not replaced: choose another folder, or remove it first`,
         )
     }
-    await mkdir(dirname(dir), { recursive: true })
     const partial = join(dirname(dir), `.${basename(dir)}.partial-${process.pid}`)
     await rm(partial, { recursive: true, force: true })
-    await mkdir(join(partial, 'messages'), { recursive: true })
+    makeFolder(join(partial, 'messages'))
     return new TapeWriter(dir, partial, { name, source, practice, depth }, replace, await PartWriter.open(partial, depth))
   }
 
@@ -122,6 +122,7 @@ export class TapeWriter {
       ...this.#identity,
       files,
       rows: totals.rows,
+      checkpoints: totals.rows - totals.rowsOwn,
       byKind: parts.byKind,
       markets: marketRows.length,
       from: totals.from,

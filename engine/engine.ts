@@ -109,6 +109,8 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
   #rows = 0
   /** Rows of the batch at hand that are done: what counts when a strategy throws in the middle. */
   #rowsInBatch = 0
+  /** Rows that repeat what is known, for readers who begin in the middle: they are no rows of the market. */
+  #checkpoints = 0
   #firstTime: number | null = null
   /** First row that a strategy could hear of. */
   #heardFrom: number | null = null
@@ -235,6 +237,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
       }
       const kind = kinds[i] as number
       if (kind >= Kind.CATALOG) {
+        if (((flagColumn[i] as number) & Flag.CHECKPOINT) !== 0) this.#checkpoints++
         this.#rare(kind, marketColumn[i] as number, timeVenue[i] as number, batch.details[batch.detail[i] as number])
         continue
       }
@@ -266,9 +269,12 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
         if (this.#dispatch.listensToTrades) this.#notices.push({ type: 'trade', market, side, price, quantity, timeVenue: tv })
         continue
       } else if (kind === Kind.CLEAR || kind === Kind.LEVEL) {
-        if ((flags & Flag.CHECKPOINT) !== 0 && market.synced && !market.inSnapshot) {
-          this.#audit(market, kind, flags, side, price, quantity)
-          continue
+        if ((flags & Flag.CHECKPOINT) !== 0) {
+          this.#checkpoints++
+          if (market.synced && !market.inSnapshot) {
+            this.#audit(market, kind, flags, side, price, quantity)
+            continue
+          }
         }
         if (kind === Kind.CLEAR) {
           market.inSnapshot = true
@@ -329,7 +335,7 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
     return {
       complete,
       reason,
-      rows: this.#rows + this.#rowsInBatch,
+      rows: this.#rows + this.#rowsInBatch - this.#checkpoints,
       firstTime: this.#heardFrom,
       lastTime: this.#heardFrom === null ? null : this.#rowTime,
       marketsSeen: this.markets.seen,
@@ -684,8 +690,9 @@ export class Engine implements Inbox, DeskHost, ManagerHost, LiveHost {
     this.journal.state(this.#now, -1, this.words.of(`operator:${detail.command}`), this.words.of(detail.reason))
     if (detail.command === 'stop') return
     this.session.move(detail.command, this.#now)
-    if (detail.command === 'resume') this.#live?.resumed()
+    if (detail.command === 'resume' && detail.by === undefined) this.#live?.resumed()
     if (detail.command === 'halt') this.manager.pullAll(this.markets.alive)
+    if (detail.command === 'reduce') this.manager.pullOpening(this.markets.alive)
   }
 
   #sync(market: Market): void {

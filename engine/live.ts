@@ -92,7 +92,7 @@ export class Live {
 
   /** An operator has looked: what is still wrong is found again. */
   resumed(): void {
-    for (const market of [...this.#halts.keys()]) this.#free(market, null, 'resumed by the operator')
+    for (const market of this.#halts.keys()) this.#free(market, null, 'resumed by the operator')
   }
   /** A market that has paid may leave: false while something of ours is in it. */
   leaves(market: Market): boolean {

@@ -129,10 +129,16 @@ export type GridDetail = { readonly grid: readonly GridBand[] }
 export type StatusDetail = { readonly status: MarketStatus; readonly closeTime?: number | null }
 /** `value`: what one YES contract pays, in Price units. */
 export type DeterminedDetail = { readonly result: 'yes' | 'no' | 'scalar' | 'void'; readonly value: number }
-export type SyncDetail = { readonly state: 'synced' | 'unsynced'; readonly reason: string }
+/** `disconnected`: its connection ended. */
+export type SyncDetail = { readonly state: 'synced' | 'unsynced'; readonly reason: string; readonly disconnected?: boolean }
 export type ExternalDetail = { readonly series: string; readonly value: number; readonly revision: number }
 /** `stop`: the session was ended here by hand, by its time or by a failure; it changes nothing but the time that has passed. */
-export type OperatorDetail = { readonly command: 'pause' | 'reduce' | 'halt' | 'resume' | 'stop'; readonly reason: string }
+/** `by`: whose word it is; absent: a person's. `table`: what follows from a trouble; `latch`: a file that halts everything; `end`: the session comes to its end. */
+export type OperatorDetail = {
+  readonly command: 'pause' | 'reduce' | 'halt' | 'resume' | 'stop'
+  readonly reason: string
+  readonly by?: 'table' | 'latch' | 'end'
+}
 
 /**
  * Columns of rows. `market` is the feed's own number for a market (dense from 0, given meaning by a `catalog` row);

@@ -231,6 +231,22 @@ export class OrderManager {
     }
   }
 
+  /** Takes back what could do more than close the position of its market, in the order of the slots: reducing. What is wanted and not sent yet counts as if it were. */
+  pullOpening(markets: Iterable<Market>): void {
+    for (const market of markets) {
+      const position = market.holding?.position ?? 0
+      const closing = [Math.max(0, -position), Math.max(0, position)]
+      for (const wish of market.wishes) {
+        if (wish === null) continue
+        const size = Math.max(wish.order?.riskQuantity ?? 0, wish.active ? wish.left : 0)
+        const room = closing[wish.side] ?? 0
+        if (size <= room) closing[wish.side] = room - size
+        else if (wish.active) this.#end(wish)
+        else if (wish.take && wish.order?.state === 'working') this.#cancel(wish, wish.order)
+      }
+    }
+  }
+
   /** A wish that had to wait for rate or tokens. */
   retry(wish: Wish): void {
     wish.retrying = false
@@ -352,6 +368,8 @@ export class OrderManager {
       this.#expose(order)
     }
     this.#host.filled(order, answer)
+    // Less is left to close: of two orders that were on their way to it one may be too many now.
+    if (this.#state.session.reducing) this.pullOpening([order.market])
   }
 
   /** The worst of old and new while an amend is on its way, as risk approved it. */

@@ -45,6 +45,8 @@ export type TapeFacts = {
   /** µs: the longest corrected lag of the feed in the tape. */
   readonly lagMax: number
   readonly gaps: number
+  /** Of a recording, where it says so: new snapshots after a loss, connections lost, how often it was broken off and went on, and for how long (µs). */
+  readonly losses?: { readonly resyncs: number; readonly disconnects: number; readonly breaks: number; readonly down: number }
   /** Moments in which a book was crossed or locked inside one venue instant. */
   readonly inFlux: number
   /** Share of recorded market time in which the book was synced, 0 … 1; `null` when unknown. */

@@ -189,7 +189,12 @@ export function funnelOf(record: SessionRecord): Funnel {
   step('fills', 'Fills', end.fills, null, () => '')
   step('traded', 'Markets with a fill', traded.length, end.markets.length, () => 'no order in them was filled')
   step('paid', 'Markets paid', paid, traded.length, () =>
-    determined === paid ? 'the tape does not know their result' : 'they were determined and not paid before the tape ended',
+    [
+      determined > paid ? `${count(determined - paid)} determined and not paid before the tape ended` : '',
+      traded.length > determined ? `${count(traded.length - determined)} without a result on the tape` : '',
+    ]
+      .filter((t) => t !== '')
+      .join(', '),
   )
 
   const result: Omit<Funnel, 'verdict'> = {

@@ -13,7 +13,7 @@ import { funnelSection as funnel } from './funnel-table.ts'
 import type { Analysis } from './metrics.ts'
 import { SCRIPT, STYLE } from './page.ts'
 import { strategySections } from './strategy-sections.ts'
-import { DEPTHS, FILL_MODELS, LABELS, metric, type Summary } from './summary.ts'
+import { decidedText, DEPTHS, FILL_MODELS, LABELS, lossWords, metric, type Summary } from './summary.ts'
 import { countTable, fillSection, marketTable, reasonTable, tradeSection } from './tables.ts'
 import { cents, contracts, count, decimal, duration, money, moneySigned, plural, utc } from './words.ts'
 
@@ -81,7 +81,7 @@ function restsOn({ header, end }: SessionRecord, analysis: Analysis): Markup {
 ${fact('Tape', `${tape.name}, ${tape.source}, ${count(end.rows)} rows`)}
 ${fact('Span', `${utc(end.firstTime)} to ${utc(end.lastTime)} UTC`)}
 ${fact('Markets', `${count(end.marketsSeen)} seen${tape.depth === 'prints' ? '' : `, ${count(end.marketsTwoSided)} two-sided`}`)}
-${tape.depth === 'book' && fact('Coverage', `${tape.coverage === null ? 'unknown' : `${decimal(tape.coverage * 100, 2)} % of recorded time in sync`}, ${plural(tape.gaps, 'gap')}, ${plural(tape.inFlux, 'moment')} in flux`)}
+${tape.depth === 'book' && fact('Coverage', `${tape.coverage === null ? 'unknown' : `${decimal(tape.coverage * 100, 2)} % of recorded time in sync`}, ${lossWords(tape)}, ${plural(tape.inFlux, 'moment')} in flux`)}
 ${fact('Sample', `${plural(end.fills, 'fill')}, ${plural(closed, 'closed trade')}, ${plural(events, 'event')}`)}
 ${fact('Cash', money(header.cash))}
 ${header.mode !== 'live' && fact('Delays', `place ${duration(header.delays.place)}, cancel ${duration(header.delays.cancel)}, amend ${duration(header.delays.amend)}, answer ${duration(header.delays.answer)}`)}
@@ -109,7 +109,7 @@ function cards({ metrics: m, refusals, rejections }: Summary): Markup {
   const n = (id: string): string => count(metric(m, id).n ?? 0)
   return html`<section class="cards" aria-label="Key figures">
 ${card('net', html`gross <span class="nb">${text('gross')}</span>`, true)}
-${card('winRate', `n = ${n('winRate')} trades · break-even ${text('breakEven')}`)}
+${card('winRate', `of ${decidedText(m)} · break-even ${text('breakEven')}`)}
 ${card('sharpe', `n = ${n('sharpe')} days`)}
 ${card('drawdown', `${text('drawdownShare')} of the peak`)}
 ${card('fillRate', `n = ${n('fillRate')} orders · ${text('fillRateContracts')} of contracts`)}

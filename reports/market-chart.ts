@@ -59,6 +59,41 @@ const DETAIL = {
   small: { columns: COLUMNS / 4, segments: 150, fills: 250, titles: 100 },
 } as const
 
+/** The range of what was quoted and traded, ¢, with room around it: a settlement at 0 or 100 must not flatten it. */
+function scaleOf(prices: readonly number[]): readonly [number, number] {
+  let [low, high] = [Infinity, -Infinity]
+  for (const price of prices) {
+    // A side that nobody quoted is no number.
+    if (price < low) low = price
+    if (price > high) high = price
+  }
+  if (low > high) return [0, 100]
+  const room = Math.max(1, (high - low) * 0.08)
+  return [Math.max(0, Math.floor(low - room)), Math.min(100, Math.ceil(high + room))]
+}
+/** A dotted line where it settled; beyond the scale it stands at the edge and says which way. */
+function settlement(value: number, low: number, high: number, last: number): Plot.Markish[] {
+  const outside = value < low || value > high
+  const y = Math.min(high, Math.max(low, value))
+  return [
+    Plot.ruleY([y], { stroke: 'var(--ink)', strokeDasharray: '2 4' }),
+    ...(outside
+      ? [
+          Plot.text([{ x: new Date(last / 1000), y }], {
+            x: 'x',
+            y: 'y',
+            text: () => `${value > high ? '↑' : '↓'} settled at ${Number(value.toFixed(2))}¢`,
+            textAnchor: 'end',
+            dy: value > high ? 10 : -10,
+            fill: 'var(--ink)',
+            stroke: 'var(--page)',
+            strokeWidth: 4,
+          }),
+        ]
+      : []),
+  ]
+}
+
 export type MarketChart = { readonly svg: string; readonly fills: number; readonly drawn: number }
 
 export function marketChart(record: SessionRecord, ticker: string, fills: readonly Fill[], size: keyof typeof DETAIL): MarketChart {
@@ -119,6 +154,7 @@ export function marketChart(record: SessionRecord, ticker: string, fills: readon
       },
     )
   const settled = market?.settlementValue ?? null
+  const [low, high] = scaleOf([...bids, ...asks, ...segments.map((s) => s.price / 100), ...drawn.map((f) => f.price / 100)])
   return {
     fills: own.length,
     drawn: drawn.length,
@@ -126,9 +162,9 @@ export function marketChart(record: SessionRecord, ticker: string, fills: readon
       ariaLabel: 'Best prices of the market, our orders and fills',
       height: 340,
       x: timeAxis(first, last),
-      y: { label: 'YES price, ¢', grid: true, nice: true },
+      y: { label: 'YES price, ¢', grid: true, domain: [low, high] },
       marks: [
-        ...(settled === null ? [] : [Plot.ruleY([settled / 100], { stroke: 'var(--ink)', strokeDasharray: '2 4' })]),
+        ...(settled === null ? [] : settlement(settled / 100, low, high, last)),
         Plot.ruleY(segments, {
           x1: (s: Segment) => date(s.from),
           x2: (s: Segment) => date(s.to),

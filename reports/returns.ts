@@ -5,6 +5,7 @@
 import type { SessionRecord } from '../engine/session.ts'
 import { DAY } from '../engine/units.ts'
 import type { Figures } from './figures.ts'
+import { duration, plural } from './words.ts'
 import { mean, moments, probabilisticSharpe, sharpeError, Z95 } from './statistics.ts'
 
 const DAYS_A_YEAR = 365
@@ -28,6 +29,12 @@ export function dailyEquity({ header, end, equity }: SessionRecord): Daily[] {
     days.push({ day, equity: value, pnl: value - before })
   }
   return days
+}
+
+/** How much there is: calendar days, and below one day the time itself, of which one day would say too much. */
+export function spanText({ end }: SessionRecord, days: number): string {
+  const span = (end.lastTime ?? 0) - (end.firstTime ?? 0)
+  return span < DAY ? duration(span) : plural(days, 'day')
 }
 
 /** ∫ (equity − free cash) dt in Money × days, and its largest value. */
@@ -78,7 +85,7 @@ export function risk(f: Figures, record: SessionRecord, daily: readonly Daily[])
   const enough = days >= DAYS_FOR_RATIOS
   const m = enough ? moments(returns) : { sharpe: Number.NaN, skew: 0, kurtosis: 3, deviation: Number.NaN }
   const year = Math.sqrt(DAYS_A_YEAR)
-  const reason = enough ? 'every day had the same return' : `needs ${DAYS_FOR_RATIOS} days, the data have ${days}`
+  const reason = enough ? 'every day had the same return' : `needs ${DAYS_FOR_RATIOS} days, the data have ${spanText(record, days)}`
   const error = enough ? Z95 * sharpeError(m.sharpe, days, m.skew, m.kurtosis) : 0
   f.add(
     'sharpe',
@@ -110,7 +117,7 @@ export function risk(f: Figures, record: SessionRecord, daily: readonly Daily[])
       reason: enough ? 'no losing day' : reason,
     },
   )
-  const annual = { reason: `annualized figures need ${DAYS_FOR_ANNUAL} days, the data have ${days}` }
+  const annual = { reason: `annualized figures need ${DAYS_FOR_ANNUAL} days, the data have ${spanText(record, days)}` }
   const whole = days >= DAYS_FOR_ANNUAL
   f.add(
     'volatility',
@@ -154,13 +161,14 @@ export function risk(f: Figures, record: SessionRecord, daily: readonly Daily[])
     },
   )
   const { dollarDays, peak } = capital(record)
-  const idle = { reason: 'no capital was ever committed' }
+  // A rate by the day: of minutes it says what no day would earn.
+  const idle = { reason: dollarDays > 0 ? reason : 'no capital was ever committed' }
   f.add(
     'perDollarDay',
     'Return a dollar-day',
     'share',
     'net P&L ÷ ∫ value of positions and their collateral dt, in dollar-days: what a dollar tied up for a day earned',
-    dollarDays > 0 ? net / dollarDays : Number.NaN,
+    dollarDays > 0 && enough ? net / dollarDays : Number.NaN,
     n,
     idle,
   )

@@ -8,6 +8,7 @@ import { PRICE_ONE } from '../engine/units.ts'
 import type { Metric } from './figures.ts'
 import type { LiveSummary } from './live/summary.ts'
 import type { Analysis } from './metrics.ts'
+import { spanText } from './returns.ts'
 import { contracts, count, duration, money, moneySigned, plural, utc } from './words.ts'
 
 export type Summary = {
@@ -58,7 +59,8 @@ export function summarise(record: SessionRecord, analysis: Analysis): Summary {
 }
 
 /** What a reader must know before believing a number, the gravest first. */
-function warningsOf({ header, end }: SessionRecord, { metrics, trading, daily, refusals, rejections }: Analysis): string[] {
+function warningsOf(record: SessionRecord, { metrics, trading, daily, refusals, rejections }: Analysis): string[] {
+  const { header, end } = record
   const out: string[] = []
   const { tape } = header
   // What is said of queues matters to orders that rest.
@@ -96,7 +98,10 @@ function warningsOf({ header, end }: SessionRecord, { metrics, trading, daily, r
   const without = metric(metrics, 'netWithoutBest').value
   if (without !== null && without <= 0 && end.equity > header.cash)
     out.push(`The profit comes from a few markets: without the best five, net P&L is ${money(without)}.`)
-  if (daily.length < 30) out.push(`Short span: ${plural(daily.length, 'day')}. Ratios of daily returns are withheld below 30.`)
+  if (daily.length < 30)
+    out.push(
+      `Short span: ${spanText(record, daily.length)}. Ratios of daily returns, and returns a dollar-day, are withheld below 30 days.`,
+    )
   if (tape.labels === 'inferred' && resting)
     out.push(`Trades are inferred from volume (the recording has no trade channel): queue positions are estimates.${strict}`)
   if (tape.labels === 'mixed' && resting)
@@ -125,6 +130,11 @@ function warningsOf({ header, end }: SessionRecord, { metrics, trading, daily, r
     )
   if (tape.labels === 'none' && tape.depth === 'book' && header.mode !== 'live')
     out.push('Trades are unknown (neither prints nor volume were recorded): resting orders can only fill when the book crosses them.')
+  const { losses } = tape
+  if (losses !== undefined && losses.breaks > 0)
+    out.push(
+      `${header.mode === 'backtest' ? 'The recording' : 'The session'} was cut off and went on: down ${duration(losses.down)} in ${plural(losses.breaks, 'break')}, in which nothing was seen${header.mode === 'backtest' ? '' : ' or done'}; that time is in no figure of coverage.`,
+    )
   if (tape.gaps > 0)
     out.push(`The recording has ${plural(tape.gaps, 'gap')}; nothing is traded or filled in a market until its next snapshot.`)
   const open = end.markets.filter((m) => m.position !== 0 && m.result === null)
@@ -175,6 +185,22 @@ export const LABELS = {
   none: 'unknown: neither prints nor volume were recorded',
 } as const
 
+/** Gap: a break in the sequence of a stream. Resync: a new snapshot after a loss. Disconnect: a connection that ended. Break: the recording was broken off and went on. */
+export function lossWords({ gaps, losses }: SessionRecord['header']['tape']): string {
+  if (losses === undefined) return plural(gaps, 'gap')
+  const { resyncs, disconnects, breaks, down } = losses
+  return [
+    `${plural(gaps, 'gap')}, ${plural(resyncs, 'resync')}, ${plural(disconnects, 'disconnect')}`,
+    ...(breaks > 0 ? [`down ${duration(down)} in ${plural(breaks, 'break')}`] : []),
+  ].join(', ')
+}
+/** Of how many trades the win rate is: those that came out at nothing are closed trades too. */
+export function decidedText(metrics: readonly Metric[]): string {
+  const [decided, closed] = [metric(metrics, 'winRate').n ?? 0, metric(metrics, 'trades').value ?? 0]
+  return closed === decided
+    ? plural(closed, 'closed trade')
+    : `${count(decided)} of ${plural(closed, 'closed trade')} (${count(closed - decided)} at exactly nothing)`
+}
 export function metric(metrics: readonly Metric[], id: string): Metric {
   const found = metrics.find((m) => m.id === id)
   if (found === undefined) throw new Error(`no metric ${id}`)
@@ -208,7 +234,7 @@ export function renderTerminal(s: Summary, { color }: { readonly color: boolean 
     `${paint(plain(`${s.header.strategies.map((x) => x.name).join(' + ')} on ${tape.name}`), 'bold')} · ${s.header.mode === 'live' ? 'live' : `${s.header.fills} fills`} · ${s.complete ? 'complete' : paint('PARTIAL', 'yellow')}`,
   )
   lines.push(
-    `${count(s.end.rows)} rows · ${plural(s.end.marketsSeen, 'market')} · ${utc(s.end.firstTime)} to ${utc(s.end.lastTime)} UTC · ${tape.depth === 'book' ? `labels ${tape.labels} · ${plural(tape.gaps, 'gap')}` : DEPTHS[tape.depth].replace(/:.*/, '')}`,
+    `${count(s.end.rows)} rows · ${plural(s.end.marketsSeen, 'market')} · ${utc(s.end.firstTime)} to ${utc(s.end.lastTime)} UTC · ${tape.depth === 'book' ? `labels ${tape.labels} · ${lossWords(tape)}` : DEPTHS[tape.depth].replace(/:.*/, '')}`,
   )
   lines.push('')
   const wide = (label: string, text: string): void => void lines.push(`  ${label.padEnd(20)}${text}`)
@@ -217,10 +243,7 @@ export function renderTerminal(s: Summary, { color }: { readonly color: boolean 
   wide('Net P&L', paint(moneySigned(net.value ?? 0), (net.value ?? 0) >= 0 ? 'green' : 'red') + interval)
   wide('Gross / fees', `${shown(m, 'gross')} / ${shown(m, 'fees')}`)
   const win = metric(m, 'winRate')
-  wide(
-    'Win rate',
-    win.value === null ? `n/a (${win.reason})` : `${win.text} of ${plural(win.n ?? 0, 'trade')}; break-even ${shown(m, 'breakEven')}`,
-  )
+  wide('Win rate', win.value === null ? `n/a (${win.reason})` : `${win.text} of ${decidedText(m)}; break-even ${shown(m, 'breakEven')}`)
   wide('Sharpe', shown(m, 'sharpe'))
   wide('Largest drawdown', `${shown(m, 'drawdown')} (${shown(m, 'drawdownShare')} of the peak)`)
   const rate = metric(m, 'fillRate')
@@ -243,10 +266,14 @@ export function renderTerminal(s: Summary, { color }: { readonly color: boolean 
   const ends = Math.min(3, Math.ceil(traded.length / 2))
   if (ends > 0) wide('Best', named(traded.slice(0, ends)))
   if (traded.length > ends) wide('Worst', named(traded.slice(ends).slice(-3).reverse()))
-  const open = s.markets.filter((x) => x.position !== 0)
-  if (open.length > 0) {
+  // A market whose result is known holds no open trade any more, be it that its money has not come.
+  for (const [label, determined] of [
+    ['Left open', false],
+    ['Waits to be paid', true],
+  ] as const) {
+    const open = s.markets.filter((x) => x.position !== 0 && (x.result !== null) === determined)
     const held = open.slice(0, 3).map((x) => `${plain(x.ticker)} ${x.position > 0 ? 'YES' : 'NO'} ${contracts(Math.abs(x.position))}`)
-    wide('Left open', held.join(', ') + (open.length > 3 ? `, … ${count(open.length)} in all` : ''))
+    if (open.length > 0) wide(label, held.join(', ') + (open.length > 3 ? `, … ${count(open.length)} in all` : ''))
   }
   if (s.live !== null) for (const [label, text] of liveLines(s.live)) wide(label, text)
   if (s.warnings.length > 0) lines.push('')

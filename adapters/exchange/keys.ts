@@ -2,8 +2,9 @@
  * Accounts with keys in a folder: made at the start, or found there from before. Owns the files (`<account>.pem` and `accounts.json`, mode 0600) and the folder where it makes
  * one; a folder that was there keeps its mode. Invariant: a private key is written once, readable by its owner alone, and never printed.
  */
-import { chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { chmod, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { makeFolder } from '../../data/folder.ts'
 import type { Account } from './account.ts'
 import { makeKeyPair, publicKeyOf, type KeyType } from './auth.ts'
 import type { Exchange } from './exchange.ts'
@@ -33,7 +34,7 @@ export async function openAccounts(
   options: AccountsOptions,
 ): Promise<{ files: AccountFile[]; warning: string | null }> {
   const { folder, names, keyType, cash, shards, tier } = options
-  const warning = (await mkdir(folder, { recursive: true, mode: 0o700 })) === undefined ? await folderOf(folder) : null
+  const warning = makeFolder(folder, 0o700).length === 0 ? await folderOf(folder) : null
   const files: AccountFile[] = []
   for (const name of names) {
     const account = exchange.openAccount(

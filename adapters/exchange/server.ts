@@ -107,7 +107,14 @@ export class ExchangeServer {
       const admin = new Admin(this)
       this.#admin = createServer((request, response) => void admin.serve(request, response))
       this.#admin.on('connection', (socket) => this.#keep(socket))
-      await listen(this.#admin, this.#options.adminPort)
+      try {
+        await listen(this.#admin, this.#options.adminPort)
+      } catch (error) {
+        // Half an exchange is none: what listens already would keep the process alive.
+        this.#admin = null
+        await this.stop()
+        throw error
+      }
     }
     for (const fault of this.faults.timed) this.schedule(fault)
     this.#pings = setInterval(() => {

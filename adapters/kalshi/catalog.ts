@@ -42,6 +42,10 @@ export class Catalog {
   /** What was listed last. */
   markets: ReadonlyMap<string, Listed> = new Map()
   #fresh = new Map<string, Listed>()
+  /** Series of which this reading has found a market. */
+  readonly #found = new Set<string>()
+  /** Series of which the last whole reading found none that is open or will open. */
+  empty: ReadonlySet<string> = new Set()
   #open = 0
   #whole = true
   #nextAt = 0
@@ -73,6 +77,7 @@ export class Catalog {
     this.#nextAt = now + this.#every
     this.#askedSoon = false
     this.#fresh = new Map()
+    this.#found.clear()
     this.#whole = true
     this.unreadable.clear()
     const requests: CatalogRequest[] = []
@@ -85,7 +90,8 @@ export class Catalog {
     return requests
   }
   /** True when a whole reading is done and `markets` is new. */
-  listed(listing: Listing<WireMarket>): boolean {
+  listed(listing: Listing<WireMarket>, series: string | null = null): boolean {
+    if (series !== null && listing.items.length > 0) this.#found.add(series)
     for (const wire of listing.items) {
       const market = listedOf(wire)
       if (typeof market === 'string') this.unreadable.set(wire.ticker, market)
@@ -101,6 +107,7 @@ export class Catalog {
   #closed(): boolean {
     if (--this.#open > 0) return false
     this.readings++
+    if (this.#whole) this.empty = new Set((this.#rule.series ?? []).filter((s) => !this.#found.has(s)))
     this.markets = this.#whole ? this.#fresh : new Map([...this.markets, ...this.#fresh])
     return true
   }

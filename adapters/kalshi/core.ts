@@ -182,7 +182,7 @@ export class FeedCore implements TranslatorHost {
   listed(request: ReadRequest, listing: Listing<WireMarket>, now: number): void {
     this.#pass(now)
     if (request.kind !== 'series-markets' && request.kind !== 'markets') return
-    if (this.#catalog.listed(listing)) this.#followed.reconcile(now)
+    if (this.#catalog.listed(listing, request.kind === 'series-markets' ? request.series : null)) this.#followed.reconcile(now)
     this.outbox.release()
   }
   event(wire: WireEvent, now: number): void {
@@ -437,6 +437,7 @@ export class FeedCore implements TranslatorHost {
         markets: l.stream.size,
         connects: l.connection.connects,
         stale: l.freshness.stale,
+        silent: l.connection.state === 'open' ? this.#shared.now - l.connection.lastHeard : null,
         age: l.freshness.age,
         agePercentile99: l.freshness.agePercentile99,
         sequence: l.stream.bookSequence,

@@ -115,6 +115,15 @@ export class Followed {
     }
     for (const ticker of this.#shared.options.rule.tickers ?? [])
       if (!this.#shared.catalog.markets.has(ticker)) trouble(this.#shared, ticker, 'the exchange does not list it')
+    for (const series of this.#shared.options.rule.series ?? []) {
+      if (!this.#shared.catalog.empty.has(series)) this.#shared.troubles.delete(series)
+      else
+        trouble(
+          this.#shared,
+          series,
+          `no market of series ${series} is open or will open (is it spelled right? each reading of the list looks again)`,
+        )
+    }
     for (const ticker of this.#known.keys())
       if (!this.#shared.catalog.markets.has(ticker))
         trouble(this.#shared, ticker, 'it has not paid, and the exchange does not list it any more')

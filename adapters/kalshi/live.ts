@@ -12,6 +12,7 @@ export type { Gate, GateOptions, GateParts, GateStatus, HardCaps } from './venue
 export { readFillsOf, readHoldings, readMarketPlace, type Holding, type MarketPlace } from './venue/holdings.ts'
 export { clientId, type CreateIntent, type Intent } from './venue/intent.ts'
 export type { StopPlan, Stopper, StopReport } from './venue/stopper.ts'
+export type { ReconcileRecord } from './venue/judge.ts'
 export type { KalshiTrader, TraderDesk, TraderOptions, TraderStatus } from './venue/trader.ts'
 
 /** µs that one of its writes may take. */

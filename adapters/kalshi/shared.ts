@@ -103,6 +103,8 @@ export type FeedStatus = {
     readonly markets: number
     readonly connects: number
     readonly stale: boolean
+    /** µs since anything was heard on it; null: it is not open. */
+    readonly silent: number | null
     readonly age: number
     readonly agePercentile99: number
     readonly sequence: { readonly sid: number; readonly seq: number } | null

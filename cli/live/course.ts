@@ -6,13 +6,14 @@
  * `<session>/session.json` header · `live.json` how it was started · `log/` rows, inputs and journal in one sequence · `tape/` parts · `status.json` · `commands/` · when it stands still the files of a run
  */
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { Kalshi, KalshiFeed } from '../../adapters/kalshi/index.ts'
 import type { World } from '../../adapters/kalshi/ports.ts'
 import { SessionFolder } from '../../adapters/record/session-record.ts'
 import { Recorder } from '../../adapters/recorder/recorder.ts'
 import { DataError } from '../../data/errors.ts'
+import { makeFolder } from '../../data/folder.ts'
 import { writePlace } from '../../data/run.ts'
 import type { SessionInput } from '../../data/session-inputs.ts'
 import { Engine } from '../../engine/engine.ts'
@@ -22,13 +23,16 @@ import { StrategyError } from '../../engine/strategy-error.ts'
 import { EXIT } from '../exit.ts'
 import { afterLong, BURST, externalOf, lagOf, REFRESH_EVERY, ruleOf, ticking, type Ending } from '../live-connection.ts'
 import { LiveSession } from '../live-session.ts'
+import { Notices } from '../notices.ts'
 import { Snapshots } from '../session-snapshot.ts'
-import { clearCommands, readSnapshot, takeCommands, writeSnapshot } from '../session-status.ts'
+import { clearCommands, readSnapshot, takeCommands, writeSnapshot, type SessionSnapshot } from '../session-status.ts'
 import type { Chosen } from '../strategy/choose.ts'
 import { failureIn } from '../strategy/failure.ts'
 import { tapeFacts } from '../tape-facts.ts'
 import { Watch } from '../watch.ts'
 import { Guardian } from './guardian.ts'
+import { TROUBLES } from './trouble-table.ts'
+import type { Incident } from './troubles.ts'
 import { reliveFolder } from './relive.ts'
 import type { Trading, TradingDesk } from './trading.ts'
 import { watchAlive } from './watch-file.ts'
@@ -77,6 +81,8 @@ export type LiveOptions = {
   /** Tells how to end it, before it runs. */
   readonly onReady: (end: (ending: Ending) => void) => void
   readonly say: (text: string) => void
+  /** Told what happens while it runs, a line a second at most. */
+  readonly tell?: ((text: string) => void) | undefined
 }
 export type LiveResult = {
   readonly record: SessionRecord
@@ -95,7 +101,7 @@ const TICK = 20_000
 const SETTLE = 10_000_000
 
 export async function runLive(options: LiveOptions): Promise<LiveResult> {
-  await mkdir(options.dir, { recursive: true })
+  makeFolder(options.dir)
   const folder = await SessionFolder.open(options.dir)
   try {
     return await course(options, folder)
@@ -136,6 +142,8 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     await rm(join(dir, 'end.json'), { force: true })
     clearCommands(dir)
     let guardian: Guardian | null = null
+    /** Why nothing new may leave, whatever the rest says: the session comes to its end, or contradicts itself. */
+    let holding: string | null = null
     const keep = (kind: string, detail: unknown, time = world.clock.now()): number => {
       const sequence = folder.input({ row: recorder.rows, time, kind, detail })
       guardian?.kept(kind, detail)
@@ -162,11 +170,13 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     }
     let fail: (error: unknown) => void = () => {}
     const feed = kalshi.feed({ rule: ruleOf(plan), known: recorder.known, labelWait: 0, refreshEvery: REFRESH_EVERY })
-    const trader = options.trade(port, feed, () => options.halted() ?? guardian?.hold ?? null)
+    const trader = options.trade(port, feed, () => options.halted() ?? guardian?.hold ?? holding)
     trading = trader
     const engine = new Engine({ header, strategies: strategies.map((s) => s.strategy), venue: trader.venue, sink: run })
     desk.engine = engine
     const turn = <T>(body: () => T): T => watch.turn(body)
+    // Somebody who watches must not take a long way back for silence.
+    const beating = resume ? setInterval(() => beat(dir), STATUS_MS).unref() : null
     const past = resume ? await reliveFolder(dir, engine, turn) : null
     if (past !== null && past.failure !== null)
       throw new DataError(
@@ -177,6 +187,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     if (resume) turn(() => engine.tick(Math.max(ranUntil, run.lastTime) + 1))
     engine.flush()
     run.repeated()
+    if (beating !== null) clearInterval(beating)
     const live = new LiveSession({
       engine,
       news: {
@@ -201,6 +212,8 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       recorder,
       feed: () => feed.status(),
       started: Date.now(),
+      clock: world.clock,
+      labelWait: 0,
     })
 
     // ------------------------------------------------------------------------------------------ the course
@@ -214,6 +227,8 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     const ended = new Promise<void>((resolve) => (over = resolve))
     const end = (e: Ending): void => {
       if (ending !== null) return
+      holding = 'ending'
+      trading?.halted()
       ending = e
       reason = e.reason
       over()
@@ -227,6 +242,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
         try {
           const failed = failureIn(error, { time: engine.now, call: engine.calling }, watch)
           failure = failed.failure
+          guardian?.happened({ type: 'begin', class: 'strategy-failed', cause: failed.reason.slice(0, 200) })
           live.rest()
           engine.stop()
           end({ reason: failed.reason, exit: EXIT.strategy, complete: false, error: failed.failure })
@@ -237,6 +253,11 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
             end({ reason: fatal.message, exit: EXIT.data, complete: false, error: fatal })
           } else {
             broken = fatal
+            guardian?.happened({
+              type: 'begin',
+              class: 'invariant-broken',
+              cause: fatal instanceof Error ? fatal.message.slice(0, 200) : '',
+            })
             end({ reason: 'failed', exit: EXIT.bug, complete: false, error: fatal })
           }
         }
@@ -253,39 +274,55 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       snapshots.error(text)
       end({ reason: text, exit: error instanceof DataError ? EXIT.data : EXIT.exchange, complete: false, error })
     }
-    const watcher = new Guardian({
-      clock: world.clock,
-      keep: (kind, detail) => {
-        try {
-          keep(kind, detail)
-        } catch (error) {
-          fail(error)
-        }
+    const watcher = new Guardian(
+      {
+        clock: world.clock,
+        keep: (kind, detail) => {
+          try {
+            keep(kind, detail)
+          } catch (error) {
+            fail(error)
+          }
+        },
+        word: (command, why) => act(() => live.operator({ command, reason: why, by: 'table' })),
+        resync: (why) => {
+          dispatch?.({ type: 'disagreed', reason: why })
+          trader.recheck()
+        },
+        agrees: (ticker) => {
+          trader.freed(ticker)
+          dispatch?.({ type: 'market-freed', ticker, reason: 'the exchange and we say the same again', by: 'reconciliation' })
+        },
+        news: (news) => act(() => live.news(news), true),
+        stopCreates: () => trader.halted(),
+        end: (why) => end({ reason: why, exit: EXIT.risk, complete: false }),
+        say: (text) => snapshots.error(text),
       },
-      word: (command, why) => act(() => live.operator({ command, reason: why })),
-      news: (news) => act(() => live.news(news), true),
-      stopCreates: () => trader.halted(),
-      end: (why) => end({ reason: why, exit: EXIT.risk, complete: false }),
-      say: (text) => snapshots.error(text),
-    })
+      past?.said ?? null,
+      past?.told ?? null,
+    )
     guardian = watcher
-    watcher.watched(options.watched ? watchAlive(dir, Date.now()) : null)
     dispatch = (news) => {
       act(() => live.news(news), true)
-      watcher.news(news)
+      watcher.news(news, 'order' in news && engine.manager.orderOf(news.order)?.state === 'unknown')
     }
     for (const text of troubles.splice(0)) snapshots.error(text)
     trader.restore(folder.inputs())
     trader.flush()
+    watcher.restore(openIncidents(folder.inputs()))
+    watcher.watched(options.watched ? watchAlive(dir, Date.now()) : null)
 
     const external = externalOf(plan.external, past?.externals ?? new Map<string, number>(), live, (text) => snapshots.error(text))
-    const status = (endedWith: string | null): void => {
+    const status = (endedWith: string | null): SessionSnapshot => {
+      const snapshot = snapshots.take(endedWith)
       try {
-        writeSnapshot(dir, snapshots.take(endedWith))
+        writeSnapshot(dir, snapshot)
       } catch (error) {
         snapshots.error(`the snapshot could not be written (${error instanceof Error ? error.message : String(error)})`)
       }
+      return snapshot
     }
+    const notices = options.tell === undefined ? null : new Notices(options.tell)
     const ticker = ticking(world, TICK, () =>
       act(() => {
         external?.advance()
@@ -309,14 +346,15 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       })
       snapshots.second()
       for (const text of troubles.splice(0)) snapshots.error(text)
-      status(null)
+      const snapshot = status(null)
+      notices?.look(snapshot)
     }, STATUS_MS)
     let latched = false
     const commands = setInterval(() => {
       const latch = options.halted()
       if (latch !== null && !latched) {
         trader.halted()
-        act(() => live.operator({ command: 'halt', reason: `latched: ${latch}` }))
+        act(() => live.operator({ command: 'halt', reason: `latched: ${latch}`, by: 'latch' }))
       }
       if (latch !== null && !latched) watcher.operator('halt')
       latched = latch !== null
@@ -328,7 +366,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
             if (command === 'resume') trader.resumed()
             snapshots.acknowledge({ id, command, reason: why, time: engine.now, state: engine.session.name })
             // On the tape and obeyed: whoever waits for it is told at once.
-            queueMicrotask(() => status(null))
+            queueMicrotask(() => void status(null))
           }),
         )
     }, COMMANDS_MS)
@@ -362,13 +400,15 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     watcher.rest()
     const last = ending as unknown as Ending
     act(() => {
-      live.operator({ command: 'halt', reason: `stopping: ${last.reason}` })
+      live.operator({ command: 'halt', reason: `stopping: ${last.reason}`, by: 'end' })
       live.drain()
     })
     say('taking back what rests at the exchange')
     const left = await trader
       .settle(SETTLE)
       .catch((error: unknown) => [`it is not known what is open: ${error instanceof Error ? error.message : String(error)}`])
+    // Said at once: whatever fails from here on, this must be known.
+    for (const line of left) say(`LEFT OPEN: ${line}`)
     await trader.stop()
     ticker.cancel()
     clearInterval(seconds)
@@ -389,6 +429,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     status(reason)
     snapshots.close()
     await recorder.leave()
+    status(reason)
     const record = await folder.pause(sessionEnd as unknown as SessionEnd)
     const facts = await tapeFacts(dir, header)
     await writeWhole(join(dir, 'session.json'), facts)
@@ -411,6 +452,26 @@ function segmentsOf(inputs: Iterable<SessionInput>): number {
   let count = 0
   for (const input of inputs) if (input.kind === 'segment') count++
   return count
+}
+/** The last snapshot again, as of now: the process lives, and is on its way back. */
+function beat(dir: string): void {
+  try {
+    writeSnapshot(dir, { ...readSnapshot(dir), pid: process.pid, written: Date.now(), ended: null })
+  } catch {
+    // There is none, or it cannot be written: then nobody is told.
+  }
+}
+/** Troubles that were open when the process before ended, and wait for a person. */
+function openIncidents(inputs: Iterable<SessionInput>): readonly Incident[] {
+  const open = new Map<string, Incident>()
+  for (const { kind, detail } of inputs) {
+    if (kind !== 'incident') continue
+    const incident = detail as Incident
+    const key = `${incident.class} ${incident.scope ?? ''}`
+    if (incident.until === null) open.set(key, incident)
+    else open.delete(key)
+  }
+  return [...open.values()].filter((i) => TROUBLES[i.class].back.by === 'operator')
 }
 /** µs until which the session is known to have run. */
 function ranOf(dir: string, inputs: Iterable<SessionInput>): number {

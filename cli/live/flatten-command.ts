@@ -2,7 +2,7 @@
 import type { Argv, CommandModule } from 'yargs'
 import { UsageError } from '../exit.ts'
 import { present } from '../output.ts'
-import { sessionDir } from '../session-status.ts'
+import { sessionDir } from '../sessions.ts'
 import { keyOptions } from './options.ts'
 
 type FlattenArguments = {
@@ -43,7 +43,7 @@ export const flattenCommand: CommandModule<object, FlattenArguments> = {
       const { flatten } = await import('./flatten.ts')
       const { collarCents, market, confirm, dryRun } = argv
       if (!(collarCents >= 0 && collarCents <= 50)) throw new UsageError(`--collar-cents ${collarCents}: from 0 to 50`)
-      const dir = sessionDir(argv.session)
+      const dir = await sessionDir(argv.session, argv, true)
       const place = placeOf(dir)
       if (place === null) throw new UsageError(`${dir} is no live session: it holds nothing that could be closed`)
       return flatten(place, {

@@ -3,18 +3,22 @@
  * stronger of the operator's word and of the table's holds; what holds back acts on the gate at once and on the engine with the next row; each incident is kept, begun and ended.
  */
 import { statfsSync } from 'node:fs'
-import type { TraderStatus } from '../../adapters/kalshi/live.ts'
+import type { ReconcileRecord, TraderStatus } from '../../adapters/kalshi/live.ts'
 import type { News } from '../../engine/news.ts'
 import type { OperatorCommand } from '../session-status.ts'
 import type { TroubleClass } from './trouble-table.ts'
-import { explainTrouble, Troubles, type Happened, type Level } from './troubles.ts'
+import { explainTrouble, Troubles, type Happened, type Incident, type Level, type Reaction } from './troubles.ts'
 
 export type GuardianParts = {
   /** µs. */
   readonly clock: { now(): number; wall(): number }
   readonly keep: (kind: string, detail: unknown) => void
-  /** A word to the engine. */
+  /** A word to the engine, which is no person's. */
   readonly word: (command: OperatorCommand, reason: string) => void
+  /** Nothing is sent until books and account have been compared anew. */
+  readonly resync: (reason: string) => void
+  /** A market that differed from the exchange's picture does not any more. */
+  readonly agrees: (ticker: string) => void
   readonly news: (news: News) => void
   /** What is on its way and has not left stays here. */
   readonly stopCreates: () => void
@@ -37,11 +41,10 @@ export type SecondFacts = {
 const RANK: Readonly<Record<Level, number>> = { open: 0, reduce: 1, pause: 2, 'halt-session': 3, stop: 4 }
 const WORDS = { open: 'resume', reduce: 'reduce', pause: 'pause', 'halt-session': 'halt', stop: 'halt' } as const
 const LEVELS: Readonly<Record<OperatorCommand, Level>> = { resume: 'open', reduce: 'reduce', pause: 'pause', halt: 'halt-session' }
-/** After these it is known what became of an order. */
-const RESOLVED: ReadonlySet<News['type']> = new Set(['accepted', 'absent', 'canceled', 'amended'])
 const TICKERS_MAX = 4_096
 /** The monotonic clock and the wall's may drift so far apart in a second; more is a step, or a sleep. */
 const STEP_MAX = 2_000_000
+const SLEEP_MIN = 30_000_000
 
 export class Guardian {
   readonly #parts: GuardianParts
@@ -54,9 +57,18 @@ export class Guardian {
   readonly #halted = new Map<string, string>()
   #seen: { readonly now: number; readonly wall: number } | null = null
   #paused = new Set<string>()
+  #differing: ReadonlySet<string> = new Set()
 
-  constructor(parts: GuardianParts) {
+  /** `said`: the last word of a person, `told`: the last that the engine heard, where the session goes on. */
+  constructor(parts: GuardianParts, said: OperatorCommand | null = null, told: OperatorCommand | null = null) {
     this.#parts = parts
+    this.#said = said === null ? 'open' : LEVELS[said]
+    this.#told = told === null ? 'open' : LEVELS[told]
+  }
+  /** What was open when the process before ended. */
+  restore(incidents: readonly Incident[]): void {
+    for (const incident of incidents) this.#react(this.#troubles.restore(incident))
+    this.#apply('the session goes on')
   }
 
   /** Asked by the gate before every write: why nothing new may leave; null: it may. */
@@ -75,13 +87,22 @@ export class Guardian {
     this.#apply('the operator')
   }
 
-  /** News that enters, and what became of writes. */
-  news(news: News): void {
+  /** News that has entered. `unknown`: nobody knows yet what became of its order. */
+  news(news: News, unknown: boolean): void {
     if (news.type === 'agreed' || news.type === 'disagreed') this.happened({ type: news.type })
-    else if (news.type === 'no-answer')
+    // What a crash left unknown says nothing of the exchange: each is looked for, and its market waits.
+    else if (news.type === 'no-answer' && news.reason === 'restart') {
+      const ticker = this.#tickerOf(news.order)
+      this.happened({
+        type: 'begin',
+        class: 'order-unknown',
+        scope: `order ${news.order} ${ticker}`,
+        cause: `order ${news.order} in ${ticker}`,
+      })
+    } else if (news.type === 'no-answer')
       this.happened({ type: 'no-answer', ticker: this.#tickerOf(news.order), order: news.order, unreadable: /^2\d\d /.test(news.reason) })
     else if (news.type === 'foreign-fill') this.happened({ type: 'begin', class: 'fill-foreign', scope: news.ticker, cause: news.trade })
-    else if (RESOLVED.has(news.type) && 'order' in news) this.happened({ type: 'resolved', order: news.order })
+    else if (!unknown && 'order' in news) this.happened({ type: 'resolved', order: news.order })
   }
   #tickers = new Map<number, string>()
   #tickerOf(order: number): string {
@@ -91,6 +112,7 @@ export class Guardian {
   kept(kind: string, detail: unknown): void {
     if (kind === 'intent') {
       const { kind: what, order, ticker } = detail as { kind: string; order?: number; ticker?: string }
+      if (what === 'group-trigger') this.happened({ type: 'begin', class: 'cancel-stuck', cause: 'its order group is triggered' })
       if (what === 'create' && order !== undefined && ticker !== undefined) {
         this.#tickers.set(order, ticker)
         if (this.#tickers.size > TICKERS_MAX) this.#tickers.delete(this.#tickers.keys().next().value as number)
@@ -100,11 +122,29 @@ export class Guardian {
       if (o.status !== null) this.happened({ type: 'answered', status: o.status })
       if (o.outcome === 'rejected' && o.order !== null && (o.type === 'create' || o.type === 'amend'))
         this.happened({ type: 'rejected', ticker: this.#tickerOf(o.order), code: o.reason, status: o.status })
-    } else if (kind === 'reconciled') {
-      const { outcome } = detail as { outcome: string }
-      if (outcome === 'agreed' || outcome === 'halted') this.happened({ type: 'agreed' })
-      else if (outcome === 'disagreed') this.happened({ type: 'disagreed' })
+    } else if (kind === 'reconciled') this.#reconciled(detail as ReconcileRecord)
+  }
+  #reconciled({ outcome, why, differences }: ReconcileRecord): void {
+    this.#mark('reads-failing', outcome === 'not judged' && why.startsWith('not readable'), why.slice(0, 200))
+    if (outcome === 'not judged') return
+    const differing = new Set<string>()
+    for (const { kind, ticker, counted, ours, theirs } of differences) {
+      if (!counted) continue
+      const cause = `ours ${ours}, the exchange ${theirs}`
+      if (ticker === null) continue
+      if (kind === 'foreign-order') this.happened({ type: 'begin', class: 'order-foreign', scope: ticker, cause })
+      else {
+        differing.add(ticker)
+        this.happened({ type: 'begin', class: 'market-differs', scope: ticker, cause })
+      }
     }
+    const cash = differences.find((d) => d.counted && d.ticker === null)
+    this.#mark('cash-differs', cash !== undefined, cash === undefined ? '' : `ours ${cash.ours}, the exchange ${cash.theirs}`)
+    for (const ticker of this.#differing)
+      if (!differing.has(ticker)) this.happened({ type: 'over', class: 'market-differs', scope: ticker })
+    this.#differing = differing
+    if (outcome === 'agreed' || outcome === 'halted') this.happened({ type: 'agreed' })
+    else if (outcome === 'disagreed') this.happened({ type: 'disagreed' })
   }
 
   /** Whether somebody watches: said before the first turn, too. */
@@ -118,8 +158,12 @@ export class Guardian {
     const seen = this.#seen
     this.#seen = { now, wall }
     if (seen !== null) {
-      if (Math.abs(wall - seen.wall - (now - seen.now)) > STEP_MAX) this.#pulse('clock-step', 'the wall clock was set')
-      if (now - seen.now > 30_000_000) this.#pulse('woken', `${Math.round((now - seen.now) / 1e6)} s`)
+      // Where a machine sleeps the monotonic clock may stand still: then every time of ours would be wrong by the sleep.
+      const jump = wall - seen.wall - (now - seen.now)
+      if (jump > SLEEP_MIN || now - seen.now > SLEEP_MIN) {
+        this.#pulse('woken', `${Math.round(Math.max(jump, now - seen.now) / 1e6)} s`)
+        this.#parts.end('this machine slept: go on with --resume, so that its clock is read anew')
+      } else if (Math.abs(jump) > STEP_MAX) this.#pulse('clock-step', `by ${(jump / 1e6).toFixed(1)} s`)
     }
     this.#mark('feed-stale', !facts.fed, '')
     for (; this.#gaps < facts.gaps; this.#gaps++) this.happened({ type: 'gap' })
@@ -166,8 +210,11 @@ export class Guardian {
 
   happened(event: Happened): void {
     if (this.#resting) return
-    const { clock, keep, say } = this.#parts
-    for (const reaction of this.#troubles.take(clock.now(), event)) {
+    this.#react(this.#troubles.take(this.#parts.clock.now(), event))
+  }
+  #react(reactions: readonly Reaction[]): void {
+    const { keep, say } = this.#parts
+    for (const reaction of reactions) {
       if (reaction.type === 'level') {
         this.#apply(reaction.cause)
         continue
@@ -180,15 +227,21 @@ export class Guardian {
   }
   /** Nothing new in one market, and again. Reconciliation halts markets by itself. */
   #market(name: TroubleClass, scope: string | null, begins: boolean): void {
+    if (begins && (name === 'clock-step' || name === 'woken')) return this.#parts.resync(name)
+    if (name === 'market-differs' && scope !== null && !begins) return this.#parts.agrees(scope)
     if (name !== 'rejections' || scope === null) return
     if (begins) this.#halted.set(scope, name)
     else if (!this.#halted.delete(scope)) return
     this.#parts.news({ type: begins ? 'market-halted' : 'market-freed', ticker: scope, reason: name, by: name })
   }
 
-  /** The stronger of both words, where it is not what the engine was told last. */
+  /** The stronger of both words. */
+  #level(): Level {
+    return RANK[this.#troubles.level] > RANK[this.#said] ? this.#troubles.level : this.#said
+  }
+  /** Told where it is not what the engine was told last. */
   #apply(cause: string): void {
-    const level = RANK[this.#troubles.level] > RANK[this.#said] ? this.#troubles.level : this.#said
+    const level = this.#level()
     if (level === this.#told) return
     const before = this.#told
     this.#told = level

@@ -6,10 +6,12 @@
 import { AssertionError } from '../../engine/assert.ts'
 import { readSession, type SessionPiece } from '../../data/session-inputs.ts'
 import type { Engine } from '../../engine/engine.ts'
+import { Kind, type OperatorDetail } from '../../engine/message.ts'
 import type { News } from '../../engine/news.ts'
 import type { Command } from '../../engine/order.ts'
 import type { Venue } from '../../engine/venue.ts'
 import { countExternals } from '../live-session.ts'
+import type { OperatorCommand } from '../session-status.ts'
 
 /** What the engine sent, as it was when it was sent: an order goes on to live. */
 export type Sent = {
@@ -74,6 +76,9 @@ export type Relived = {
   readonly to: number
   /** What a strategy threw; null: none failed. */
   readonly failure: Error | null
+  /** The last word of a person, and the last of anybody; null: none was said. */
+  readonly said: OperatorCommand | null
+  readonly told: OperatorCommand | null
 }
 
 /** A whole session folder, as far as it has come. */
@@ -85,6 +90,7 @@ export async function reliveFolder(
   const { tickers, pieces } = await readSession(dir, { decode: 'thread', batchRows: 4096 })
   let [rows, news, to] = [0, 0, 0]
   let failure: Error | null = null
+  let [said, told]: [OperatorCommand | null, OperatorCommand | null] = [null, null]
   const externals = new Map<string, number>()
   for await (const piece of relive(pieces, engine, turn, (error) => (failure = error))) {
     if (piece.type === 'input') {
@@ -94,9 +100,16 @@ export async function reliveFolder(
     } else {
       const { batch } = piece
       countExternals(batch, externals)
+      for (let i = 0; i < batch.length; i++) {
+        if (batch.kind[i] !== Kind.OPERATOR) continue
+        const { command, by } = JSON.parse(batch.details[batch.detail[i] as number] as string) as OperatorDetail
+        if (command === 'stop') continue
+        told = command
+        if (by === undefined) said = command
+      }
       if (batch.length > 0) to = Math.max(to, batch.time[batch.length - 1] as number)
       rows += batch.length
     }
   }
-  return { rows, news, markets: tickers.length, externals, to, failure }
+  return { rows, news, markets: tickers.length, externals, to, failure, said, told }
 }

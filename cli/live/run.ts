@@ -15,6 +15,7 @@ import type { Halt } from '../halt.ts'
 import { endingCode, externalPath, isLocal, signals, type LiveArguments, type Signals } from '../live-connection.ts'
 import { present, type Outcome } from '../output.ts'
 import type { RunData } from '../run-report.ts'
+import { notRunning } from '../sessions.ts'
 import type { Chosen } from '../strategy/choose.ts'
 import { armingOptions, withMarkets } from './arm.ts'
 import type { LivePlan } from './course.ts'
@@ -72,6 +73,7 @@ async function live(said: RunArguments, ends: Signals): Promise<Outcome<RunData>
   const { readLivePlan, runLive } = await import('./course.ts')
   const resumed = said.resume === undefined ? null : await readLivePlan(said.resume)
   if (resumed !== null) ownWords(said)
+  if (said.resume !== undefined) notRunning(said.resume)
   const argv = resumed === null ? said : { ...said, ...wordsOf(resumed.plan) }
   const strategy = argv.strategy ?? []
   if (strategy.length === 0) throw new UsageError('a live session needs a strategy: give its name or its file, or --resume <session>')
@@ -189,6 +191,7 @@ async function live(said: RunArguments, ends: Signals): Promise<Outcome<RunData>
         duration,
         onReady: (end) => ends.to(end),
         say,
+        tell: argv.json ? undefined : say,
       })
       const { reported } = await import('../run-report.ts')
       const { data, text, warnings } = await reported(record, dir, seconds, argv.json)

@@ -114,6 +114,15 @@ export class Troubles {
     return this.#open.size + this.#counts.size + this.#waiting.size
   }
 
+  /** What was open when the process before ended, and has a way back by a person alone. */
+  restore(incident: Incident): Reaction[] {
+    const out: Reaction[] = []
+    const { class: name, scope, since, cause } = incident
+    this.#add({ class: name, scope, since, cause, lastAt: since, overAt: null, agreedSince: null }, out)
+    this.#settle(out)
+    return out
+  }
+
   take(time: number, event: Happened): Reaction[] {
     const out: Reaction[] = []
     const begin = (name: TroubleClass, scope: string | null, cause: string): void => this.#begin(name, scope, cause, time, out)

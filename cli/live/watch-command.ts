@@ -2,7 +2,7 @@
 import type { Argv, CommandModule } from 'yargs'
 import { EXIT, UsageError } from '../exit.ts'
 import { present, type Outcome } from '../output.ts'
-import { sessionDir } from '../session-status.ts'
+import { sessionDir } from '../sessions.ts'
 import { keyOptions } from './options.ts'
 
 type WatchArguments = {
@@ -57,7 +57,7 @@ async function watch(argv: WatchArguments): Promise<Outcome<WatchData | { readon
   const { placeOf, reach } = await import('./place.ts')
   const { commandChannel, commandOf, webhookChannel, webhookOf } = await import('./messenger.ts')
   const { readWatch, watchAlive } = await import('./watch-file.ts')
-  const dir = sessionDir(argv.session)
+  const dir = await sessionDir(argv.session, argv, true)
   const place = placeOf(dir)
   if (place === null) throw new UsageError(`${dir} is no live session: only real orders need a watch`)
   const { command, webhook, tolerance } = await settingsFor(argv)

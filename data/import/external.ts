@@ -2,10 +2,11 @@
  * Outside series (a spot price, a forecast, a score) into a tape that is there. Owns the reading of published, known, value and revision; the rewrite is data/rewrite.ts. Invariants: a
  * row enters when it was known and never before it was published; a series stands on a tape once.
  */
-import { mkdir, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { Kind, type ExternalDetail } from '../../engine/message.ts'
 import { DataError } from '../errors.ts'
+import { makeFolder } from '../folder.ts'
 import { Database, quote } from '../parquet.ts'
 import { rewriteTape, type Insertion } from '../rewrite.ts'
 import { openTape, type Tape } from '../tape-reader.ts'
@@ -57,7 +58,7 @@ export async function importExternal(paths: readonly string[], dir: string, opti
   const spill = join(dirname(dir), `.${basename(dir)}.partial-${process.pid}-sort`)
   let database: Database | null = null
   try {
-    await mkdir(spill, { recursive: true })
+    makeFolder(spill)
     database = await Database.open({ threads: 1, memory: 256, spill })
     return await into(tape, database, files, options)
   } finally {

@@ -30,6 +30,8 @@ export type PrintsOptions = {
   readonly candles?: boolean
   /** What the manifest says of the origin beside the files. */
   readonly origin?: Readonly<Record<string, unknown>>
+  /** Of a local exchange: nothing of it was traded by anybody. */
+  readonly practice?: boolean
   /** What is being done, for a bar. */
   readonly progress?: (done: number, total: number) => void
   readonly stopped?: () => boolean
@@ -70,6 +72,7 @@ export async function importPrints(
 ): Promise<PrintsSummary> {
   const writer = await TapeWriter.create(dir, {
     source,
+    practice: options.practice === true,
     depth: 'prints',
     ...(options.name === undefined ? {} : { name: options.name }),
     ...(options.replace === undefined ? {} : { replace: options.replace }),

@@ -147,16 +147,16 @@ export class Translator {
   interrupted(market: MarketState, reason: string): void {
     this.#labeler.interrupted(market.number)
     market.account(this.time)
-    this.unsync(market, reason, null)
+    this.unsync(market, reason, null, reason !== 'recording ended')
   }
 
-  unsync(market: MarketState, reason: string, counter: Counter | null): void {
+  unsync(market: MarketState, reason: string, counter: Counter | null, disconnected = false): void {
     if (counter !== null) market.count(counter, this.time)
     market.fluxSince = -1
     if (!market.synced) return
     market.account(this.time)
     market.synced = false
-    this.#rare(market, Kind.SYNC, this.time, { state: 'unsynced', reason })
+    this.#rare(market, Kind.SYNC, this.time, { state: 'unsynced', reason, ...(disconnected ? { disconnected } : {}) })
     this.#host.unsynced(market)
   }
 

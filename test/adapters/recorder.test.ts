@@ -8,7 +8,9 @@ import { Recorder, type RecorderOptions } from '../../adapters/recorder/recorder
 import { makePracticeTape } from '../../adapters/practice/practice-tape.ts'
 import { HistoryFeed } from '../../adapters/history/feed.ts'
 import { backtest } from '../../cli/session.ts'
+import { ownRows } from '../../data/losses.ts'
 import { openTape } from '../../data/tape-reader.ts'
+import { tapeStats } from '../../data/tape-stats.ts'
 import { verifyTape } from '../../data/verify.ts'
 import { createBatch, Flag, Kind, pushRow, type Batch } from '../../engine/message.ts'
 import { LIMITS_DEFAULT } from '../../engine/risk.ts'
@@ -155,14 +157,60 @@ describe('a recording', () => {
     const other = await openTape(join(dir, '..', 'whole'))
     expect(await finished.markets()).toEqual(await other.markets())
     expect(await finished.coverage()).toEqual(await other.coverage())
-    expect({ ...finished.manifest, files: [], rows: 0, byKind: {}, name: '', digest: '' }).toEqual({
+    expect(ownRows(finished.manifest)).toBe(ownRows(other.manifest))
+    expect({ ...finished.manifest, files: [], rows: 0, checkpoints: 0, byKind: {}, name: '', digest: '' }).toEqual({
       ...other.manifest,
       files: [],
       rows: 0,
+      checkpoints: 0,
       byKind: {},
       name: '',
       digest: '',
     })
+  })
+
+  it('counts a gap, a disconnect and a break once each, and time in which it was down or a market closed as not recorded', async () => {
+    const dir = folder()
+    const tickers = ['KXA-1', 'KXA-2', 'KXA-3']
+    const at = (seconds: number): number => START + seconds * SECOND
+    type Said = readonly [seconds: number, market: number, kind: Kind, detail: object | null]
+    const said = (...rows: readonly Said[]): Batch => {
+      const batch = createBatch(rows.length)
+      for (const [seconds, market, kind, detail] of rows)
+        pushRow(batch, at(seconds), at(seconds), market, kind, Flag.LAST, 0, 0, 0, detail === null ? null : JSON.stringify(detail))
+      return batch
+    }
+    const lost = (seconds: number, reason: string, more: object = {}): Said[] =>
+      [0, 1].map((m) => [seconds, m, Kind.SYNC, { state: 'unsynced', reason, ...more }])
+    const whole = (seconds: number): Said[] => [0, 1].map((m) => [seconds, m, Kind.CLEAR, null])
+    const names: Said[] = tickers.map((t, m) => [0, m, Kind.CATALOG, catalog(t)])
+    const first = await Recorder.open(dir, OPTIONS)
+    first.write(said(...names, ...whole(0), [0, 2, Kind.CLEAR, null], [5, 2, Kind.STATUS, { status: 'closed' }]))
+    first.write(said(...lost(10, 'gap in seq after 7'), ...whole(12), ...lost(20, 'no sign of life', { disconnected: true }), ...whole(24)))
+    first.write(said(...lost(30, 'polled'), ...whole(31), ...whole(40)))
+    const figures = async () => {
+      const { gaps, resyncs, disconnects, breaks } = await tapeStats(await openTape(dir))
+      return { gaps, resyncs, disconnects, breaks }
+    }
+    // While it grows and no part was ever cut: from the log.
+    expect(await figures()).toEqual({ gaps: 1, resyncs: 6, disconnects: 1, breaks: { count: 0, seconds: 0 } })
+    await first.leave()
+    const again = await Recorder.open(dir, { ...OPTIONS, ranUntil: at(45) })
+    again.write(said(...names.map(([, m, k, d]): Said => [65, m, k, d === null ? null : { ...d, status: m === 2 ? 'closed' : 'active' }])))
+    again.write(said(...whole(66), ...whole(70), [70, 2, Kind.DETERMINED, { result: 'yes', value: 10_000 }]))
+    const wanted = { gaps: 1, resyncs: 8, disconnects: 1, breaks: { count: 1, seconds: 20 } }
+    expect(await figures()).toEqual(wanted)
+    await again.finish()
+    expect(await figures()).toEqual(wanted)
+    const { manifest, ...tape } = await openTape(dir)
+    expect(manifest).toMatchObject({ gaps: 1, disconnects: 1, breaks: { count: 1, time: 20 * SECOND } })
+    const hours = await tape.coverage()
+    const of = (ticker: string, what: 'recorded' | 'synced' | 'gaps'): number =>
+      hours.filter((h) => h.market === ticker).reduce((a, h) => a + h[what], 0)
+    for (const ticker of tickers.slice(0, 2))
+      expect([of(ticker, 'recorded') / SECOND, of(ticker, 'synced') / SECOND, of(ticker, 'gaps')]).toEqual([50, 50 - 2 - 4 - 1 - 1, 1])
+    // Five seconds until its close; what came later is no time of it.
+    expect([of('KXA-3', 'recorded') / SECOND, of('KXA-3', 'synced') / SECOND]).toEqual([5, 5])
   })
 
   it('backtests while it grows', async () => {

@@ -140,7 +140,7 @@ describe('the log of a live session', () => {
       for (const { offset, end: to, sequence } of frames.slice(n - 2, n + 1))
         for (const at of placesIn(offset, to, 40)) {
           const flipped = Buffer.from(bytes.subarray(0, end))
-          flipped[at] = (flipped[at] as number) ^ (1 << at % 8)
+          flipped[at] = (flipped[at] as number) ^ (1 << (at % 8))
           const it = await opened(flipped)
           const vouched = frames.slice(0, n + 1).some((f) => f.offset > offset && f.synced >= sequence)
           if (it instanceof DataError) {
@@ -165,7 +165,7 @@ describe('the log of a live session', () => {
       const at = Math.floor((size * 0.75 * k) / 60)
       const { offset } = frames.find((f) => f.end > at) as At
       const flipped = Buffer.from(bytes)
-      flipped[at] = (flipped[at] as number) ^ (1 << k % 8)
+      flipped[at] = (flipped[at] as number) ^ (1 << (k % 8))
       const it = await opened(flipped)
       expect([at, it instanceof DataError ? it.code : 'taken']).toEqual([at, 'LOG_DAMAGED'])
       expect((it as DataError).message).toContain(`is damaged at byte ${offset} (`)

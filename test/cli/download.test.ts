@@ -111,6 +111,12 @@ describe.skipIf(!built)(`tapeline download${built ? '' : ' (skipped: dist/ is no
     expect(whole.data).toMatchObject({ volumeUnequal: [], broken: [] })
     expect(Number(whole.data?.['pagesKept'])).toBeGreaterThan(5)
     expect(await traded(join(dir, 'tape'))).toEqual(truth(p.x, p.start, p.end))
+    // Practice stays practice, whichever way it came.
+    expect(JSON.parse(readFileSync(join(dir, 'tape', 'manifest.json'), 'utf8'))).toMatchObject({
+      practice: true,
+      source: 'kalshi-rest (local exchange)',
+    })
+    expect((await runProgram(dir, ['backtest', '--tape', 'tape', '--strategy', 'lean', '--out', 'run'])).stdout).toMatch(/^PRACTICE DATA/)
     expect((await runJson(dir, order(p))).errors[0]?.code).toBe('TAPE_EXISTS')
   })
 

@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
 import { spawn, spawnSync, type ChildProcessWithoutNullStreams } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -91,6 +93,56 @@ describe.skipIf(!built)(`tapeline exchange${built ? '' : ' (skipped: dist/ is no
     expect(again.envelope.data.accounts[0].keyId).toBe(accounts[0].keyId)
     expect((await again.ended).err).toContain('--duration 1s is over')
   })
+
+  it('names the port that is taken, which may be the admin door, and ends at once', async () => {
+    const dir = folder()
+    const taken = createServer().listen(0, '127.0.0.1')
+    await once(taken, 'listening')
+    const { port } = taken.address() as AddressInfo
+    for (const [option, ...args] of [
+      ['--admin-port', '--admin-port', `${port}`],
+      ['--port', '--port', `${port}`],
+      ['--port', '--port', `${port}`, '--admin-port', '0'],
+    ] as const) {
+      const child = spawn(process.execPath, [program, 'exchange', '--practice', ...args], { cwd: dir })
+      children.push(child)
+      let err = ''
+      child.stderr.on('data', (d: Buffer) => (err += d.toString()))
+      const code = await Promise.race([
+        once(child, 'exit').then(([c]) => c),
+        new Promise((resolve) => setTimeout(resolve, 20_000, 'never')),
+      ])
+      expect([code, err.trim()]).toEqual([
+        2,
+        `error: ${option} ${port}: the port is taken or not allowed; give another, or 0 for any free one`,
+      ])
+    }
+    taken.close()
+  })
+
+  it('prints the clock that clients need, and a client without it says so at once', async () => {
+    const dir = folder()
+    const child = spawn(process.execPath, [program, 'exchange', '--practice', '--scale', '20', '--duration', '2m'], { cwd: dir })
+    children.push(child)
+    let out = ''
+    child.stdout.on('data', (d: Buffer) => (out += d.toString()))
+    while (!out.includes('Stop ')) await once(child.stdout, 'data')
+    const pick = (re: RegExp): string => re.exec(out)?.[1] ?? 'nothing'
+    const clock = pick(/--clock '(\{.+\})'/)
+    expect(JSON.parse(clock)).toMatchObject({ scale: 20 })
+    const record = (tape: string, ...more: string[]): string => {
+      const args = ['record', '--tape', tape, '--series', 'KXPRACTICE15M', '--environment', 'local', '--url', pick(/REST +(\S+)/)]
+      const key = ['--key-id', pick(/key (\S+)/), '--key-file', pick(/key \S+ +(\S+)/), '--duration', '1s']
+      return spawnSync(process.execPath, [program, ...args, ...key, ...more], { cwd: dir, encoding: 'utf8' }).stderr
+    }
+    expect(record('given', '--clock', clock)).not.toMatch(/clock/)
+    expect(record('none')).toMatch(
+      /the local exchange's clock (stands \d+ s ahead of|runs about (19|20|21) times as fast as) this session's.*--clock/,
+    )
+    // Later the signature is refused, too: not the key is to blame.
+    await new Promise((resolve) => setTimeout(resolve, 12_000))
+    expect(record('late')).toMatch(/^(warning|error): .*the local exchange's clock stands [\d,]+ s ahead of this session's.*--clock/)
+  }, 90_000)
 
   it('holds a tape with its first books until a client subscribes, or for as long as it was told; --start ties it to the clock', async () => {
     const dir = folder()

@@ -33,7 +33,7 @@ describe.skipIf(!built)(`a live session${built ? '' : ' (skipped: dist/ is not b
       const drill = new Drill(x, 's')
       const random = new Random(SEED)
       for (let i = 1; i <= KILLS; i++) {
-        await drill.kill(momentOf(random))
+        await drill.kill(momentOf(random, i))
         if (i % 10 === 0)
           process.stdout.write(
             `${i}: ${drill.figures.wrong.length} wrong, ${drill.figures.exits.length} exits, ${drill.unknown().size} unknown\n`,

@@ -177,13 +177,15 @@ describe.skipIf(!built)(`tapeline paper${built ? '' : ' (skipped: dist/ is not b
     first.child.kill('SIGKILL')
     await first.ended
     const gone = await runJson(dir, ['status', 's'])
-    expect([gone.code, gone.data?.['life']]).toEqual([0, 'gone'])
+    expect([gone.code, gone.data?.['life'], gone.errors[0]?.code]).toEqual([4, 'gone', 'SESSION_GONE'])
     expect((await runJson(dir, ['pause', 's'])).errors[0]?.code).toBe('SESSION_GONE')
     // What is whole can be read, replayed, reported and explained.
     const cut = await readRun(session)
     expect([cut.end.complete, cut.end.orders > 0]).toEqual([false, true])
     expect((await runJson(dir, ['replay', 's'])).data?.['equal']).toBe(true)
-    expect((await runProgram(dir, ['report', 'build', 's'])).stdout).toContain('PARTIAL')
+    const partial = (await runProgram(dir, ['report', 'build', 's'])).stdout
+    expect(partial).toMatch(/PARTIAL\n[\d,]{3,} rows · [1-9] markets .* labels paired with prints · 0 gaps/)
+    expect(partial).not.toMatch(/Trades are unknown/)
     expect((await runProgram(dir, ['explain', 's', '0'])).stdout).toMatch(/#0 KXPRACTICE15M\S+: (buy|sell) .*\nThe book at the decision/s)
 
     const second = begin('--resume', 's')
@@ -225,9 +227,55 @@ describe.skipIf(!built)(`tapeline paper${built ? '' : ' (skipped: dist/ is not b
     expect(rows.filter((r) => r.kind === 'external').map((r) => r.detail?.['value'])).toEqual([1, 2])
     const restarts = new Set(rows.filter((r) => r.kind === 'sync' && r.detail?.['reason'] === 'recorder restarted').map((r) => r.time))
     expect(restarts.size).toBe(3)
+    // The report says so, and report, replay and statistics know of as many rows.
+    const { header, end } = await readRun(session)
+    expect(header.tape.losses).toMatchObject({ breaks: 3 })
+    expect((await runProgram(dir, ['report', 'build', 's'])).stdout).toMatch(/was cut off and went on: down [\d.]+ \w+ in 3 breaks/)
+    const stats = (await runJson(dir, ['data', 'stats', 's/tape'])).data as { rows: number; byKind: Record<string, number> }
+    const sum = Object.values(stats.byKind).reduce((a, n) => a + n, 0)
+    expect([end.rows, header.tape.rows, stats.rows, sum]).toEqual(Array(4).fill(replay.data?.['rows']))
     expect(existsSync(join(session, 'log.before'))).toBe(false)
     expect((await runProgram(dir, ['data', 'verify', 's/tape'])).code).toBe(0)
   }, 120_000)
+
+  it('says while it runs what happens to it: a feed that falls silent and comes back, a word, a bad line', async () => {
+    const dir = folder()
+    writeFileSync(join(dir, 'faults.json'), JSON.stringify({ rules: [{ on: 'time', at: 9_000, do: 'half-open' }] }))
+    writeFileSync(join(dir, 'prices.ndjson'), 'nonsense\n')
+    const x = await exchange(dir, '--practice --markets 2 --life 5m --rate 20 --faults faults.json'.split(' '))
+    const session = join(dir, 's')
+    const paper = start(dir, [...'paper --strategy lean --series KXPRACTICE15M --external prices.ndjson --out s'.split(' '), ...x.access])
+    const silent = await until('the connection is silent', () => {
+      const at = statusOf(session)?.feed.connections[0]?.silent ?? 0
+      return at > 6_500_000 && at
+    })
+    expect(silent).toBeLessThan(15_100_000)
+    // Its own connection is one that everything else believes in: open, markets synced.
+    expect((await runProgram(dir, ['status', 's'])).stdout).toMatch(/Feed +local, open SILENT for \d+ s;/)
+    await until(
+      'it is back',
+      () => (statusOf(session)?.feed.connections[0]?.connects ?? 0) > 1 && (statusOf(session)?.feed.marketsSynced ?? 0) > 0,
+    )
+    expect((await runProgram(dir, ['pause', 's'])).stdout).toMatch(/the session is paused/)
+    await until('a second has passed', () => statusOf(session)?.state.name === 'ready')
+    await new Promise((resolve) => setTimeout(resolve, 2_200))
+    paper.child.kill('SIGTERM')
+    const { err } = await paper.ended
+    expect(err).toMatch(/prices\.ndjson:1: not JSON/)
+    expect(err).toMatch(/\d\d:\d\d:\d\d feed lost: 1 of 1 connections silent for \d+ s\n(.*\n)*?.* feed is back: \d markets synced/)
+    expect(err).toMatch(/state trading → paused \(pause\)/)
+    const ended = await runProgram(dir, ['status', 's'])
+    expect([ended.code, ended.stdout]).toEqual([
+      0,
+      expect.stringMatching(/ENDED .*terminated\n(.*\n)*Feed +local, connection closed;(.*\n)*Rows .*tape finished\n/),
+    ])
+    expect(ended.stdout).not.toMatch(/working|1970|recording/)
+    // Nobody misses that there is nothing to see.
+    const nothing = start(dir, [...'paper --strategy lean --series NOPE --duration 4s --out n'.split(' '), ...x.access])
+    const { code, err: why } = await nothing.ended
+    expect(code).toBe(4)
+    expect(why).toMatch(/no market of series NOPE is open or will open.*\n(.*\n)*error: no market came/)
+  }, 90_000)
 
   it('keeps what ran when a strategy fails, in a row or in a wake, and the replay fails at the same place', async () => {
     const dir = folder()

@@ -172,7 +172,7 @@ describe.skipIf(!there)(`tapeline record${there ? '' : ' (skipped: dist/ is not 
     expect(await listed()).toBe(true)
     expect((await runProgram(dir, ['data', 'list', 'tape'])).stdout).toMatch(/^tape .* grows$/m)
     const status = await runProgram(dir, ['status', 'tape'])
-    expect(status.stdout).toMatch(/tape \(record\)\nState {4}recording/)
+    expect(status.stdout).toMatch(/tape \(record\)\nLife     running, .*\nState {4}recording/)
     expect((await runProgram(dir, ['halt', 'tape'])).stderr).toContain('tape is a recording: nothing trades in it')
     expect((await runJson(dir, recordArguments('tape'))).errors[0]).toMatchObject({ code: 'TAPE_BUSY' })
     await untilStatus('tape', child.pid ?? 0, (s) => s.feed.audits >= 2)
@@ -286,5 +286,22 @@ describe.skipIf(!there)(`tapeline record${there ? '' : ' (skipped: dist/ is not 
       7,
       expect.stringContaining('no connection to the exchange was ever open'),
     ])
+    // A series that is misspelt, or sleeps: nothing is on the tape, and nobody takes that for a recording.
+    const empty = await runProgram(
+      dir,
+      recordArguments('nope', '--duration', '4s').map((a) => (a === 'KXPRACTICE15M' ? 'NOPE' : a)),
+    )
+    expect([empty.code, empty.stderr.trim().split('\n')]).toEqual([
+      4,
+      [
+        expect.stringContaining('record: NOPE of local'),
+        expect.stringMatching(/^\d\d:\d\d:\d\d no market of series NOPE is open or will open/),
+        expect.stringMatching(/^error: nothing was recorded: no market of series NOPE .*nope holds no row$/),
+      ],
+    ])
+    expect((await runProgram(dir, ['status', 'nope'])).stdout).toMatch(/trouble  no market of series NOPE/)
+    const listed = await runProgram(dir, ['data', 'list', '.'])
+    expect(listed.stdout).toMatch(/nope .*no rows/)
+    expect(listed.stdout).not.toContain('1970')
   }, 60_000)
 })

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { Kind } from '../../engine/message.ts'
+import { Flag, Kind } from '../../engine/message.ts'
 import { SESSION_CAUSES, SESSION_STATES, SessionState, type SessionCause, type SessionStateName } from '../../engine/session-state.ts'
-import { ASK, BID, SECOND } from '../../engine/units.ts'
+import { ASK, BID, SECOND, type Price } from '../../engine/units.ts'
 import type { Strategy } from '../../engine/strategy.ts'
 import { batchesOf, catalog, START, type Row } from '../support/rows.ts'
-import { runSession } from '../support/session.ts'
+import { runSession, type Result } from '../support/session.ts'
 
 /** What a session does, as an operator would be told it. `→` is onward: lost feed or (live) no agreement with the exchange, then warm-up, then the operator's last word. */
 const TOLD = `
@@ -115,7 +115,11 @@ describe('the state of a session', () => {
 })
 
 /** A paper session over rows at given seconds. */
-function paper(script: readonly (readonly [seconds: number, what: string])[], ticks: readonly number[] = []) {
+function paper(
+  script: readonly (readonly [seconds: number, what: string])[],
+  strategies?: readonly Strategy[],
+  ticks: readonly number[] = [],
+) {
   const T = 'KXSTATE-E-A'
   const rows: Row[] = []
   const row = (time: number, kind: Kind, market: number, side: number, price: number, quantity: number, detail: unknown = null) =>
@@ -124,7 +128,8 @@ function paper(script: readonly (readonly [seconds: number, what: string])[], ti
       timeVenue: time,
       market,
       kind,
-      flags: kind === Kind.CLEAR || (kind === Kind.LEVEL && side === BID) ? 0 : 1,
+      flags:
+        kind === Kind.CLEAR || (kind === Kind.LEVEL && side === BID) ? 0 : kind === Kind.TRADE ? Flag.LAST | Flag.EXECUTION : Flag.LAST,
       side,
       price,
       quantity,
@@ -137,7 +142,11 @@ function paper(script: readonly (readonly [seconds: number, what: string])[], ti
       row(time, Kind.CLEAR, 0, 0, 0, 0)
       row(time, Kind.LEVEL, 0, BID, 4000, 10_000)
       row(time, Kind.LEVEL, 0, ASK, 5000, 10_000)
-    } else if (what === 'delta') row(time, Kind.DELTA, 0, BID, 3900, 100)
+    }
+    // Somebody sells down to 39, or buys up to 61: everything of ours between is due.
+    else if (what === 'sale') row(time, Kind.TRADE, 0, ASK, 3900, 100_000)
+    else if (what === 'purchase') row(time, Kind.TRADE, 0, BID, 6100, 100_000)
+    else if (what === 'delta') row(time, Kind.DELTA, 0, BID, 3900, 100)
     else if (what === 'gap') row(time, Kind.SYNC, 0, 0, 0, 0, { state: 'unsynced', reason: 'gap' })
     else row(time, Kind.OPERATOR, -1, 0, 0, 0, { command: what, reason: 'by hand' })
   }
@@ -153,7 +162,7 @@ function paper(script: readonly (readonly [seconds: number, what: string])[], ti
   const all = [...batches, ...ticks.map((t) => START + t * SECOND)].sort(
     (a, b) => (typeof a === 'number' ? a : (a.time[0] as number)) - (typeof b === 'number' ? b : (b.time[0] as number)),
   )
-  const run = runSession(all, [taker], { mode: 'paper' })
+  const run = runSession(all, strategies ?? [taker], { mode: 'paper' })
   const states = run.lines
     .filter((l) => /^(session|operator):/.test(l.what))
     .map((l) => `${((l.time - START) / SECOND).toFixed(0)} ${l.what} ${l.why}`)
@@ -218,5 +227,56 @@ describe('a paper session', () => {
     // The halt took the resting quote back.
     expect(run.lines.some((l) => l.kind === 'command' && l.what === 'cancel')).toBe(true)
     expect(run.lines.filter((l) => l.kind === 'refusal').map((l) => l.what)).toEqual(['halted'])
+  })
+  /** Buys 5 once and then rests what it was given: a bid that would add, an ask that would close. */
+  const holder = (name: string, buys: number, bid: number, ask: number): Strategy => {
+    let bought = buys === 0
+    return {
+      name,
+      parameters: {},
+      onBook({ market }, desk) {
+        if (!bought) {
+          bought = true
+          return desk.take(market, { side: 'bid', limit: 5000 as Price, size: buys, why: 'to hold' })
+        }
+        if (bid > 0) desk.quote(market, { side: 'bid', price: 4000 as Price, size: bid, why: 'adds' })
+        if (ask > 0) desk.quote(market, { side: 'ask', price: 6000 as Price, size: ask, why: 'closes' })
+      },
+    }
+  }
+  const positionOf = (run: Result): number => run.fills.reduce((a, f) => a + (f.side === BID ? f.quantity : -f.quantity), 0) / 100
+  const script = (word: string) =>
+    [
+      [0, 'catalog'],
+      [1, 'book'],
+      [2, 'delta'],
+      [3, 'delta'],
+      [5, word],
+      [7, 'sale'],
+      [8, 'purchase'],
+      [9, 'delta'],
+    ] as const
+
+  it('takes back on reduce what could do more than close, and leaves what closes', () => {
+    const cases = [
+      // [bid, first ask, ask of a second strategy] → sides and owners taken back, position at the end: without reduce it is another.
+      { bid: 3, ask: 5, other: 0, back: ['one bid'], end: 0, free: 3 },
+      { bid: 0, ask: 8, other: 0, back: ['one ask'], end: 5, free: -3 },
+      { bid: 2, ask: 3, other: 2, back: ['one bid'], end: 0, free: 2 },
+      // Together they are more than what is held: the one that still fits stays.
+      { bid: 0, ask: 3, other: 4, back: ['other ask'], end: 2, free: -2 },
+      { bid: 0, ask: 6, other: 5, back: ['one ask'], end: 0, free: -6 },
+    ]
+    for (const { bid, ask, other, back, end, free } of cases) {
+      const strategies = () => [holder('one', 5, bid, ask), holder('other', 0, 0, other)]
+      const { run } = paper(script('reduce'), strategies())
+      const taken = run.lines.filter((l) => l.kind === 'command' && l.what === 'cancel')
+      expect(taken.map((l) => `${l.owner} ${l.side === BID ? 'bid' : 'ask'}`)).toEqual(back)
+      expect(taken.every((l) => l.time === START + 5 * SECOND)).toBe(true)
+      expect([bid, ask, other, positionOf(run)]).toEqual([bid, ask, other, end])
+      // The wish is over too: said again, it is refused.
+      expect(run.lines.some((l) => l.kind === 'refusal' && l.what === 'reduce-only')).toBe(true)
+      expect(positionOf(paper(script('delta'), strategies()).run)).toBe(free)
+    }
   })
 })

@@ -7,11 +7,11 @@ import type { SessionWitness } from './session-witness.ts'
 export function ordersJudged(room: Room, witness: SessionWitness): string[] {
   const wrong = witness.twice.map((client) => `two intents have the client order id ${client}`)
   const clients = new Set<string>()
-  for (const { client, status, known } of room.seen) {
+  for (const { client, code, known } of room.seen) {
     if (clients.has(client)) wrong.push(`the exchange was asked twice for ${client}`)
     clients.add(client)
     if (!known) wrong.push(`${client} came to the exchange before its intent was in the log`)
-    if (status === 409) wrong.push(`${client} was refused as one that exists`)
+    if (code === 'order_already_exists') wrong.push(`${client} was refused as one that exists`)
   }
   for (const o of room.orders()) if (!witness.creates.has(o.clientId)) wrong.push(`order ${o.id} (${o.clientId}) has no intent in the log`)
   return wrong

@@ -59,7 +59,8 @@ live:
 export const DOLLARS = 9_000
 export const SERIES = 'KXPRACTICE15M'
 
-export type Seen = { readonly client: string; readonly time: number; readonly status: number; readonly known: boolean }
+/** A create as the exchange met it. `code`: of its refusal. `known`: its intent stood in the log by then. */
+export type Seen = { readonly client: string; readonly time: number; readonly code: string; readonly known: boolean }
 /** A write as the exchange meets it: `effect` makes it happen. */
 export type WriteHook = (write: { readonly method: string; readonly url: string; readonly body: string }, effect: () => void) => void
 
@@ -94,7 +95,6 @@ export async function liveRoom(
   const url = server.url.replace('/trade-api/v2', '')
   const access = ['--environment', 'local', '--url', url, '--key-id', who.keyId, '--key-file', 'key.pem']
   const following = ['--series', SERIES]
-  /** Creates as they took effect, or were refused. `known`: its intent stood in the log by then. */
   const seen: Seen[] = []
   const hooks: { write: WriteHook | null; known: (client: string) => boolean } = { write: null, known: () => true }
   const handle = server.api.handle.bind(server.api)
@@ -110,7 +110,8 @@ export async function liveRoom(
     hooks.write?.({ method: call.method, url: call.url, body: call.body }, effect)
     effect()
     const done = answer as unknown as ReturnType<typeof handle>
-    if (create !== null) seen.push({ client: create.client_order_id, time: realNow(), status: done.status, known })
+    const code = (done.body as { error?: { code?: string } } | null | undefined)?.error?.code ?? ''
+    if (create !== null) seen.push({ client: create.client_order_id, time: realNow(), code, known })
     return done
   }
   const children: ChildProcess[] = []

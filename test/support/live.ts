@@ -33,7 +33,10 @@ export type Status = {
   readonly state: { readonly name: string }
   readonly rows: { readonly total: number; readonly externals: number }
   readonly orders: { readonly sent: number; readonly fills: number; readonly working: number }
-  readonly feed: { readonly marketsSynced: number }
+  readonly feed: {
+    readonly marketsSynced: number
+    readonly connections: readonly { readonly connects: number; readonly silent: number | null }[]
+  }
   readonly errors: readonly { readonly text: string }[]
 }
 export const statusOf = (session: string): Status | null =>

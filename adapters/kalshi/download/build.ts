@@ -16,6 +16,7 @@ import type { Walker } from './walk.ts'
 
 export type Building = {
   readonly tape: string
+  readonly environment: 'demo' | 'production' | 'local'
   readonly name: string | undefined
   readonly replace: boolean
   readonly pages: string
@@ -40,12 +41,13 @@ export const CANDLE_KEYS = ['candles/live', 'candles/historical'] as const
 
 export async function buildTape(walker: Walker, b: Building): Promise<PrintsSummary> {
   return importPrints(
-    'kalshi-rest',
+    b.environment === 'local' ? 'kalshi-rest (local exchange)' : 'kalshi-rest',
     [b.pages],
     b.tape,
     {
       ...(b.name === undefined ? {} : { name: b.name }),
       replace: b.replace,
+      practice: b.environment === 'local',
       listings: b.listings,
       bounds: b.bounds,
       lag: b.lag,

@@ -163,6 +163,7 @@ class Download {
       throw new DataError('NOTHING_THERE', `none of the ${n(known.size, 'market')} in the range has a trade: choose another range`)
     return buildTape(this.#walker, {
       tape: this.#options.tape,
+      environment,
       name: this.#options.name,
       replace: this.#options.replace === true,
       pages: this.#store.path,

@@ -11,10 +11,11 @@
  * ```
  */
 import { createHash } from 'node:crypto'
-import { createReadStream, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createReadStream, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { open, rm, truncate, type FileHandle } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { DataError } from '../../../data/errors.ts'
+import { makeFolder } from '../../../data/folder.ts'
 
 /** Where a kept answer stands, and what was seen of it when it came. */
 export type Page = {
@@ -68,7 +69,7 @@ export class PageStore {
   /** The folder beside a tape: made, or taken up again. `request` is compared by its text. */
   static async open(tape: string, request: unknown, { restart = false }: { readonly restart?: boolean } = {}): Promise<PageStore> {
     const folder = folderOf(tape)
-    mkdirSync(folder, { recursive: true })
+    makeFolder(folder)
     lock(folder)
     try {
       const about = join(folder, 'request.json')

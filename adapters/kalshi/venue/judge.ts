@@ -47,6 +47,10 @@ export class Judge {
     this.#halted.clear()
     this.doubt()
   }
+  /** A market that was halted is as the exchange says again, and goes on. */
+  freed(ticker: string): void {
+    this.#halted.delete(ticker)
+  }
   /** Whether agreement or the opposite was said since it was last in doubt. */
   get said(): boolean {
     return this.#said !== null

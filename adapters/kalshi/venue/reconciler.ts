@@ -101,6 +101,9 @@ export class Reconciler {
     this.#timer?.cancel()
     this.#timer = null
   }
+  freed(ticker: string): void {
+    this.#judge.freed(ticker)
+  }
   /** An operator lets the session go on: halted markets are judged anew. */
   resumed(): void {
     this.#judge.resumed()

@@ -21,6 +21,8 @@ export function restore(ledger: Ledger, kept: readonly Kept[], command: (intent:
     t.doubtful = true
     ledger.watch(t, now)
   }
+  // Before everything else: what was agreed upon says nothing of what happened since, and no order is permitted before the exchange was asked anew.
+  if (kept.length > 0) ledger.news.unshift({ type: 'disagreed', reason: 'the session goes on: the exchange is asked first' })
 }
 
 /** A command that a crash kept from being sent: provably no byte of it left. */

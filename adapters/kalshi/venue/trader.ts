@@ -111,6 +111,8 @@ export class KalshiTrader {
   #deaf = false
   #timer: Timer | null = null
   #running = false
+  /** Whether it was told what had happened before, be it nothing: until then nothing is sent. */
+  #restored = false
 
   constructor(parts: TraderParts, options: TraderOptions) {
     this.#parts = parts
@@ -208,6 +210,7 @@ export class KalshiTrader {
 
   /** What happened before, from the log, in its order; the engine has lived it again. What is not known of it enters as news. */
   restore(inputs: Iterable<KeptInput>): void {
+    this.#restored = true
     const kept: Kept[] = []
     const halted = new Set<string>()
     let [baseline, reading]: [ReconcileRecord['baseline'], ReconcileRecord['reading']] = [null, null]
@@ -247,6 +250,8 @@ export class KalshiTrader {
   }
   /** After every turn of the engine. */
   flush(): void {
+    // What a session commands while it is lived again was sent once, or never will be.
+    if (!this.#restored) return
     void this.venue.flush()
   }
   /** The operator lets the session go on: brakes that were pulled are made ready, and the exchange is asked anew. */
@@ -266,6 +271,16 @@ export class KalshiTrader {
     const triggered = this.#groups.groups.filter((g) => g.state === 'triggered')
     this.#resetWanted = triggered.length > 0
     for (const { shard } of triggered) this.#groups.resume(shard)
+  }
+  /** Everything is compared anew: until then nothing is sent. */
+  recheck(): void {
+    this.#agreed = null
+    this.#poller.sweepNow()
+    this.#reconciler.ask('asked')
+  }
+  /** A market that differed does not any more. */
+  freed(ticker: string): void {
+    this.#reconciler.freed(ticker)
   }
   /** Somebody pulled the brake: what has not left stays here. */
   halted(): void {

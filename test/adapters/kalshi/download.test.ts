@@ -82,7 +82,7 @@ describe('a download', () => {
 
     const opened = await openTape(tape)
     const { manifest } = opened
-    expect(manifest).toMatchObject({ depth: 'prints', lagMax: LAG, source: 'kalshi-rest' })
+    expect(manifest).toMatchObject({ depth: 'prints', lagMax: LAG, source: 'kalshi-rest (local exchange)', practice: true })
     expect(manifest.remarks).toContain('Each row is known 100 ms after the time of the exchange: a declared lag, not a measured one')
     for (const row of await opened.markets()) {
       const m = x.markets.get(row.ticker)
