@@ -345,9 +345,9 @@ function freeOf(dir: string): number | null {
 function loggedSince(dir: string, time: number): boolean {
   try {
     return segmentsOf(join(dir, 'log')).some(({ path }) => statSync(path).mtimeMs > time)
-  } catch {
-    // What cannot be looked at is no proof.
-    return true
+  } catch (error) {
+    // What cannot be looked at is no proof; what is not there was not written.
+    return (error as NodeJS.ErrnoException).code !== 'ENOENT'
   }
 }
 function nextLater(since: number): number {
