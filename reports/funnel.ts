@@ -90,13 +90,17 @@ export function funnelOf(record: SessionRecord): Funnel {
     .sort(([a], [b]) => precedence(a) - precedence(b) || (a < b ? -1 : 1))
     .map(([reason, times]) => ({ reason, times, wishes: ended.get(reason) ?? 0, ...remedyOf(reason, header) }))
 
+  // Our own gate kept them back, or the line was down: they never left.
+  const kept = new Set(orders.filter((o) => o.state === 'rejected' && (o.reason === 'not-sent' || o.reason.startsWith('gate:'))))
+  const left = end.orders - kept.size
   const accepted = orders.filter((o) => o.accepted !== null && o.state !== 'rejected')
   const filled = accepted.filter((o) => o.fills > 0)
   const orderEnds = new Map<string, number>()
   for (const o of accepted)
     if (o.fills === 0) add(orderEnds, o.state === 'canceled' ? endInWords(o.reason) : 'still working when the session ended')
   const refusedOrders = new Map<string, number>()
-  for (const o of orders) if (o.accepted === null || o.state === 'rejected') add(refusedOrders, o.state === 'rejected' ? o.reason : '')
+  for (const o of orders)
+    if ((o.accepted === null || o.state === 'rejected') && !kept.has(o)) add(refusedOrders, o.state === 'rejected' ? o.reason : '')
 
   const traded = end.markets.filter((m) => m.fills > 0)
   const determined = traded.filter((m) => m.result !== null).length
@@ -175,8 +179,8 @@ export function funnelOf(record: SessionRecord): Funnel {
     const remedy = remedyOf(top.reason, header)
     return `${plural(top.count, 'wish', 'wishes')} refused for ${top.reason}: ${remedy.meaning}${remedy.limit === '' ? '' : ` (${remedy.limit})`}; ${remedy.change} would change it`
   })
-  step('orders', 'Orders sent', end.orders, null, () => '')
-  step('accepted', 'Orders accepted by the venue', accepted.length, end.orders, () => {
+  step('orders', 'Orders sent', left, kept.size === 0 ? null : end.orders, () => `${count(kept.size)} kept back by the gate: they never left`)
+  step('accepted', 'Orders accepted by the venue', accepted.length, left, () => {
     const top = most(refusedOrders)
     return top === null || top.reason === ''
       ? 'their answer was still on its way when the session ended'
