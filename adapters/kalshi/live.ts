@@ -14,7 +14,6 @@ export { readFillsOf, readHoldings, readMarketPlace, type Holding, type MarketPl
 export { clientId, type CreateIntent, type Intent } from './venue/intent.ts'
 export { sideBySide, type ReconcileRecord } from './venue/judge.ts'
 export type { StopPlan, Stopper, StopReport } from './venue/stopper.ts'
-export type { ReconcileRecord } from './venue/judge.ts'
 export type { KalshiTrader, TraderDesk, TraderOptions, TraderStatus } from './venue/trader.ts'
 
 /** µs that one of its writes may take. */

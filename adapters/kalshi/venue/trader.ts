@@ -231,11 +231,20 @@ export class KalshiTrader {
     this.#restored = true
     const kept: Kept[] = []
     const halted = new Set<string>()
-    const groups = new Map<number, { id: string; state: string }>()
+    const pulled = new Set<string>()
+    const gone = new Set<string>()
+    const groups = new Map<number, { readonly id: string; readonly state: string } | null>()
     let [baseline, reading]: [ReconcileRecord['baseline'], ReconcileRecord['reading']] = [null, null]
     for (const { time, kind, detail } of inputs) {
-      if (kind === 'intent') kept.push({ intent: detail as Intent, time })
-      else if (kind === 'shard') {
+      if (kind === 'intent') {
+        const intent = detail as Intent
+        kept.push({ intent, time })
+        // A session that ended took it away, whatever the answer: the next brake is a new one.
+        if (intent.kind === 'group-delete') {
+          gone.add(intent.group)
+          groups.set(intent.shard ?? 0, null)
+        }
+      } else if (kind === 'shard') {
         const { ticker, shard } = detail as { ticker: string; shard: number }
         this.#shards.set(ticker, shard)
       } else if (kind === 'dropped') kept.push({ dropped: (detail as { command: number }).command })
@@ -243,8 +252,11 @@ export class KalshiTrader {
         const news = detail as News
         kept.push({ news, time })
         this.#remember(news, time)
-        if (news.type === 'market-halted') halted.add(news.ticker)
-        else if (news.type === 'market-freed') halted.delete(news.ticker)
+        if (news.type === 'market-halted' || news.type === 'market-freed') {
+          const of = news.by === 'group' ? pulled : halted
+          if (news.type === 'market-halted') of.add(news.ticker)
+          else of.delete(news.ticker)
+        }
       } else if (kind === 'reconciled') {
         const record = detail as ReconcileRecord
         baseline = record.baseline ?? baseline
@@ -256,18 +268,21 @@ export class KalshiTrader {
       } else if (kind === 'group') {
         const { shard, id, state } = detail as { shard: number; id: string | null; state: string }
         // The last word counts: a group that is gone, or on its way there, is made anew.
-        if (id === null) groups.delete(shard)
+        if (id === null || gone.has(id) || state === 'gone' || state === 'deleting') groups.set(shard, null)
         else groups.set(shard, { id, state })
       }
     }
-    for (const [shard, { id, state }] of groups)
-      if (state !== 'gone' && state !== 'deleting') this.#groups.adopt(shard, id, state !== 'live')
+    for (const [shard, group] of groups) if (group !== null) this.#groups.adopt(shard, group.id, group.state !== 'live')
     this.#reconciler.restore({ baseline, reading, halted: [...halted] })
     this.venue.restore(kept)
     // What may live is looked at from when it was made.
     let from = this.#watermark
     for (const t of this.venue.orders.live()) from = Math.min(from, t.since - MINUTE)
     this.#poller.restore(from)
+    // What the brake of a session that ended had pulled: the next brake is a new one.
+    for (const ticker of pulled)
+      if (groups.get(this.#shardOf(ticker) ?? 0) === null)
+        this.#parts.desk.enter({ type: 'market-freed', ticker, reason: 'the order group is a new one', by: 'group' })
   }
   /** An operator says that money came in or went out: what is there now is right, kept in the log. Why it is not accepted; null: it is. */
   acceptCash(accepted: AcceptedCash): string | null {

@@ -5,7 +5,7 @@ import { Signer } from '../../../adapters/kalshi/sign.ts'
 import type { BudgetLimits } from '../../../adapters/kalshi/rate-limit.ts'
 import type { World } from '../../../adapters/kalshi/ports.ts'
 import { Disk, type Mount } from './disk.ts'
-import { CASH_ALL, DrillStage, KEY_ID, START } from './stage.ts'
+import { cashOf, DrillStage, KEY_ID, START } from './stage.ts'
 import { Dice, swarmOf, type Fired, type Swarm } from './swarm.ts'
 import { Truth, WatchedHub, type DrillLimits, type LastWord, type Witness } from './truth.ts'
 
@@ -108,7 +108,7 @@ export async function drill<R>(seed: number, { make, witness }: Drilled<R>, plan
         disk: disk.mount(),
         seed,
         starts: starts++,
-        cash: CASH_ALL,
+        cash: cashOf(swarm),
         isHalted: () => halted,
         limits: swarm.basicTier > 0 ? BASIC : PREMIER,
         ended: (clientId, filled) => truth.ended(clientId, filled),

@@ -8,7 +8,7 @@ import type { Disk } from './disk.ts'
 import { LIMITS, type Drilled } from './drill.ts'
 import { maker } from './maker.ts'
 import { LiveProcess, type Hands, type Rec } from './session.ts'
-import { CASH_ALL, SERIES, START } from './stage.ts'
+import { SERIES, START } from './stage.ts'
 import { swarmOf } from './swarm.ts'
 import type { Witness } from './truth.ts'
 
@@ -53,7 +53,7 @@ export function drilled(
     ...header(),
     mode: 'live',
     live: { nonce: NONCE, environment: 'local', subaccount: 0 },
-    cash: CASH_ALL,
+    cash: 0,
     limits,
     rate: swarmOf(seed).basicTier > 0 ? { perSecond: 100, capacity: 100 } : { perSecond: 1200, capacity: 3600 },
     seed,
@@ -62,7 +62,7 @@ export function drilled(
   return {
     make: (parts) => {
       const process = new LiveProcess(parts, {
-        header: head,
+        header: { ...head, cash: parts.cash },
         strategies: () => names.map((name) => maker(seed, name)),
         series: SERIES,
         trade,

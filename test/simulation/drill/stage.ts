@@ -14,10 +14,10 @@ import { CALM, Dice, newFired, type Swarm } from './swarm.ts'
 export const START = 1_795_000_000_000_000
 const SECOND = 1_000_000
 export const SERIES = 'KXDRILL'
-/** Money on each shard. */
 const CASH = 400 * 1_000_000
+const CASH_POOR = 10 * 1_000_000
 const SHARDS = [0, 2]
-export const CASH_ALL = CASH * SHARDS.length
+export const cashOf = (swarm: Swarm): number => (swarm.poor > 0 ? CASH_POOR : CASH) * SHARDS.length
 const MARKETS = 3
 const { publicKey } = generateKeyPairSync('ed25519')
 export const KEY_ID = 'drill-key'
@@ -49,7 +49,7 @@ export class DrillStage {
     this.hub = hub(this.exchange)
     this.account = this.exchange.openAccount(
       'drill',
-      SHARDS.map((shard) => ({ shard, amount: CASH })),
+      SHARDS.map((shard) => ({ shard, amount: cashOf(swarm) / SHARDS.length })),
       swarm.basicTier > 0 ? 'basic' : 'premier',
     )
     const key: ApiKey = { id: KEY_ID, name: 'drill', publicKey, scopes: ['read', 'write'], subaccount: null }

@@ -52,6 +52,8 @@ const MOST = {
   clockOff: 4_000_000,
   /** The account has the smallest rate limits. */
   basicTier: 1,
+  /** It has little money on each shard. */
+  poor: 1,
   /** Somebody pulls the brake, and lets it go. */
   brake: 0.01,
   /** Chance by second, and by moment at which something leaves or enters the process. */
