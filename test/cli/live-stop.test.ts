@@ -101,6 +101,9 @@ describe.skipIf(!built)(`a live session${built ? '' : ' (skipped: dist/ is not b
     drill.witness.look()
     expect([went, code, err, out.slice(0, 300)]).toEqual([true, 130, err, out.slice(0, 300)])
     expect(drill.witness.asked).toBeGreaterThan(asked)
+    // It stood still: nothing was sent before the exchange was asked anew.
+    const words = drill.witness.news.map((n) => n.news.type).filter((type) => type === 'agreed' || type === 'disagreed')
+    expect(words).toEqual(['agreed', 'disagreed', 'agreed'])
     expect(await endJudged(x, drill.witness, join(x.dir, 's'))).toEqual([])
   }, 150_000)
 
