@@ -26,7 +26,8 @@ export type GroupWrite = {
   readonly limit: number
 }
 export type GroupState = 'wanted' | 'creating' | 'live' | 'triggered' | 'resetting' | 'triggering' | 'deleting' | 'gone' | 'failed'
-type Group = { state: GroupState; id: string | null; tries: number; retryAt: number; reason: string }
+/** `adopted`: from the log of a process before, and not seen at the exchange yet. */
+type Group = { state: GroupState; id: string | null; tries: number; retryAt: number; reason: string; adopted?: boolean }
 
 const TRIES_MAX = 3
 const RETRY = 2 * SECOND
@@ -79,6 +80,7 @@ export class GroupPlanner {
       tries: 0,
       retryAt: Infinity,
       reason: triggered ? 'group triggered' : '',
+      adopted: true,
     })
   }
   advance(now: number): void {
@@ -144,11 +146,19 @@ export class GroupPlanner {
   }
   /** The groups that the exchange lists (after a lost message): one of ours that is not among them is gone. */
   listed(ids: ReadonlySet<string>): void {
-    for (const [shard, group] of this.#groups)
-      if (group.id !== null && group.state === 'live' && !ids.has(group.id)) {
-        group.state = 'triggered'
-        this.#halt(shard, 'the order group is not there any more')
+    for (const [shard, group] of this.#groups) {
+      if (group.id === null || group.state !== 'live') continue
+      const { adopted } = group
+      group.adopted = false
+      if (ids.has(group.id)) continue
+      if (adopted === true) {
+        // The process before took it away and could not keep that: what was in it is canceled, and the next brake is a new one.
+        this.#groups.set(shard, { state: 'wanted', id: null, tries: 0, retryAt: 0, reason: '' })
+        continue
       }
+      group.state = 'triggered'
+      this.#halt(shard, 'the order group is not there any more')
+    }
   }
   /** A person says: go on. The only way back from a trigger. */
   resume(shard: number): void {
