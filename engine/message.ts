@@ -133,11 +133,11 @@ export type DeterminedDetail = { readonly result: 'yes' | 'no' | 'scalar' | 'voi
 export type SyncDetail = { readonly state: 'synced' | 'unsynced'; readonly reason: string; readonly disconnected?: boolean }
 export type ExternalDetail = { readonly series: string; readonly value: number; readonly revision: number }
 /** `stop`: the session was ended here by hand, by its time or by a failure; it changes nothing but the time that has passed. */
-/** `by`: whose word it is; absent: a person's. `table`: what follows from a trouble; `end`: the session comes to its end. */
+/** `by`: whose word it is; absent: a person's. `table`: what follows from a trouble; `latch`: a file that halts everything; `end`: the session comes to its end. */
 export type OperatorDetail = {
   readonly command: 'pause' | 'reduce' | 'halt' | 'resume' | 'stop'
   readonly reason: string
-  readonly by?: 'table' | 'end'
+  readonly by?: 'table' | 'latch' | 'end'
 }
 
 /**

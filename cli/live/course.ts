@@ -31,10 +31,13 @@ import type { Chosen } from '../strategy/choose.ts'
 import { failureIn } from '../strategy/failure.ts'
 import { tapeFacts } from '../tape-facts.ts'
 import { Watch } from '../watch.ts'
+import type { Binding } from './arms.ts'
+import { takeAcceptedCash } from './cash-file.ts'
 import { Guardian } from './guardian.ts'
 import { TROUBLES } from './trouble-table.ts'
 import type { Incident } from './troubles.ts'
 import { reliveFolder } from './relive.ts'
+import type { PlanBrakes } from './resumed.ts'
 import type { Trading, TradingDesk } from './trading.ts'
 import { watchAlive } from './watch-file.ts'
 
@@ -59,6 +62,9 @@ export type LivePlan = {
   readonly measured: readonly number[]
   /** µs of the exchange's clock when it began: nothing of it is older. */
   readonly start: number
+  /** The whole rule of its markets, and the brakes, as they were armed; sessions that were begun before these were kept have none. */
+  readonly rule?: Binding['markets']
+  readonly brakes?: PlanBrakes
 }
 
 export type LiveOptions = {
@@ -201,7 +207,8 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       lag: lagOf(0),
       turn,
       numbersFrom: past?.markets ?? 0,
-      from: Math.max(past?.to ?? 0, resume ? Math.max(ranUntil, run.lastTime) + 1 : 0),
+      // Later than what the engine was told has passed: the clock may be behind the rows of before.
+      from: Math.max(past?.to ?? 0, resume ? Math.max(ranUntil, run.lastTime) + 2 : 0),
     })
     const snapshots = new Snapshots({
       dir,
@@ -214,6 +221,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       started: Date.now(),
       clock: world.clock,
       labelWait: 0,
+      wrong: () => [...(guardian?.open ?? []), ...feesOff(trader.status)],
     })
 
     // ------------------------------------------------------------------------------------------ the course
@@ -359,7 +367,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       const latch = options.halted()
       if (latch !== null && !latched) {
         trader.halted()
-        act(() => live.operator({ command: 'halt', reason: `latched: ${latch}` }))
+        act(() => live.operator({ command: 'halt', reason: `latched: ${latch}`, by: 'latch' }))
       }
       if (latch !== null && !latched) watcher.operator('halt')
       latched = latch !== null
@@ -374,6 +382,11 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
             queueMicrotask(() => void status(null))
           }),
         )
+      for (const accepted of takeAcceptedCash(dir, (text) => snapshots.error(text)))
+        act(() => {
+          const why = trader.acceptCash(accepted)
+          snapshots.error(why === null ? `cash accepted: ${accepted.reason}` : `cash NOT accepted: ${why}`)
+        })
     }, COMMANDS_MS)
     const timer = afterLong(options.duration, () => end({ reason: 'its time is over', exit: EXIT.ok, complete: true }))
     options.onReady(end)
@@ -435,7 +448,15 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     snapshots.close()
     await recorder.leave()
     status(reason)
-    const record = await folder.pause(sessionEnd as unknown as SessionEnd)
+    const record = await folder.pause(sessionEnd as unknown as SessionEnd).catch((error: unknown) => {
+      if (!(error instanceof DataError) || error.code !== 'DISK') throw error
+      const open = left.length === 0 ? 'nothing of it is open at the exchange' : `LEFT OPEN: ${left.join('; ')}`
+      throw new DataError(
+        'DISK',
+        `${error.message}; ${open}; what was kept is whole, and \`tapeline live --resume ${dir}\` goes on with it when there is room`,
+        error,
+      )
+    })
     const facts = await tapeFacts(dir, header)
     await writeWhole(join(dir, 'session.json'), facts)
     return { record: { ...record, header: facts }, ending: last, failure, left, seconds: (performance.now() - started) / 1000 }
@@ -459,6 +480,15 @@ function segmentsOf(inputs: Iterable<SessionInput>): number {
   let count = 0
   for (const input of inputs) if (input.kind === 'segment') count++
   return count
+}
+/** Where the exchange took other fees than its published formula makes: the books have what it took. */
+function feesOff({ fees: { counts } }: Trading['status']): string[] {
+  const off = (counts.reported - counts.modelled) / 1e6
+  return counts.differ === 0
+    ? []
+    : [
+        `fees of ${counts.differ} of ${counts.fills} fills differ from the published formula, $${off.toFixed(4)} in all; the books have what was taken`,
+      ]
 }
 /** The last snapshot again, as of now: the process lives, and is on its way back. */
 function beat(dir: string): void {

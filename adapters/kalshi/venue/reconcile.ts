@@ -457,6 +457,14 @@ function costByShard(orders: readonly OrderFact[]): Map<number, number> {
 function sayOrder(o: Pick<OurOrder, 'side' | 'remaining' | 'price'>): string {
   return `${o.side} ${formatQuantity(o.remaining)} @ ${formatPrice(o.price)}`
 }
+/** A market pays again for a fill that came late: what was paid in all, with what is locked for the whole position instead of for each part; the value stays. */
+export function paidInAll(before: OurPayment | undefined, more: OurPayment): OurPayment {
+  if (before === undefined) return more
+  const net = before.net + more.net
+  const locked = (short(net) - short(before.net) - short(more.net)) * PRICE_ONE
+  return { net, value: before.value, paid: before.paid + more.paid + locked, at: more.at }
+}
+
 function short(position: number): number {
   return position < 0 ? -position : 0
 }

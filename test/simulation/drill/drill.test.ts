@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import { describe, expect, it, vi } from 'vitest'
 import { drilled } from './drilled.ts'
 import { drill, type Outcome } from './drill.ts'
-import type { Rec } from './session.ts'
-import { KINDS, newFired } from './swarm.ts'
+import type { LiveProcess, Rec } from './session.ts'
+import { CALM, KINDS, newFired } from './swarm.ts'
 
 vi.mock('../../../adapters/exchange/auth.ts', async (original) => ({
   ...(await original<typeof import('../../../adapters/exchange/auth.ts')>()),
@@ -58,4 +58,23 @@ describe('the drill of order entry', () => {
     expect(wrong).toEqual([])
     if (SEEDS >= 500) for (const kind of KINDS) expect({ kind, often: fired[kind] >= 100 }).toEqual({ kind, often: true })
   }, 3_600_000)
+
+  it('ORD-03: an effect that comes after the order was held to be absent is adopted, booked and taken back', async () => {
+    let revived = 0
+    for (let seed = 1; seed <= 12; seed++) {
+      let last: LiveProcess | null = null
+      const o = await drill(seed, drilled(seed, { watch: (process) => (last = process) }), {
+        swarm: { ...CALM, effectLate: 0.25, privateDrop: seed % 2 === 0 ? 0.2 : 0 },
+        late: [62_000_000, 110_000_000],
+        danger: 150,
+        patience: 240,
+        // Nobody can count what is held to be absent: that it comes all the same goes beyond limits.
+        limits: { positionMax: Infinity, marketLossMax: Infinity, sessionLossMax: Infinity },
+      })
+      expect({ seed, mistakes: o.mistakes }).toEqual({ seed, mistakes: [] })
+      revived += (last as unknown as LiveProcess).journal.filter((line) => line.includes('held to be gone')).length
+    }
+    process.stdout.write(`orders that came back: ${revived}\n`)
+    expect(revived).toBeGreaterThan(3)
+  })
 })

@@ -2,13 +2,16 @@
  * One seed from its first moment to its verdict. Owns the course: everything breaks, everything heals, everything must be resolved. Invariant: the same seed, session and swarm give the same run.
  */
 import { Signer } from '../../../adapters/kalshi/sign.ts'
+import type { BudgetLimits } from '../../../adapters/kalshi/rate-limit.ts'
 import type { World } from '../../../adapters/kalshi/ports.ts'
 import { Disk, type Mount } from './disk.ts'
-import { CASH_ALL, DrillStage, KEY_ID, START } from './stage.ts'
+import { cashOf, DrillStage, KEY_ID, START } from './stage.ts'
 import { Dice, swarmOf, type Fired, type Swarm } from './swarm.ts'
 import { Truth, WatchedHub, type DrillLimits, type LastWord, type Witness } from './truth.ts'
 
 const SECOND = 1_000_000
+const BASIC: BudgetLimits = { read: { perSecond: 200, capacity: 600 }, write: { perSecond: 100, capacity: 100 } }
+const PREMIER: BudgetLimits = { read: { perSecond: 1200, capacity: 1200 }, write: { perSecond: 1200, capacity: 3600 } }
 export const LIMITS: DrillLimits = { positionMax: 20 * 100, marketLossMax: 12 * SECOND, sessionLossMax: 24 * SECOND }
 
 /** What is drilled: a program that can be killed and started again. */
@@ -30,6 +33,8 @@ export type SubjectParts<R> = {
   readonly starts: number
   readonly cash: number
   readonly isHalted: () => boolean
+  /** Rate limits of the account. */
+  readonly limits: BudgetLimits
   /** An order of the session is over, with so much filled. */
   readonly ended: (clientId: string, filled: number) => void
   /** It says that its position is not the exchange's. */
@@ -51,7 +56,13 @@ export type Outcome<R> = {
   readonly used: number
   readonly disk: readonly R[]
 }
-export type Plan = { readonly swarm?: Swarm; readonly limits?: DrillLimits; readonly danger?: number; readonly patience?: number }
+export type Plan = {
+  readonly swarm?: Swarm
+  readonly limits?: DrillLimits
+  readonly danger?: number
+  readonly late?: readonly [number, number]
+  readonly patience?: number
+}
 
 export async function drill<R>(seed: number, { make, witness }: Drilled<R>, plan: Plan = {}): Promise<Outcome<R>> {
   const dice = new Dice(seed, 'course')
@@ -64,9 +75,19 @@ export async function drill<R>(seed: number, { make, witness }: Drilled<R>, plan
     intentOf: (id) => who.intentOf(id),
   }
   const truth = new Truth(() => stage?.timeline.now ?? START, plan.limits ?? LIMITS, seen)
-  stage = new DrillStage(seed, swarm, truth, seen.ours, (exchange) => new WatchedHub(exchange))
+  stage = new DrillStage(
+    seed,
+    swarm,
+    truth,
+    (id) => who.ours(id),
+    (exchange) => new WatchedHub(exchange),
+  )
   const { timeline, exchange, account, network, fired } = stage
   const hub = stage.hub as WatchedHub
+  if (plan.late !== undefined) {
+    network.late = plan.late
+    truth.late = true
+  }
   truth.attach(exchange, account, network, hub)
   const disk = new Disk<R>(timeline, new Dice(seed, 'disk'))
   const who: Witness = witness(disk)
@@ -87,8 +108,9 @@ export async function drill<R>(seed: number, { make, witness }: Drilled<R>, plan
         disk: disk.mount(),
         seed,
         starts: starts++,
-        cash: CASH_ALL,
+        cash: cashOf(swarm),
         isHalted: () => halted,
+        limits: swarm.basicTier > 0 ? BASIC : PREMIER,
         ended: (clientId, filled) => truth.ended(clientId, filled),
         alarmed: (ticker, position, why) => truth.alarmed(ticker, position, why),
       })

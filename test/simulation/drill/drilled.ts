@@ -8,7 +8,8 @@ import type { Disk } from './disk.ts'
 import { LIMITS, type Drilled } from './drill.ts'
 import { maker } from './maker.ts'
 import { LiveProcess, type Hands, type Rec } from './session.ts'
-import { CASH_ALL, SERIES, START } from './stage.ts'
+import { SERIES, START } from './stage.ts'
+import { swarmOf } from './swarm.ts'
 import type { Witness } from './truth.ts'
 
 const SECOND = 1_000_000
@@ -46,21 +47,23 @@ export function drilled(
   seed: number,
   { trade = honest, watch = () => {} }: { trade?: Trade; watch?: (process: LiveProcess) => void } = {},
 ): Drilled<Rec> {
+  // One strategy, or two that get into each other's way.
+  const names = seed % 3 === 0 ? ['maker', 'rival'] : ['maker']
   const head: SessionHeader = {
     ...header(),
     mode: 'live',
     live: { nonce: NONCE, environment: 'local', subaccount: 0 },
-    cash: CASH_ALL,
+    cash: 0,
     limits,
-    rate: { perSecond: 1200, capacity: 3600 },
+    rate: swarmOf(seed).basicTier > 0 ? { perSecond: 100, capacity: 100 } : { perSecond: 1200, capacity: 3600 },
     seed,
-    strategies: [{ name: 'drill', parameters: { seed } }],
+    strategies: names.map((name) => ({ name, parameters: { seed } })),
   }
   return {
     make: (parts) => {
       const process = new LiveProcess(parts, {
-        header: head,
-        strategies: () => [maker(seed)],
+        header: { ...head, cash: parts.cash },
+        strategies: () => names.map((name) => maker(seed, name)),
         series: SERIES,
         trade,
       })

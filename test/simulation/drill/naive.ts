@@ -144,23 +144,14 @@ export class Naive {
         const seen = this.#seen.get(number)
         if (seen === undefined) continue
         const [side, price, quantity] = [b.side[i] as SideCode, b.price[i] as number, b.quantity[i] as number]
-        switch (b.kind[i]) {
-          case Kind.CLEAR:
-            seen.book.clear()
-            seen.synced = true
-            break
-          case Kind.LEVEL:
-            seen.book.set(side, price, quantity)
-            break
-          case Kind.DELTA:
-            if (seen.synced) seen.book.change(side, price, quantity)
-            break
-          case Kind.SYNC:
-            seen.synced = false
-            break
-          case Kind.STATUS:
-            seen.status = (JSON.parse(detail) as StatusDetail).status
-        }
+        const kind = b.kind[i]
+        if (kind === Kind.CLEAR) {
+          seen.book.clear()
+          seen.synced = true
+        } else if (kind === Kind.LEVEL) seen.book.set(side, price, quantity)
+        else if (kind === Kind.DELTA && seen.synced) seen.book.change(side, price, quantity)
+        else if (kind === Kind.SYNC) seen.synced = false
+        else if (kind === Kind.STATUS) seen.status = (JSON.parse(detail) as StatusDetail).status
       }
   }
 

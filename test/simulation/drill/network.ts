@@ -67,6 +67,10 @@ export class Network {
   #number = 0
   /** The exchange gives so many rows at once, whatever is asked for. */
   readonly #page: number
+  /** µs: within the margin after which an order may be held to be absent. */
+  late: readonly [number, number] = [1_000_000, 58_000_000]
+  /** µs by which the clock of a process is ahead. */
+  readonly off: number
   readonly #dice: Dice
 
   constructor(swarm: Swarm, parts: NetworkParts) {
@@ -74,12 +78,14 @@ export class Network {
     this.parts = parts
     this.api = new Api(parts.exchange)
     this.#dice = new Dice(parts.seed, 'http')
+    this.off = Math.floor(swarm.clockOff) * (this.#dice.hit(0.5) ? 1 : -1)
     this.#page = this.#dice.pick([1, 3, 8, 20, 50])
   }
 
   /** The ports of one process. */
   process(chance: () => number): { readonly world: World; kill(): void } {
     const { timeline } = this.parts
+    const { off } = this
     let alive = true
     const mine = new Set<Wire>()
     const ifAlive =
@@ -89,7 +95,7 @@ export class Network {
         if (alive) call(...args)
       }
     const world: World = {
-      clock: { now: () => timeline.now, wall: () => Math.floor(timeline.now / 1000) },
+      clock: { now: () => timeline.now + off, wall: () => Math.floor((timeline.now + off) / 1000) },
       timers: { after: (delay, call) => timeline.after(delay, ifAlive(call)) },
       chance: { next: chance },
       sockets: {
@@ -241,7 +247,7 @@ export class Network {
     if (dice.hit(swarm.effectLate)) {
       const reset = dice.hit(0.5)
       lose(reset ? 'network' : 'timeout', dice.between(2_000, 400_000))
-      return void timeline.after(dice.between(1_000_000, 58_000_000), () => {
+      return void timeline.after(dice.between(...this.late), () => {
         fired['effect late']++
         executed()
       })

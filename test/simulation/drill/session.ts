@@ -73,7 +73,7 @@ export class LiveProcess implements Subject {
       return disk.append({ kind: 'input', input })
     }
     const environment = environmentOf('http://127.0.0.1:1')
-    const budget = new Budget({ read: { perSecond: 1200, capacity: 1200 }, write: { perSecond: 1200, capacity: 3600 } })
+    const budget = new Budget(parts.limits)
     const rest = new Rest(environment, signer, budget, world)
     const desk: { engine: Engine | null } = { engine: null }
     const port: TraderDesk = {
@@ -166,7 +166,7 @@ export class LiveProcess implements Subject {
       lag: lagOf(0),
       turn: (body) => body(),
       numbersFrom: memory.numbers,
-      from: resumed ? to + 1 : 0,
+      from: resumed ? to + 2 : 0,
     })
     this.#trader.restore(inputs)
     this.#trader.flush()

@@ -14,10 +14,10 @@ import { CALM, Dice, newFired, type Swarm } from './swarm.ts'
 export const START = 1_795_000_000_000_000
 const SECOND = 1_000_000
 export const SERIES = 'KXDRILL'
-/** Money on each shard. */
 const CASH = 400 * 1_000_000
+const CASH_POOR = 10 * 1_000_000
 const SHARDS = [0, 2]
-export const CASH_ALL = CASH * SHARDS.length
+export const cashOf = (swarm: Swarm): number => (swarm.poor > 0 ? CASH_POOR : CASH) * SHARDS.length
 const MARKETS = 3
 const { publicKey } = generateKeyPairSync('ed25519')
 export const KEY_ID = 'drill-key'
@@ -49,8 +49,8 @@ export class DrillStage {
     this.hub = hub(this.exchange)
     this.account = this.exchange.openAccount(
       'drill',
-      SHARDS.map((shard) => ({ shard, amount: CASH })),
-      'premier',
+      SHARDS.map((shard) => ({ shard, amount: cashOf(swarm) / SHARDS.length })),
+      swarm.basicTier > 0 ? 'basic' : 'premier',
     )
     const key: ApiKey = { id: KEY_ID, name: 'drill', publicKey, scopes: ['read', 'write'], subaccount: null }
     this.exchange.addKey(this.account, key)
@@ -178,6 +178,13 @@ export class DrillStage {
       if (order !== undefined) {
         fired['canceled by somebody else']++
         exchange.trading.remove(order, 'Decrease')
+      }
+    }
+    if (dice.hit(swarm.meddle)) {
+      const order = dice.pick([...this.account.resting].filter((o) => this.#ours(o.clientId) && o.remaining >= 200))
+      if (order !== undefined && order.market.status === 'active' && exchange.shard(order.market.exchangeIndex).exchangeActive) {
+        fired['order reduced by somebody else']++
+        exchange.trading.decrease(this.account, order, Math.floor(order.remaining / 2))
       }
     }
     if (dice.hit(swarm.groupTrigger)) {

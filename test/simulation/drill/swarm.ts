@@ -46,6 +46,14 @@ const MOST = {
   foreign: 0.02,
   outsideCancel: 0.03,
   groupTrigger: 0.01,
+  /** Somebody takes away half of what an order of ours has left. */
+  meddle: 0.02,
+  /** µs by which the clock of the session is off. */
+  clockOff: 4_000_000,
+  /** The account has the smallest rate limits. */
+  basicTier: 1,
+  /** It has little money on each shard. */
+  poor: 1,
   /** Somebody pulls the brake, and lets it go. */
   brake: 0.01,
   /** Chance by second, and by moment at which something leaves or enters the process. */
@@ -116,6 +124,7 @@ export const KINDS = [
   'manual order',
   'canceled by somebody else',
   'group triggered',
+  'order reduced by somebody else',
   'brake',
   'crash',
   'crash in the act',
