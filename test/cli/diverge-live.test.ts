@@ -41,7 +41,7 @@ it.skipIf(!built)(
     const shown = await runProgram(dir, ['live', 'arm', ...what, '--unproven', 'a test', '--dry-run'])
     const phrase = /ARM lean [\d.,]+/.exec(shown.stdout)?.[0] ?? ''
     expect((await runProgram(dir, ['live', 'arm', ...what, '--unproven', 'a test', '--confirm', phrase])).code).toBe(0)
-    const ran = await runJson(dir, ['live', ...what, '--duration', '20s', '--out', 's'])
+    const ran = await runJson(dir, ['live', ...what, '--unwatched', 'a test', '--duration', '20s', '--out', 's'])
     expect([ran.code, ran.errors]).toEqual([0, []])
 
     const replay = await runJson(dir, ['replay', 's'])

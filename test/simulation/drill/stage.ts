@@ -169,7 +169,7 @@ export class DrillStage {
     }
     if (dice.hit(swarm.marketClosed)) {
       // Where we have something at stake, most often.
-      const market = dice.pick(dice.hit(0.7) ? this.#ownActive() : this.active)
+      const market = dice.pick(dice.hit(0.9) ? this.#ownActive() : this.active)
       if (market !== undefined) this.#close(market)
     }
     if (dice.hit(swarm.foreign)) this.#byHand()

@@ -42,7 +42,7 @@ const MOST = {
   pauseExchange: 0.02,
   pauseShard: 0.02,
   marketHalted: 0.02,
-  marketClosed: 0.015,
+  marketClosed: 0.025,
   foreign: 0.02,
   outsideCancel: 0.03,
   groupTrigger: 0.01,
