@@ -15,6 +15,11 @@ export type OurOrder = {
 }
 /** A market that our books have paid: `net` contracts at `value`, `paid` of Money (what a short had locked included). */
 export type OurPayment = { readonly net: number; readonly value: number; readonly paid: number; readonly at: number }
+/** With another part: a fill that is heard of after the result is paid by itself, and the exchange pays all of them at once. */
+export function paymentOf(before: OurPayment | undefined, net: number, value: number, at: number): OurPayment {
+  const all = (before?.net ?? 0) + net
+  return { net: all, value, paid: all * value + short(all) * PRICE_ONE, at }
+}
 export type OurView = {
   /** Orders that rest, as we believe. */
   readonly orders: readonly OurOrder[]

@@ -19,7 +19,7 @@ import type { ReconcileRecord } from './judge.ts'
 import { Poller, type PollEvent, type PollNeeds } from './poll.ts'
 import { PrivateSocket } from './private-socket.ts'
 import type { PrivateEvent } from './private.ts'
-import type { OurOrder, OurPayment, OurView } from './reconcile.ts'
+import { paymentOf, type OurOrder, type OurPayment, type OurView } from './reconcile.ts'
 import { Reconciler } from './reconciler.ts'
 import type { Kept, Tracked } from './tracked.ts'
 import { KalshiVenue, type VenueStatus } from './venue.ts'
@@ -166,7 +166,7 @@ export class KalshiTrader {
         passed: (intent, passed, made, synced) => this.#passed(intent, passed, made, synced),
         orderGroup: (shard) => (shard === null ? null : this.#groups.idOf(shard)),
         shardOf: (ticker) => this.#shardOf(ticker),
-        paid: (market, position, paid) => this.#marketPaid(market, position, paid),
+        paid: (market, position) => this.#marketPaid(market, position),
         left: (market) => this.#marketLeft(market),
       },
       {
@@ -605,9 +605,10 @@ export class KalshiTrader {
     this.#cashes.push({ time: now, cash: this.#cashNow() })
     while (this.#cashes.length > 0 && now - (this.#cashes[0] as { time: number }).time > CASH_WINDOW) this.#cashes.shift()
   }
-  #marketPaid(market: Market, net: number, paid: number): void {
-    this.#happened(market.ticker, this.#parts.world.clock.now(), 0)
-    this.#paid.set(market.ticker, { net, value: market.settlementValue, paid, at: this.#parts.world.clock.now() })
+  #marketPaid(market: Market, net: number): void {
+    const now = this.#parts.world.clock.now()
+    this.#happened(market.ticker, now, 0)
+    this.#paid.set(market.ticker, paymentOf(this.#paid.get(market.ticker), net, market.settlementValue, now))
   }
   #marketLeft(market: Market): void {
     const money = cashOf(market)
