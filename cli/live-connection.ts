@@ -11,7 +11,7 @@ import { KalshiError } from '../adapters/kalshi/errors.ts'
 import type { World } from '../adapters/kalshi/ports.ts'
 import { DataError } from '../data/errors.ts'
 import { configOptions } from './config-command.ts'
-import type { Settings } from './config.ts'
+import type { Following, Settings } from './config.ts'
 import { EXIT, UsageError } from './exit.ts'
 import { count } from './output.ts'
 import { OWN_MAX, type LiveSession } from './live-session.ts'
@@ -251,14 +251,26 @@ export function externalOf(
   return external === '-' ? new ExternalStream(process.stdin, events) : new ExternalFile(external, events, taken)
 }
 
+/** What chooses among the markets of a series; null or absent: it does not choose. */
+export type Choice = Pick<Following, 'closeWithin' | 'closeAfter' | 'spreadMax' | 'volumeMin' | 'marketsMax'>
+export function choiceOf({ closeWithin, closeAfter, spreadMax, volumeMin, marketsMax }: Choice): Choice {
+  return { closeWithin, closeAfter, spreadMax, volumeMin, marketsMax }
+}
+/** `rule`: of a session that was begun before it was kept there is none. */
 export function ruleOf({
   series,
   markets,
+  rule,
 }: {
   readonly series: readonly string[] | null
   readonly markets: readonly string[] | null
+  readonly rule?: Choice | undefined
 }): SelectionRule {
-  return { ...(markets === null ? {} : { tickers: markets }), ...(series === null ? {} : { series }) }
+  return {
+    ...(markets === null ? {} : { tickers: markets }),
+    ...(series === null ? {} : { series }),
+    ...(rule === undefined ? {} : Object.fromEntries(Object.entries(choiceOf(rule)).filter(([, value]) => value !== null))),
+  }
 }
 /** µs between readings of the catalog: new markets of a series are seen by then. */
 export const REFRESH_EVERY = 15_000_000

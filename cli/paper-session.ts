@@ -22,7 +22,7 @@ import { assert } from '../engine/assert.ts'
 import { Engine } from '../engine/engine.ts'
 import type { SessionEnd, SessionHeader, SessionRecord } from '../engine/session.ts'
 import { StrategyError } from '../engine/strategy-error.ts'
-import { afterLong, BURST, externalOf, lagOf, REFRESH_EVERY, ruleOf, TICK, ticking, type Ending } from './live-connection.ts'
+import { afterLong, BURST, externalOf, lagOf, REFRESH_EVERY, ruleOf, TICK, ticking, type Choice, type Ending } from './live-connection.ts'
 import { countExternals, LiveSession } from './live-session.ts'
 import { firstDifference, rowsBeforeEnd } from './journal-compare.ts'
 import { EXIT, UsageError } from './exit.ts'
@@ -49,6 +49,8 @@ export type PaperPlan = {
   readonly labelWait: number
   /** Round trips as measured, µs. */
   readonly measured: readonly number[]
+  /** What else chooses its markets; sessions that were begun before it was kept have none. */
+  readonly rule?: Choice
 }
 
 export type PaperOptions = {

@@ -19,6 +19,7 @@ import {
   connect,
   endingCode,
   accessOf,
+  choiceOf,
   followed,
   keyOf,
   type Access,
@@ -137,6 +138,7 @@ async function paper(said: PaperArguments, ends: Signals): Promise<Outcome<RunDa
       external: externalPath(argv.external),
       labelWait: parseDuration(argv.labelWait, '--label-wait'),
       measured,
+      rule: choiceOf((access as Access).settings.paper),
     }
     const header =
       resumed === null ? await headerOf(argv, strategies, plan, world.clock.now(), (access as Access).settings) : await readHeader(dir)

@@ -21,6 +21,8 @@ export type SnapshotParts = {
   /** The session's. */
   readonly clock: { now(): number }
   readonly labelWait: number
+  /** Troubles that stand and act on orders; nothing: nobody looks for them. */
+  readonly wrong?: () => readonly string[]
 }
 export type Trading = {
   readonly engine: Engine
@@ -126,6 +128,7 @@ export class Snapshots {
         max: microseconds(this.#loop.max),
       },
       memory: { resident: memory.rss, heap: memory.heapUsed },
+      wrong: ended === null ? wrongOf(this.#parts) : [],
       commands: this.#commands.slice(),
       errors: this.#errors.slice(),
     }
@@ -193,6 +196,13 @@ function tradingOf({ engine, header, measured }: Trading, live: LiveSession, beg
     delays: { place: header.delays.place, answer: header.delays.answer, measured },
     decision: live.decision.quantiles,
   }
+}
+
+function wrongOf({ wrong, trading }: SnapshotParts): string[] {
+  const halted = [...(trading?.engine.markets.alive ?? [])].flatMap((m) =>
+    m.halted === null ? [] : [`${m.ticker} takes no new order: ${m.halted}; \`tapeline explain ${m.ticker}\``],
+  )
+  return [...(wrong?.() ?? []), ...halted].slice(0, LIST_MAX).map((text) => text.slice(0, TEXT_MAX))
 }
 
 /** Of all strategies, the most frequent first. */

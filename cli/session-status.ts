@@ -99,13 +99,15 @@ export type SessionSnapshot = {
   /** µs by which the event loop was late. */
   readonly loop: { readonly p50: number; readonly p99: number; readonly max: number }
   readonly memory: { readonly resident: number; readonly heap: number }
+  /** What is wrong now and acts on orders, a line each: why, and the way back. */
+  readonly wrong: readonly string[]
   readonly commands: readonly Acknowledged[]
   readonly errors: readonly { readonly time: number; readonly text: string }[]
 }
 
 export const LIST_MAX = 50
 export const ERRORS_MAX = 20
-export const TEXT_MAX = 300
+export const TEXT_MAX = 600
 /** Older than this it is no news of a session that runs. */
 const STALE_MS = 5_000
 export const SNAPSHOT_FILE = 'status.json'
@@ -141,6 +143,7 @@ function filled(s: SessionSnapshot): SessionSnapshot {
   return {
     ...s,
     labelWait: s.labelWait ?? 0,
+    wrong: s.wrong ?? [],
     state: { ...s.state, hold: s.state.hold ?? null },
     orders: { ...s.orders, refusals: s.orders.refusals ?? {}, rejections: s.orders.rejections ?? {} },
     feed: { ...s.feed, connections: s.feed.connections.map((c) => ({ ...c, silent: c.silent ?? null })) },

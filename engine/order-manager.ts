@@ -228,6 +228,7 @@ export class OrderManager {
         if (wish.active) this.#end(wish)
         else if (wish.take && wish.order?.state === 'working') this.#cancel(wish, wish.order)
       }
+      this.#cancelOrphans(market)
     }
   }
 
@@ -344,6 +345,7 @@ export class OrderManager {
       this.#revived = null
       if (revived.state === 'working') this.#cancelNow(revived)
     }
+    this.#cancelOrphans(market)
     // An answer may free what another wish of the market waits for (our own crossing order, most often).
     for (const other of market.wishes) if (other !== null && !other.take) this.#reconcile(other)
   }
@@ -383,6 +385,7 @@ export class OrderManager {
 
   #over(order: Order): void {
     if (order.wish.order === order) order.wish.order = null
+    this.#risk.orphans.delete(order)
     this.#portfolio.expose(order, order.price, 0)
     if (order.left) return
     order.left = true
@@ -460,12 +463,22 @@ export class OrderManager {
       this.#state.ordersOpen++
     }
     order.wish.order ??= order
+    if (order.wish.take || order.wish.order !== order) this.#risk.orphans.add(order)
     this.#portfolio.expose(order, order.price, order.remaining)
     this.#host.revived(order)
     if (order.state !== 'working') return
     // A cancel of what nobody wants waits for no tokens.
     this.#bucket.spend(this.#state.now, COST_CANCEL)
     this.#revived = order
+  }
+  /** What no wish points to is wanted by nobody: a cancel that failed is followed by another. */
+  #cancelOrphans(market: Market): void {
+    if (this.#risk.orphans.size === 0) return
+    for (const order of this.#risk.orphans) {
+      if (order.market !== market || order.state !== 'working') continue
+      this.#bucket.spend(this.#state.now, COST_CANCEL)
+      this.#cancelNow(order)
+    }
   }
   /** To be canceled once its answer has been taken. */
   #revived: Order | null = null

@@ -88,6 +88,8 @@ const FLAT = new Holding()
 
 export class Risk {
   readonly limits: Limits
+  /** Live: orders that live again and that no wish takes care of. Empty in simulation. */
+  readonly orphans = new Set<Order>()
   readonly #portfolio: Portfolio
   readonly #state: RiskState
   /** Times of the last orders, a ring as long as the limit. */
@@ -109,9 +111,8 @@ export class Risk {
   /** The nearest price to `price` at which an order would not meet one of our own on the other side. */
   insideOwn(market: Market, side: SideCode, price: Price): Price {
     let index = market.grid.indexOf[price] ?? -1
-    for (const wish of market.wishes) {
-      const order = wish?.order ?? null
-      if (order === null || order.side === side || order.over) continue
+    for (const order of ordersOf(market, this.orphans)) {
+      if (order.side === side || order.over) continue
       const other = order.priceNext ?? order.price
       const at = market.grid.floorIndex(side === BID ? Math.min(order.price, other) : Math.max(order.price, other))
       index = side === BID ? Math.min(index, at - 1) : Math.max(index, at + 1)
@@ -145,7 +146,7 @@ export class Risk {
     if (market.status === 'inactive' || market.status === 'initialized') return 'market-paused'
     if (market.status !== 'active') return 'market-closed'
     if (market.halted !== null && quantity > closing) return 'market-halted'
-    if (state.ordersUnknown > 0 && quantity > closing && hasUnknown(market)) return 'order-unknown'
+    if (state.ordersUnknown > 0 && quantity > closing && hasUnknown(market, this.orphans)) return 'order-unknown'
     if (!market.synced || market.fluxSince >= 0) return 'unsynced'
     // Trades alone are silent between trades, and quotes while they do not change: there a market goes out of sync by itself.
     if (market.depth === 'book' && state.now - state.lastRow > limits.silenceMax) return 'feed-silent'
@@ -164,7 +165,7 @@ export class Risk {
     const bidQuantity = h.bidQuantity + (side === BID ? worstQuantity - oldQuantity : 0)
     const askQuantity = h.askQuantity + (side === BID ? 0 : worstQuantity - oldQuantity)
     if (side === BID ? h.position + bidQuantity > limits.positionMax : askQuantity - h.position > limits.positionMax) return 'position'
-    if (crossesOwn(market, side, price)) return 'self-cross'
+    if (crossesOwn(market, side, price, this.orphans)) return 'self-cross'
 
     const addNo = (side === BID ? worstNotional - oldNotional : 0) + fee - oldFee
     const addYes = (side === BID ? 0 : worstNotional - oldNotional) + fee - oldFee
@@ -207,18 +208,23 @@ export function amendNotional(cost: number, quantity: number, oldNotional: numbe
 }
 
 /** Would it meet an order of ours, of any strategy, at its old or its new price? */
-function crossesOwn(market: Market, side: SideCode, price: number): boolean {
-  for (const wish of market.wishes) {
-    const order = wish?.order ?? null
-    if (order === null || order.side === side || order.over) continue
-    const other = order.priceNext ?? order.price
-    if (side === BID ? price >= Math.min(order.price, other) : price <= Math.max(order.price, other)) return true
-  }
+function crossesOwn(market: Market, side: SideCode, price: number, orphans: ReadonlySet<Order>): boolean {
+  for (const wish of market.wishes) if (wish?.order != null && meets(wish.order, side, price)) return true
+  if (orphans.size > 0) for (const order of orphans) if (order.market === market && meets(order, side, price)) return true
   return false
+}
+function meets(order: Order, side: SideCode, price: number): boolean {
+  if (order.side === side || order.over) return false
+  const other = order.priceNext ?? order.price
+  return side === BID ? price >= Math.min(order.price, other) : price <= Math.max(order.price, other)
 }
 
 /** Of any strategy: while nobody knows what became of an order, nothing is added beside it. */
-function hasUnknown(market: Market): boolean {
-  for (const wish of market.wishes) if (wish?.order?.state === 'unknown') return true
+function hasUnknown(market: Market, orphans: ReadonlySet<Order>): boolean {
+  for (const order of ordersOf(market, orphans)) if (order.state === 'unknown') return true
   return false
+}
+function* ordersOf(market: Market, orphans: ReadonlySet<Order>): IterableIterator<Order> {
+  for (const wish of market.wishes) if (wish?.order != null) yield wish.order
+  for (const order of orphans) if (order.market === market) yield order
 }

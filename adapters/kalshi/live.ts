@@ -7,12 +7,13 @@ import { KalshiTrader, type TraderOptions, type TraderParts } from './venue/trad
 
 export { FileQuarantine, systemWorld } from './index.ts'
 export { lossText, readAccount, RECOMMENDED_SETUP, type AccountFacts } from './venue/account.ts'
+export { cashOff, type AcceptedCash } from './venue/cash.ts'
 export type { FillFact, OrderFact } from './venue/evidence.ts'
 export type { Gate, GateOptions, GateParts, GateStatus, HardCaps } from './venue/gate.ts'
 export { readFillsOf, readHoldings, readMarketPlace, type Holding, type MarketPlace } from './venue/holdings.ts'
 export { clientId, type CreateIntent, type Intent } from './venue/intent.ts'
+export { sideBySide, type ReconcileRecord } from './venue/judge.ts'
 export type { StopPlan, Stopper, StopReport } from './venue/stopper.ts'
-export type { ReconcileRecord } from './venue/judge.ts'
 export type { KalshiTrader, TraderDesk, TraderOptions, TraderStatus } from './venue/trader.ts'
 
 /** µs that one of its writes may take. */

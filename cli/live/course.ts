@@ -7,13 +7,14 @@
  */
 import { existsSync } from 'node:fs'
 import { readFile, rename, rm, writeFile } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import type { Kalshi, KalshiFeed } from '../../adapters/kalshi/index.ts'
 import type { World } from '../../adapters/kalshi/ports.ts'
 import { SessionFolder } from '../../adapters/record/session-record.ts'
 import { Recorder } from '../../adapters/recorder/recorder.ts'
 import { DataError } from '../../data/errors.ts'
 import { makeFolder } from '../../data/folder.ts'
+import { syncFolder } from '../../data/log.ts'
 import { writePlace } from '../../data/run.ts'
 import type { SessionInput } from '../../data/session-inputs.ts'
 import { Engine } from '../../engine/engine.ts'
@@ -30,10 +31,13 @@ import type { Chosen } from '../strategy/choose.ts'
 import { failureIn } from '../strategy/failure.ts'
 import { tapeFacts } from '../tape-facts.ts'
 import { Watch } from '../watch.ts'
+import type { Binding } from './arms.ts'
+import { takeAcceptedCash } from './cash-file.ts'
 import { Guardian } from './guardian.ts'
 import { TROUBLES } from './trouble-table.ts'
 import type { Incident } from './troubles.ts'
 import { reliveFolder } from './relive.ts'
+import type { PlanBrakes } from './resumed.ts'
 import type { Trading, TradingDesk } from './trading.ts'
 import { watchAlive } from './watch-file.ts'
 
@@ -58,6 +62,9 @@ export type LivePlan = {
   readonly measured: readonly number[]
   /** µs of the exchange's clock when it began: nothing of it is older. */
   readonly start: number
+  /** The whole rule of its markets, and the brakes, as they were armed; sessions that were begun before these were kept have none. */
+  readonly rule?: Binding['markets']
+  readonly brakes?: PlanBrakes
 }
 
 export type LiveOptions = {
@@ -214,6 +221,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       started: Date.now(),
       clock: world.clock,
       labelWait: 0,
+      wrong: () => [...(guardian?.open ?? []), ...feesOff(trader.status)],
     })
 
     // ------------------------------------------------------------------------------------------ the course
@@ -295,7 +303,12 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
         },
         news: (news) => act(() => live.news(news), true),
         stopCreates: () => trader.halted(),
-        end: (why) => end({ reason: why, exit: EXIT.risk, complete: false }),
+        end: (why) =>
+          end(
+            why.startsWith('disk-full')
+              ? { reason: why, exit: EXIT.data, complete: false, error: new DataError('DISK', `${why} (${dir})`) }
+              : { reason: why, exit: EXIT.risk, complete: false },
+          ),
         say: (text) => snapshots.error(text),
       },
       past?.said ?? null,
@@ -369,6 +382,11 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
             queueMicrotask(() => void status(null))
           }),
         )
+      for (const accepted of takeAcceptedCash(dir, (text) => snapshots.error(text)))
+        act(() => {
+          const why = trader.acceptCash(accepted)
+          snapshots.error(why === null ? `cash accepted: ${accepted.reason}` : `cash NOT accepted: ${why}`)
+        })
     }, COMMANDS_MS)
     const timer = afterLong(options.duration, () => end({ reason: 'its time is over', exit: EXIT.ok, complete: true }))
     options.onReady(end)
@@ -442,9 +460,11 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
   }
 }
 
+/** On the disk, name and all, when it returns: without these files nobody can go on with orders that are out. */
 async function writeWhole(path: string, value: unknown): Promise<void> {
-  await writeFile(`${path}.tmp`, `${JSON.stringify(value, null, 1)}\n`)
+  await writeFile(`${path}.tmp`, `${JSON.stringify(value, null, 1)}\n`, { flush: true })
   await rename(`${path}.tmp`, path)
+  await syncFolder(dirname(path))
 }
 
 /** Processes that ran the session so far. */
@@ -452,6 +472,15 @@ function segmentsOf(inputs: Iterable<SessionInput>): number {
   let count = 0
   for (const input of inputs) if (input.kind === 'segment') count++
   return count
+}
+/** Where the exchange took other fees than its published formula makes: the books have what it took. */
+function feesOff({ fees: { counts } }: Trading['status']): string[] {
+  const off = (counts.reported - counts.modelled) / 1e6
+  return counts.differ === 0
+    ? []
+    : [
+        `fees of ${counts.differ} of ${counts.fills} fills differ from the published formula, $${off.toFixed(4)} in all; the books have what was taken`,
+      ]
 }
 /** The last snapshot again, as of now: the process lives, and is on its way back. */
 function beat(dir: string): void {

@@ -93,12 +93,8 @@ export class Guardian {
     // What a crash left unknown says nothing of the exchange: each is looked for, and its market waits.
     else if (news.type === 'no-answer' && news.reason === 'restart') {
       const ticker = this.#tickerOf(news.order)
-      this.happened({
-        type: 'begin',
-        class: 'order-unknown',
-        scope: `order ${news.order} ${ticker}`,
-        cause: `order ${news.order} in ${ticker}`,
-      })
+      const cause = `order ${news.order} in ${ticker}`
+      this.happened({ type: 'begin', class: 'order-unknown', scope: `order ${news.order} ${ticker}`, cause })
     } else if (news.type === 'no-answer')
       this.happened({ type: 'no-answer', ticker: this.#tickerOf(news.order), order: news.order, unreadable: /^2\d\d /.test(news.reason) })
     else if (news.type === 'foreign-fill') this.happened({ type: 'begin', class: 'fill-foreign', scope: news.ticker, cause: news.trade })
@@ -235,13 +231,9 @@ export class Guardian {
     this.#parts.news({ type: begins ? 'market-halted' : 'market-freed', ticker: scope, reason: name, by: name })
   }
 
-  /** The stronger of both words. */
-  #level(): Level {
-    return RANK[this.#troubles.level] > RANK[this.#said] ? this.#troubles.level : this.#said
-  }
-  /** Told where it is not what the engine was told last. */
+  /** The stronger of both words, where it is not what the engine was told last. */
   #apply(cause: string): void {
-    const level = this.#level()
+    const level = RANK[this.#troubles.level] > RANK[this.#said] ? this.#troubles.level : this.#said
     if (level === this.#told) return
     const before = this.#told
     this.#told = level

@@ -121,11 +121,13 @@ async function live(said: RunArguments, ends: Signals): Promise<Outcome<RunData>
   if (resumed !== null) {
     const { sameStrategies } = await import('../strategy/same.ts')
     await sameStrategies(said.resume as string, resumed.header, strategies)
+    const { sameTerms } = await import('./resumed.ts')
+    sameTerms(said.resume as string, resumed, binding)
   }
   const dir = said.resume ?? argv.out ?? (await defaultFolder(strategies, sessions))
   if (resumed === null) freeFolder(dir)
   const { takeLock } = await import('./lock.ts')
-  const lock = await takeLock({ environment, keyId, subaccount: settings.subaccount }, dir)
+  const lock = await takeLock({ environment, keyId, subaccount: resumed?.plan.subaccount ?? settings.subaccount }, dir)
   const { FileQuarantine } = await import('../../adapters/kalshi/index.ts')
   const world = await worldOf(argv, environment, new FileQuarantine(join(dir, 'quarantine.ndjson')))
   try {
@@ -149,6 +151,12 @@ async function live(said: RunArguments, ends: Signals): Promise<Outcome<RunData>
         external: externalPath(argv.external),
         measured,
         start: world.clock.now() + offset,
+        rule: binding.markets,
+        brakes: {
+          orderGroupContracts: binding.orderGroupContracts,
+          absenceMargin: binding.absenceMargin,
+          closeMargin: binding.closeMargin,
+        },
       }
       const header = resumed?.header ?? (await headerOf({ argv, settings, strategies, plan, measured, write, now: world.clock.now() }))
       const say = (text: string): void => void process.stderr.write(`${text}\n`)

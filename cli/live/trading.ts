@@ -5,5 +5,17 @@ import type { KalshiTrader, TraderDesk } from '../../adapters/kalshi/live.ts'
 export type TradingDesk = TraderDesk
 export type Trading = Pick<
   KalshiTrader,
-  'venue' | 'restore' | 'start' | 'flush' | 'settle' | 'stop' | 'resumed' | 'recheck' | 'freed' | 'halted' | 'status' | 'reconciled'
+  | 'venue'
+  | 'restore'
+  | 'start'
+  | 'flush'
+  | 'settle'
+  | 'stop'
+  | 'resumed'
+  | 'recheck'
+  | 'freed'
+  | 'halted'
+  | 'acceptCash'
+  | 'status'
+  | 'reconciled'
 >

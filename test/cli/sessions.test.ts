@@ -30,6 +30,7 @@ function snapshot(session: string, { feed, orders, ...more }: More = {}): Sessio
     time: T * 1000,
     ran: T * 1000,
     strategies: ['lean'],
+    wrong: [],
     feed: {
       environment: 'local',
       connections: [{ name: 'socket-0', state: 'open', connects: 1, stale: false, silent: 40_000 }],

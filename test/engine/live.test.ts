@@ -183,6 +183,35 @@ describe('a live session', () => {
     },
   )
 
+  it('takes an order that lives again back until it is gone, also when its wish has another order by now', () => {
+    const s = scene()
+    s.news(agreed)
+    s.book()
+    s.news(noAnswer(0), { type: 'absent', order: 0, timeVenue: at })
+    s.wish.quote = 3900
+    s.book()
+    s.news(accepted(1))
+    expect(s.commands()).toEqual(['submit 0 4000 1000', 'submit 1 3900 1000'])
+    s.news(accepted(0))
+    expect(s.commands()).toContain('cancel 0 4000 1000')
+    for (let i = 0; i < 3; i++) {
+      s.news({ type: 'cancel-rejected', order: 0, timeVenue: at, reason: 'rate' })
+      expect(s.commands()).toEqual(['cancel 0 4000 1000'])
+    }
+    s.news({ type: 'market-freed', ticker: T, reason: 'looked at' }, noAnswer(0))
+    s.wish.quote = null
+    s.book()
+    s.news({ type: 'canceled', order: 1, timeVenue: at, reason: 'user' })
+    s.commands()
+    // Nobody knows what became of it: nothing is added beside it.
+    s.wish.quote = 3800
+    s.book()
+    expect([s.commands(), s.refusals()['order-unknown']]).toEqual([[], 1])
+    s.news({ type: 'canceled', order: 0, timeVenue: at, reason: 'user' })
+    expect(s.commands()).toEqual(['submit 2 3800 1000'])
+    expect([s.engine.ordersOpen, s.engine.markets.get(T)?.holding?.bidQuantity]).toEqual([1, 1000])
+  })
+
   it('knows again what an amend without answer came to', () => {
     for (const [news, price] of [
       [accepted(0), 4000],

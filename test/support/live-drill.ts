@@ -61,10 +61,11 @@ export class Drill {
     unknown: {},
     exits: [],
   }
-  readonly witness: SessionWitness
+  witness: SessionWitness
   readonly #room: Room
   readonly #session: string
-  #begun = false
+  /** There is a session to go on with. */
+  begun = false
 
   constructor(room: Room, session: string) {
     this.#room = room
@@ -76,12 +77,18 @@ export class Drill {
     }
   }
 
+  /** Its log was changed by another hand: read anew from the start. */
+  again(): void {
+    this.witness.close()
+    this.witness = new SessionWitness(join(this.#room.dir, this.#session, 'log'))
+    this.witness.look()
+  }
   /** Starts it, or lets it go on. */
   async start(more: readonly string[] = []): Promise<{ readonly process: Started; readonly at: number }> {
     await this.#room.arm()
     const at = realNow()
     // A process that was killed before the folder was begun has left nothing to go on with.
-    const process = this.#begun ? this.#room.resume(this.#session, more) : this.#room.begin(this.#session, more)
+    const process = this.begun ? this.#room.resume(this.#session, more) : this.#room.begin(this.#session, more)
     return { process, at }
   }
   /** Waits for what this process has come to. False: it was over before. */
@@ -139,7 +146,7 @@ export class Drill {
     if (witness.flying.size > 0) figures.killsWithFlying++
     // It ended by itself before it was killed: that is what is looked for.
     if (code !== null) figures.exits.push(`kill ${figures.kills}: exit ${code} ${out.slice(0, 600)} ${err.slice(-300)}`)
-    this.#begun ||= witness.lives.length > 0
+    this.begun ||= witness.lives.length > 0
     for (const w of ordersJudged(this.#room, witness)) if (!figures.wrong.includes(w)) figures.wrong.push(`kill ${figures.kills}: ${w}`)
   }
 

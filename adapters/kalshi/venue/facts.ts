@@ -8,6 +8,7 @@ import { parseDecimal, parsePrice, parseQuantity, PRICE_ONE } from '../../../eng
 import type { WireFill, WireOrder, WirePosition, WireSettlement } from '../wire/answers.ts'
 import type { WireUserFill, WireUserOrder } from '../wire/stream.ts'
 import type { FillFact, OrderFact } from './evidence.ts'
+import { isNameable } from './intent.ts'
 
 export type Reading<T> = { readonly fact: T; readonly why: null } | { readonly fact: null; readonly why: string }
 
@@ -51,7 +52,7 @@ function orderFact(
 ): Reading<OrderFact> {
   const bad = (why: string): Reading<OrderFact> => ({ fact: null, why: `order ${id.slice(0, 40)}: ${why}` })
   const { status } = wire
-  if (id === '' || wire.ticker === '') return bad('it has no number or no market')
+  if (!isNameable(id) || wire.ticker === '') return bad('it has no number that can be named, or no market')
   if (status !== 'resting' && status !== 'canceled' && status !== 'executed') return bad(`its status is "${status.slice(0, 20)}"`)
   const side = sideOf(wire)
   if (side === null) return bad(`it is a ${wire.book_side} of ${wire.outcome_side}, which contradict each other`)
@@ -102,7 +103,7 @@ function fillFact(
 ): Reading<FillFact> {
   const { trade_id: trade, order_id: id } = wire
   const bad = (why: string): Reading<FillFact> => ({ fact: null, why: `fill ${trade.slice(0, 40)}: ${why}` })
-  if (trade === '' || id === '' || more.ticker === '') return bad('it has no trade, no order or no market')
+  if (trade === '' || !isNameable(id) || more.ticker === '') return bad('it has no trade, no order that can be named, or no market')
   const side = sideOf(wire)
   if (side === null) return bad(`it is a ${wire.book_side} of ${wire.outcome_side}, which contradict each other`)
   const price = parsePrice(digits(wire.yes_price_dollars))

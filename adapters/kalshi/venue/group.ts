@@ -26,10 +26,20 @@ export type GroupWrite = {
   readonly limit: number
 }
 export type GroupState = 'wanted' | 'creating' | 'live' | 'triggered' | 'resetting' | 'triggering' | 'deleting' | 'gone' | 'failed'
-type Group = { state: GroupState; id: string | null; tries: number; retryAt: number; reason: string }
+type Group = {
+  state: GroupState
+  id: string | null
+  tries: number
+  retryAt: number
+  reason: string
+  /** The exchange lists it no more. */
+  missing?: boolean
+}
 
 const TRIES_MAX = 3
 const RETRY = 2 * SECOND
+/** After the tries: an exchange that was away for longer is asked again by itself. */
+const RETRY_FAILED = 30 * SECOND
 
 export class GroupPlanner {
   readonly #limit: number
@@ -81,9 +91,16 @@ export class GroupPlanner {
       reason: triggered ? 'group triggered' : '',
     })
   }
+  /** Nothing of an earlier process is left to brake with: another one is made. */
+  #anew(group: Group, now: number): void {
+    group.state = 'wanted'
+    group.id = null
+    group.tries = 0
+    group.retryAt = now
+  }
   advance(now: number): void {
     for (const [shard, group] of this.#groups) {
-      if (group.state !== 'wanted' || now < group.retryAt) continue
+      if ((group.state !== 'wanted' && group.state !== 'failed') || now < group.retryAt) continue
       group.state = 'creating'
       group.tries++
       this.#write({ kind: 'create', shard, id: null, limit: this.#limit })
@@ -102,6 +119,7 @@ export class GroupPlanner {
           group.state = 'live'
           group.id = answer.id
           group.tries = 0
+          group.missing = false
         } else if (answer.reason.startsWith('gate:')) {
           // Our own gate: nothing was tried.
           group.tries--
@@ -112,6 +130,9 @@ export class GroupPlanner {
           group.retryAt = now + RETRY * 2 ** (group.tries - 1)
         } else {
           group.state = 'failed'
+          group.retryAt = now + RETRY_FAILED
+          // Said once: the later tries change nothing of it.
+          if (group.tries > TRIES_MAX) return
           this.#tell({
             type: 'disagreed',
             reason: `no order group on shard ${write.shard} after ${TRIES_MAX} tries (${answer.reason.slice(0, 200)})`,
@@ -119,8 +140,12 @@ export class GroupPlanner {
         }
         return
       case 'reset':
-        // Whatever is not proved leaves it triggered.
-        if (group.state === 'resetting') group.state = ok ? 'live' : 'triggered'
+        if (group.state !== 'resetting') return
+        // A person has said that it goes on, and the one that triggered is no more.
+        if (answer.outcome === 'rejected' && /^(order_group_)?not_found$/.test(answer.reason)) return this.#anew(group, now)
+        // Whatever else is not proved leaves it triggered.
+        group.state = ok ? 'live' : 'triggered'
+        if (ok) group.missing = false
         return
       case 'trigger':
         if (group.state === 'triggering') this.#triggered(write.shard, group, ok ? 'triggered by us' : group.reason)
@@ -136,6 +161,7 @@ export class GroupPlanner {
       if (event === 'triggered' && group.state !== 'triggered') this.#triggered(shard, group, 'group triggered')
       else if (event === 'deleted' && group.state !== 'deleting' && group.state !== 'gone') {
         group.state = 'triggered'
+        group.missing = true
         this.#halt(shard, 'the order group was deleted by somebody else')
       } else if (event === 'limit_updated' && group.state === 'live')
         this.#halt(shard, 'the limit of the order group was changed by somebody else')
@@ -144,15 +170,21 @@ export class GroupPlanner {
   }
   /** The groups that the exchange lists (after a lost message): one of ours that is not among them is gone. */
   listed(ids: ReadonlySet<string>): void {
-    for (const [shard, group] of this.#groups)
-      if (group.id !== null && group.state === 'live' && !ids.has(group.id)) {
-        group.state = 'triggered'
-        this.#halt(shard, 'the order group is not there any more')
-      }
+    for (const [shard, group] of this.#groups) {
+      if (group.id === null || (group.state !== 'live' && group.state !== 'triggered')) continue
+      group.missing = !ids.has(group.id)
+      if (group.state !== 'live' || !group.missing) continue
+      group.state = 'triggered'
+      this.#halt(shard, 'the order group is not there any more')
+    }
   }
-  /** A person says: go on. The only way back from a trigger. */
-  resume(shard: number): void {
+  /** A person says: go on. The only way back from a trigger; what is gone, or could not be made, is made anew. */
+  resume(shard: number, now: number): void {
     const group = this.#groups.get(shard)
+    if (group?.state === 'failed' || (group?.state === 'triggered' && group.missing)) {
+      this.#anew(group, now)
+      return this.advance(now)
+    }
     if (group === undefined || group.state !== 'triggered' || group.id === null) return
     group.state = 'resetting'
     this.#write({ kind: 'reset', shard, id: group.id, limit: this.#limit })

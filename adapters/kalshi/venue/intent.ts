@@ -191,8 +191,11 @@ function where({ ticker, shard }: Place): { readonly exchange_index: number } | 
 function groupQuery({ shard, subaccount }: GroupPlace): string {
   return `?subaccount=${subaccount}${shard === null ? '' : `&exchange_index=${shard}`}`
 }
+/** Whether a number of the exchange can be named in a request. */
+export function isNameable(id: string): boolean {
+  return /^[\w-]{1,100}$/.test(id)
+}
 function part(id: string): string {
-  if (!/^[\w-]{1,100}$/.test(id))
-    throw new Error('a number of the exchange is letters, digits, - and _: an order without one cannot be named')
+  if (!isNameable(id)) throw new Error('a number of the exchange is letters, digits, - and _: an order without one cannot be named')
   return id
 }

@@ -33,6 +33,8 @@ const HALTED_MAX = 1_024
 export class Ledger {
   readonly options: Required<OrdersOptions>
   readonly byOrder = new Map<number, Tracked>()
+  /** Those of them that may rest or fill: what is asked often does not walk all that ever were. */
+  readonly alive = new Set<Tracked>()
   readonly byId = new Map<string, Tracked>()
   readonly byTicker = new Map<string, Set<Tracked>>()
   readonly trades = new Trades()
@@ -48,7 +50,6 @@ export class Ledger {
   readonly reads = new Set<string>()
   sweepDue = false
   repeated = 0
-  open = 0
   /** The exchange's clock − ours, µs. */
   clockOffset = 0
 
@@ -74,7 +75,7 @@ export class Ledger {
     }
     if (!t.accepted) {
       t.accepted = true
-      if (t.over) this.open++
+      this.alive.add(t)
       if (t.unknown?.what === 'create') t.unknown = null
       t.told = 'open'
       this.tell(t, { type: 'accepted', order: t.order, timeVenue: time, remaining, id })
@@ -203,7 +204,7 @@ export class Ledger {
     if (this.settled.has(t.ticker)) this.forget(t.ticker)
   }
   close(t: Tracked, told: 'over' | 'rejected' | 'absent'): void {
-    if (!t.over) this.open--
+    this.alive.delete(t)
     t.told = told
     t.pending = null
     t.unknown = null

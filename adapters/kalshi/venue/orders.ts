@@ -69,12 +69,12 @@ export class Orders {
     return this.#ledger.byOrder.get(order)
   }
   /** All that may rest or fill at the exchange. */
-  *live(): IterableIterator<Tracked> {
-    for (const t of this.#ledger.byOrder.values()) if (!t.over) yield t
+  live(): IterableIterator<Tracked> {
+    return this.#ledger.alive.values()
   }
   /** Orders that may be open at the exchange. */
   get open(): number {
-    return this.#ledger.open
+    return this.#ledger.alive.size
   }
   get status(): OrdersStatus {
     let unknown = 0
@@ -85,7 +85,7 @@ export class Orders {
     }
     const { held, size: trades } = this.#ledger.trades
     return {
-      open: this.#ledger.open,
+      open: this.#ledger.alive.size,
       unknown,
       watched,
       held: held.size,
@@ -108,7 +108,7 @@ export class Orders {
         this.#ledger.byTicker.set(intent.ticker, siblings)
       }
       siblings.add(t)
-      this.#ledger.open++
+      this.#ledger.alive.add(t)
       return
     }
     const t = this.#ledger.byOrder.get(intent.order)

@@ -16,7 +16,7 @@ import { parseQuantity } from '../../../engine/units.ts'
 import type { HttpAnswer } from '../ports.ts'
 import { errorOf } from '../wire/answers.ts'
 import { WRITES } from '../wire/writes.ts'
-import type { Intent } from './intent.ts'
+import { isNameable, type Intent } from './intent.ts'
 
 /** Quantities in 1/100 contract, times in µs. */
 export type WriteAnswer =
@@ -58,7 +58,7 @@ export function outcomeOf(intent: Intent, passage: Passage): Outcome {
     return passage.sent ? { kind: 'unknown', reason: passage.reason } : { kind: 'not-sent', reason: passage.reason }
   const { status, body, type } = passage.answer
   if (status >= 200 && status < 300) {
-    const answer = read(intent, body, type)
+    const answer = read(intent, status, body, type)
     if (typeof answer !== 'string') return { kind: 'acknowledged', answer }
     const reason = `${status} ${answer}`
     // Answers about another order have been seen: the exchange is well for all that.
@@ -77,9 +77,9 @@ function codeOf(code: string): string {
 }
 
 /** The answer, or why it is not believed. */
-function read(intent: Intent, body: string, type: string): WriteAnswer | string {
-  // Cancel-all answers 204 with nothing.
-  if (intent.kind === 'cancel-all') return { kind: 'cancel-all' }
+function read(intent: Intent, status: number, body: string, type: string): WriteAnswer | string {
+  // Cancel-all answers 204 with nothing; a page of whoever stands between is no answer.
+  if (intent.kind === 'cancel-all' && status === 204) return { kind: 'cancel-all' }
   if (type !== '' && !type.includes('json')) return `with ${type.slice(0, 40)} instead of JSON`
   let value: unknown
   try {
@@ -88,11 +88,13 @@ function read(intent: Intent, body: string, type: string): WriteAnswer | string 
     return 'with something that is not JSON'
   }
   switch (intent.kind) {
+    case 'cancel-all':
+      return { kind: 'cancel-all' }
     case 'create': {
       if (!WRITES.create.is(value)) return without(WRITES.create.why(value))
       const filled = count(value.fill_count)
       const remaining = count(value.remaining_count)
-      if (isOther(value.client_order_id, intent.client) || value.order_id === '') return OTHER
+      if (isOther(value.client_order_id, intent.client) || !isNameable(value.order_id)) return OTHER
       if (!(filled >= 0 && remaining >= 0 && filled + remaining <= intent.quantity)) return IMPOSSIBLE
       return { kind: 'create', id: value.order_id, filled, remaining, time: value.ts_ms * 1000 }
     }
@@ -135,7 +137,7 @@ function read(intent: Intent, body: string, type: string): WriteAnswer | string 
     }
     case 'group-create': {
       if (!WRITES.groupCreate.is(value)) return without(WRITES.groupCreate.why(value))
-      return value.order_group_id === '' ? OTHER : { kind: 'group', id: value.order_group_id }
+      return !isNameable(value.order_group_id) ? OTHER : { kind: 'group', id: value.order_group_id }
     }
     case 'group-limit':
     case 'group-reset':

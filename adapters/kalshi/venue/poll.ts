@@ -49,6 +49,8 @@ export type PollOptions = {
 const TICKERS_PER_READ = 100
 const QUEUE_TICKERS_MAX = 1_000
 const READS_MAX = 1_000
+/** A session that was away for long has more to read, once. */
+const PAGES_FIRST = 2_000
 
 export class Poller {
   readonly #rest: Rest
@@ -88,7 +90,7 @@ export class Poller {
     this.#fail = parts.onFail
     this.#watermark = options.start
     const now = world.clock.now()
-    this.#sweeper = new Sweeper(rest, () => world.clock.now(), options)
+    this.#sweeper = new Sweeper(rest, () => world.clock.now(), options, Math.max(PAGES_FIRST, options.pagesMax ?? 0))
     const { sweepEvery = 5 * SECOND, sweepIdle = 30 * SECOND, queueEvery = 10 * SECOND, statusEvery = 15 * SECOND } = options
     this.#sweeps = new Cadence({ busy: sweepEvery, idle: sweepIdle, least: SECOND / 2 }, now)
     this.#queues = new Cadence({ busy: queueEvery, idle: queueEvery, least: SECOND }, now)
@@ -97,6 +99,10 @@ export class Poller {
 
   get watermark(): number {
     return this.#watermark
+  }
+  /** Before `start`: what happened until then is known. */
+  restore(watermark: number): void {
+    this.#watermark = Math.max(this.#watermark, watermark)
   }
   /** What is paused: `trading/0`, `exchange/2`, … */
   get paused(): readonly string[] {

@@ -15,11 +15,6 @@ export type OurOrder = {
 }
 /** A market that our books have paid: `net` contracts at `value`, `paid` of Money (what a short had locked included). */
 export type OurPayment = { readonly net: number; readonly value: number; readonly paid: number; readonly at: number }
-/** With another part: a fill that is heard of after the result is paid by itself, and the exchange pays all of them at once. */
-export function paymentOf(before: OurPayment | undefined, net: number, value: number, at: number): OurPayment {
-  const all = (before?.net ?? 0) + net
-  return { net: all, value, paid: all * value + short(all) * PRICE_ONE, at }
-}
 export type OurView = {
   /** Orders that rest, as we believe. */
   readonly orders: readonly OurOrder[]
@@ -462,6 +457,14 @@ function costByShard(orders: readonly OrderFact[]): Map<number, number> {
 function sayOrder(o: Pick<OurOrder, 'side' | 'remaining' | 'price'>): string {
   return `${o.side} ${formatQuantity(o.remaining)} @ ${formatPrice(o.price)}`
 }
+/** A market pays again for a fill that came late: what was paid in all, with what is locked for the whole position instead of for each part; the value stays. */
+export function paidInAll(before: OurPayment | undefined, more: OurPayment): OurPayment {
+  if (before === undefined) return more
+  const net = before.net + more.net
+  const locked = (short(net) - short(before.net) - short(more.net)) * PRICE_ONE
+  return { net, value: before.value, paid: before.paid + more.paid + locked, at: more.at }
+}
+
 function short(position: number): number {
   return position < 0 ? -position : 0
 }

@@ -8,6 +8,7 @@ import { KalshiError } from '../errors.ts'
 import type { Timer, World } from '../ports.ts'
 import type { Parameters, Rest } from '../rest.ts'
 import type { Endpoint, WirePosition, WireSettlement } from '../wire/answers.ts'
+import { withCash } from './cash.ts'
 import { parseMoney, positionOfAnswer, readAll, settlementOfAnswer, type Reading } from './facts.ts'
 import { Judge, recordOf, type ReconcileRecord } from './judge.ts'
 import {
@@ -119,9 +120,7 @@ export class Reconciler {
   /** The user has said that money came in or went out: what is there now is right. The next pass compares with it. */
   acceptCash(shards: ReadonlyMap<number, number>): void {
     if (this.#baseline === null) return
-    const cash = this.#baseline.cash.map(([shard, money]) => [shard, money + (shards.get(shard) ?? 0)] as const)
-    for (const [shard, money] of shards) if (!cash.some(([s]) => s === shard)) cash.push([shard, money] as const)
-    this.#baseline = { ...this.#baseline, cash }
+    this.#baseline = withCash(this.#baseline, shards)
     this.ask('asked')
   }
 

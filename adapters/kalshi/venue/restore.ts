@@ -3,7 +3,7 @@
  */
 import type { AnswerNews, News } from '../../../engine/news.ts'
 import type { Command } from '../../../engine/order.ts'
-import { isOfOrder, type OrderIntent } from './intent.ts'
+import { isOfOrder, type CancelIntent, type OrderIntent } from './intent.ts'
 import type { Ledger } from './ledger.ts'
 import type { Kept, Tracked } from './tracked.ts'
 
@@ -18,6 +18,8 @@ export function restore(ledger: Ledger, kept: readonly Kept[], command: (intent:
     const what = t.pending?.kind ?? t.unknown?.what ?? null
     t.pending = null
     if (what !== null) ledger.doubt(t, what, 'restart', now)
+    // A cancel may be asked for twice: what shall end does not rest until its doubt is over.
+    if (what === 'cancel' && t.id !== null) t.repeat = { intent: cancelOf(t, t.id), at: now }
     t.doubtful = true
     ledger.watch(t, now)
   }
@@ -25,6 +27,10 @@ export function restore(ledger: Ledger, kept: readonly Kept[], command: (intent:
   if (kept.length > 0) ledger.news.unshift({ type: 'disagreed', reason: 'the session goes on: the exchange is asked first' })
 }
 
+function cancelOf(t: Tracked, id: string): CancelIntent & { readonly order: number } {
+  const { shard, subaccount } = t.create
+  return { kind: 'cancel', command: null, attempt: 0, order: t.order, id, ticker: t.ticker, shard, subaccount }
+}
 /** A command that a crash kept from being sent: provably no byte of it left. */
 export function dropped(ledger: Ledger, order: number, type: Command['type']): void {
   const t = ledger.byOrder.get(order)
@@ -42,7 +48,7 @@ function heard(ledger: Ledger, news: News, time: number, now: number): void {
   t.tell(news)
   switch (news.type) {
     case 'accepted':
-      if (t.over) ledger.open++
+      ledger.alive.add(t)
       t.accepted = true
       t.id = news.id
       ledger.byId.set(news.id, t)

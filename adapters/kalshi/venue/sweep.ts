@@ -37,15 +37,23 @@ export class Sweeper {
   readonly #now: () => number
   readonly #subaccount: number
   readonly #pagesMax: number
+  /** Pages of a walk until one sweep was whole. */
+  #pages: number
   #cutoff: Cutoff | null = null
   /** What rested in the last whole walk. */
   #rested: ReadonlySet<string> = new Set()
 
-  constructor(rest: Rest, now: () => number, { subaccount = 0, pagesMax = 100 }: { subaccount?: number; pagesMax?: number } = {}) {
+  constructor(
+    rest: Rest,
+    now: () => number,
+    { subaccount = 0, pagesMax = 100 }: { subaccount?: number; pagesMax?: number } = {},
+    pagesFirst = pagesMax,
+  ) {
     this.#rest = rest
     this.#now = now
     this.#subaccount = subaccount
     this.#pagesMax = pagesMax
+    this.#pages = pagesFirst
   }
 
   /** Everything since `from` (µs of the exchange), with the margin before it. Throws STOPPED alone. */
@@ -58,6 +66,7 @@ export class Sweeper {
     // Orders before fills: then all fills that an order reports are in the list that is read after it.
     const orders = await this.#orders(since)
     const fills = await this.fills(since)
+    if (orders.why === null && fills.why === null) this.#pages = this.#pagesMax
     if (orders.why !== null) troubles.push(`orders: ${orders.why}`)
     if (fills.why !== null) troubles.push(`fills: ${fills.why}`)
     return {
@@ -160,8 +169,7 @@ export class Sweeper {
   async #walk<W, T>(endpoint: Endpoint, parameters: Parameters, read: (row: W) => Reading<T>): Promise<Walk<T>> {
     let failure = ''
     const listing = await this.#try(
-      () =>
-        this.#rest.list<W>(endpoint, { ...parameters, limit: 1000, subaccount: this.#subaccount }, { ...READ, pagesMax: this.#pagesMax }),
+      () => this.#rest.list<W>(endpoint, { ...parameters, limit: 1000, subaccount: this.#subaccount }, { ...READ, pagesMax: this.#pages }),
       (error) => void (failure = error.message),
     )
     if (listing === null) return { facts: [], why: failure }

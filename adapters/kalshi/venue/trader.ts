@@ -5,13 +5,16 @@
 import type { Engine } from '../../../engine/engine.ts'
 import type { Market } from '../../../engine/market.ts'
 import type { News } from '../../../engine/news.ts'
-import { PRICE_ONE, SECOND } from '../../../engine/units.ts'
+import { fillFee, type FeeAccount } from '../../../engine/fees.ts'
+import { formatMoney, MINUTE, PRICE_ONE, SECOND } from '../../../engine/units.ts'
 import type { Environment } from '../environment.ts'
 import type { Timer, World } from '../ports.ts'
 import type { Budget } from '../rate-limit.ts'
 import type { Rest } from '../rest.ts'
 import type { Signer } from '../sign.ts'
+import { notAccepted, withCash, type AcceptedCash } from './cash.ts'
 import type { FillFact, OrderFact } from './evidence.ts'
+import { FeeAudit } from './fee-audit.ts'
 import { Gate, type HardCaps, type Passed } from './gate.ts'
 import { GroupPlanner, readGroups, writeGroup, type GroupAnswer, type GroupWrite, type GroupWriter } from './group.ts'
 import { isOfOrder, readClientId, type Intent } from './intent.ts'
@@ -19,7 +22,7 @@ import type { ReconcileRecord } from './judge.ts'
 import { Poller, type PollEvent, type PollNeeds } from './poll.ts'
 import { PrivateSocket } from './private-socket.ts'
 import type { PrivateEvent } from './private.ts'
-import { paymentOf, type OurOrder, type OurPayment, type OurView } from './reconcile.ts'
+import { paidInAll, type OurOrder, type OurPayment, type OurView } from './reconcile.ts'
 import { Reconciler } from './reconciler.ts'
 import type { Kept, Tracked } from './tracked.ts'
 import { KalshiVenue, type VenueStatus } from './venue.ts'
@@ -71,6 +74,8 @@ export type TraderStatus = {
   readonly groups: GroupPlanner['groups']
   readonly reconciled: ReconcileRecord | null
   readonly verdicts: Readonly<Record<string, number>>
+  /** Fees as they were reported, beside what the model makes of the same fills. */
+  readonly fees: Pick<FeeAudit, 'counts' | 'worst'>
 }
 /** As a session's log keeps it. */
 export type KeptInput = { readonly time: number; readonly kind: string; readonly detail: unknown }
@@ -80,6 +85,8 @@ const TICK = SECOND / 5
 const RESET_PAUSE = 2 * SECOND
 /** µs for which the exchange may show what cash was before. */
 const CASH_WINDOW = 30 * SECOND
+/** µs that the groups' last writes are waited for. */
+const RETIRE_MAX = 2 * SECOND
 /** The private stream may be away for so long before what rests is taken back. */
 const DEAF_MAX = 5 * SECOND
 
@@ -94,6 +101,12 @@ export class KalshiTrader {
   readonly #groups: GroupPlanner
   readonly #writer: GroupWriter
   readonly #orderOfId = new Map<string, number>()
+  readonly #fees = new FeeAudit()
+  /** Rounding that has gathered, by order. */
+  readonly #feeAccounts = new Map<number, FeeAccount>()
+  /** What of the fills is known for certain, as the log has it, and when it was kept. */
+  #watermark = 0
+  #watermarkAt = -Infinity
   readonly #paid = new Map<string, OurPayment>()
   /** Cash that markets brought which have left: by market, because a session that lives again learns the shard of one only from what its log kept. */
   readonly #gone = new Map<string, number>()
@@ -166,7 +179,7 @@ export class KalshiTrader {
         passed: (intent, passed, made, synced) => this.#passed(intent, passed, made, synced),
         orderGroup: (shard) => (shard === null ? null : this.#groups.idOf(shard)),
         shardOf: (ticker) => this.#shardOf(ticker),
-        paid: (market, position) => this.#marketPaid(market, position),
+        paid: (market, position, paid) => this.#marketPaid(market, position, paid),
         left: (market) => this.#marketLeft(market),
       },
       {
@@ -197,7 +210,12 @@ export class KalshiTrader {
     )
     this.#groups = new GroupPlanner(options.groupLimit, {
       tickersOf: (shard) => [...desk.engine.markets.alive].filter((m) => this.#shardOf(m.ticker) === shard).map((m) => m.ticker),
-      write: (write) => void this.#write(write),
+      write: (write) => {
+        const writing: Promise<void> = this.#write(write)
+          .catch(fail)
+          .finally(() => this.#writes.delete(writing))
+        this.#writes.add(writing)
+      },
       tell: (news) => desk.enter(news),
     })
     this.#writer = {
@@ -213,10 +231,20 @@ export class KalshiTrader {
     this.#restored = true
     const kept: Kept[] = []
     const halted = new Set<string>()
+    const pulled = new Set<string>()
+    const gone = new Set<string>()
+    const groups = new Map<number, { readonly id: string; readonly state: string } | null>()
     let [baseline, reading]: [ReconcileRecord['baseline'], ReconcileRecord['reading']] = [null, null]
     for (const { time, kind, detail } of inputs) {
-      if (kind === 'intent') kept.push({ intent: detail as Intent, time })
-      else if (kind === 'shard') {
+      if (kind === 'intent') {
+        const intent = detail as Intent
+        kept.push({ intent, time })
+        // A session that ended took it away, whatever the answer: the next brake is a new one.
+        if (intent.kind === 'group-delete') {
+          gone.add(intent.group)
+          groups.set(intent.shard ?? 0, null)
+        }
+      } else if (kind === 'shard') {
         const { ticker, shard } = detail as { ticker: string; shard: number }
         this.#shards.set(ticker, shard)
       } else if (kind === 'dropped') kept.push({ dropped: (detail as { command: number }).command })
@@ -224,19 +252,45 @@ export class KalshiTrader {
         const news = detail as News
         kept.push({ news, time })
         this.#remember(news, time)
-        if (news.type === 'market-halted') halted.add(news.ticker)
-        else if (news.type === 'market-freed') halted.delete(news.ticker)
+        if (news.type === 'market-halted' || news.type === 'market-freed') {
+          const of = news.by === 'group' ? pulled : halted
+          if (news.type === 'market-halted') of.add(news.ticker)
+          else of.delete(news.ticker)
+        }
       } else if (kind === 'reconciled') {
         const record = detail as ReconcileRecord
         baseline = record.baseline ?? baseline
         reading = record.reading ?? reading
+      } else if (kind === 'cash-accepted') {
+        if (baseline !== null) baseline = withCash(baseline, (detail as AcceptedCash).shards)
+      } else if (kind === 'watermark') {
+        this.#watermark = (detail as { time: number }).time
       } else if (kind === 'group') {
         const { shard, id, state } = detail as { shard: number; id: string | null; state: string }
-        if (id !== null && (state === 'live' || state === 'triggered')) this.#groups.adopt(shard, id, state === 'triggered')
+        // The last word counts: a group that is gone, or on its way there, is made anew.
+        if (id === null || gone.has(id) || state === 'gone' || state === 'deleting') groups.set(shard, null)
+        else groups.set(shard, { id, state })
       }
     }
+    for (const [shard, group] of groups) if (group !== null) this.#groups.adopt(shard, group.id, group.state !== 'live')
     this.#reconciler.restore({ baseline, reading, halted: [...halted] })
     this.venue.restore(kept)
+    // What may live is looked at from when it was made.
+    let from = this.#watermark
+    for (const t of this.venue.orders.live()) from = Math.min(from, t.since - MINUTE)
+    this.#poller.restore(from)
+    // What the brake of a session that ended had pulled: the next brake is a new one.
+    for (const ticker of pulled)
+      if (groups.get(this.#shardOf(ticker) ?? 0) === null)
+        this.#parts.desk.enter({ type: 'market-freed', ticker, reason: 'the order group is a new one', by: 'group' })
+  }
+  /** An operator says that money came in or went out: what is there now is right, kept in the log. Why it is not accepted; null: it is. */
+  acceptCash(accepted: AcceptedCash): string | null {
+    const why = notAccepted(this.#reconciler.last, accepted)
+    if (why !== null) return why
+    this.#parts.desk.record('cash-accepted', accepted)
+    this.#reconciler.acceptCash(new Map(accepted.shards))
+    return null
   }
 
   /** Connects, and begins to read. */
@@ -252,7 +306,7 @@ export class KalshiTrader {
   flush(): void {
     // What a session commands while it is lived again was sent once, or never will be.
     if (!this.#restored) return
-    void this.venue.flush()
+    this.venue.flush().catch((error: unknown) => this.#parts.desk.fail(error))
   }
   /** The operator lets the session go on: brakes that were pulled are made ready, and the exchange is asked anew. */
   resumed(): void {
@@ -261,6 +315,9 @@ export class KalshiTrader {
     this.#resetGroups()
     this.#reconciler.resumed()
   }
+  readonly #writes = new Set<Promise<void>>()
+  /** Shards whose group could not be made. */
+  readonly #brakeless = new Set<number>()
   #resetWanted = false
   #resetAt = -Infinity
   /** As soon as nothing holds the gate: a reset is a write like any other. */
@@ -268,9 +325,9 @@ export class KalshiTrader {
     const now = this.#parts.world.clock.now()
     if (!this.#resetWanted || this.#parts.killed() !== null || now - this.#resetAt < RESET_PAUSE) return
     this.#resetAt = now
-    const triggered = this.#groups.groups.filter((g) => g.state === 'triggered')
-    this.#resetWanted = triggered.length > 0
-    for (const { shard } of triggered) this.#groups.resume(shard)
+    const held = this.#groups.groups.filter((g) => g.state === 'triggered' || g.state === 'failed')
+    this.#resetWanted = held.length > 0
+    for (const { shard } of held) this.#groups.resume(shard, now)
   }
   /** Everything is compared anew: until then nothing is sent. */
   recheck(): void {
@@ -295,7 +352,14 @@ export class KalshiTrader {
     if (open === null) left.push(`it is not known what rests at the exchange: ${why}`)
     else for (const o of open) left.push(`${o.ticker} order ${o.id} (${o.client})`)
     if (unknown > 0) left.push(`${unknown} orders of which it is not known whether they exist; each ends by itself at its expiration`)
-    if (left.length === 0) this.#groups.retire()
+    if (left.length === 0) {
+      this.#groups.retire()
+      // That they are gone is kept: a session that goes on makes others.
+      const { timers } = this.#parts.world
+      const over = new Promise<void>((resolve) => void timers.after(RETIRE_MAX, resolve))
+      await Promise.race([Promise.all(this.#writes), over])
+      this.#keepGroups()
+    }
     return left
   }
   async stop(): Promise<void> {
@@ -314,6 +378,7 @@ export class KalshiTrader {
       groups: this.#groups.groups,
       reconciled: this.#reconciler.last,
       verdicts: { ...this.#reconciler.counts },
+      fees: { counts: { ...this.#fees.counts }, worst: this.#fees.worst },
     }
   }
   /** The last comparison, for whoever shows it. */
@@ -340,11 +405,11 @@ export class KalshiTrader {
         this.#deafSince = -1
         this.#poller.sweepNow()
         this.#reconciler.ask('reconnected')
-        if (this.#options.groupLimit > 0) void this.#listGroups()
+        if (this.#options.groupLimit > 0) this.#listed()
         return
       case 'missed':
         this.#poller.sweepNow()
-        if (event.groups && this.#options.groupLimit > 0) void this.#listGroups()
+        if (event.groups && this.#options.groupLimit > 0) this.#listed()
         return
       case 'down':
         if (this.#deafSince < 0) this.#deafSince = this.#parts.world.clock.now()
@@ -354,6 +419,7 @@ export class KalshiTrader {
     switch (event.type) {
       case 'sweep':
         this.venue.swept(event.sweep)
+        this.#keepWatermark()
         // Compared is only what the books have heard of: what happened while nobody listened is booked first.
         if (event.sweep.orders !== null && event.sweep.fills !== null) this.#reconciler.start()
         return
@@ -381,6 +447,15 @@ export class KalshiTrader {
       case 'trouble':
         return this.#parts.desk.say(event.reason)
     }
+  }
+  /** A restart reads from there on. A fill that nobody knows the order of is not in the log yet. */
+  #keepWatermark(): void {
+    const { watermark } = this.#poller
+    const now = this.#parts.world.clock.now()
+    if (watermark <= this.#watermark || now - this.#watermarkAt < MINUTE || this.venue.orders.status.held > 0) return
+    this.#watermark = watermark
+    this.#watermarkAt = now
+    this.#record('watermark', { time: watermark })
   }
   #judged(record: ReconcileRecord, news: readonly News[]): void {
     this.#record('reconciled', record)
@@ -441,9 +516,21 @@ export class KalshiTrader {
   }
   #remember(news: News, at: number): void {
     if (news.type === 'accepted') this.#orderOfId.set(news.id, news.order)
+    if (news.type === 'fill') this.#auditFee(news)
     const ticker =
       'ticker' in news ? news.ticker : 'order' in news ? (this.#parts.desk.engine.manager.orderOf(news.order)?.market.ticker ?? null) : null
     this.#happened(ticker, at, 'timeVenue' in news ? news.timeVenue : 0)
+  }
+  #auditFee({ order, maker, price, quantity, fee, timeVenue, trade }: Extract<News, { type: 'fill' }>): void {
+    const of = this.#parts.desk.engine.manager.orderOf(order)
+    if (of === undefined) return
+    let account = this.#feeAccounts.get(order)
+    if (account === undefined) this.#feeAccounts.set(order, (account = { gathered: 0 }))
+    const modelled = fillFee(of.market.fee, maker, of.side, price, quantity, timeVenue, account)
+    if (!this.#fees.see(trade, modelled, fee, timeVenue) || this.#fees.worst?.trade !== trade) return
+    this.#parts.desk.say(
+      `trade ${trade} in ${of.market.ticker}: the exchange took a fee of ${formatMoney(fee)}, its published formula makes ${formatMoney(modelled)}`,
+    )
   }
   #event(fact: OrderFact | FillFact): void {
     this.#happened(fact.ticker, this.#parts.world.clock.now(), 'timeVenue' in fact ? fact.timeVenue : (fact.updated ?? 0))
@@ -494,6 +581,10 @@ export class KalshiTrader {
     const answer = await writeGroup(this.#writer, write)
     if (answer.outcome === 'acknowledged' && write.kind === 'trigger' && write.id !== null) this.venue.groupTriggered(write.id)
     this.#groups.answered(write, answer, this.#parts.world.clock.now())
+    const state = this.#groups.stateOf(write.shard)
+    if (state === 'failed') this.#brakeless.add(write.shard)
+    // The brake that was missed is there: what was said to disagree may agree again.
+    else if (state === 'live' && this.#brakeless.delete(write.shard)) this.#reconciler.ask('asked')
     this.#keepGroups()
   }
   async #groupWrite(intent: Intent): Promise<GroupAnswer> {
@@ -508,6 +599,9 @@ export class KalshiTrader {
     if (text === this.#kept) return
     this.#kept = text
     for (const { shard, id, state } of groups) this.#record('group', { shard, id, state })
+  }
+  #listed(): void {
+    this.#listGroups().catch((error: unknown) => this.#parts.desk.fail(error))
   }
   async #listGroups(): Promise<void> {
     try {
@@ -605,10 +699,10 @@ export class KalshiTrader {
     this.#cashes.push({ time: now, cash: this.#cashNow() })
     while (this.#cashes.length > 0 && now - (this.#cashes[0] as { time: number }).time > CASH_WINDOW) this.#cashes.shift()
   }
-  #marketPaid(market: Market, net: number): void {
-    const now = this.#parts.world.clock.now()
-    this.#happened(market.ticker, now, 0)
-    this.#paid.set(market.ticker, paymentOf(this.#paid.get(market.ticker), net, market.settlementValue, now))
+  #marketPaid(market: Market, net: number, paid: number): void {
+    this.#happened(market.ticker, this.#parts.world.clock.now(), 0)
+    const more = { net, value: market.settlementValue, paid, at: this.#parts.world.clock.now() }
+    this.#paid.set(market.ticker, paidInAll(this.#paid.get(market.ticker), more))
   }
   #marketLeft(market: Market): void {
     const money = cashOf(market)
@@ -617,6 +711,7 @@ export class KalshiTrader {
     this.#newsOf.delete(market.ticker)
     this.venue.forget(market.ticker)
     const { manager } = this.#parts.desk.engine
+    for (const order of this.#feeAccounts.keys()) if (manager.orderOf(order) === undefined) this.#feeAccounts.delete(order)
     for (const [id, order] of this.#orderOfId) if (manager.orderOf(order) === undefined) this.#orderOfId.delete(id)
   }
 }

@@ -15,11 +15,12 @@ import type { Gate, GateStatus, Passed } from './gate.ts'
 import { clientId, isOfOrder, type CancelIntent, type Intent } from './intent.ts'
 import type { OrdersOptions } from './ledger.ts'
 import { Orders, type OrdersStatus } from './orders.ts'
+import { Sweeper } from './sweep.ts'
 import type { Kept } from './tracked.ts'
 
 export type VenueParts = {
   readonly gate: Gate
-  readonly rest: Pick<Rest, 'list'>
+  readonly rest: Rest
   readonly clock: Clock
   readonly timers: Timers
   /** Appends to the log; returns its sequence. Throws when it cannot be kept: then nothing leaves that adds risk. `dropped`: the number of a command that a crash kept from becoming an intent. */
@@ -78,6 +79,8 @@ export class KalshiVenue implements Venue {
   #collected: Collected[] = []
   #commands = 0
   #flying = 0
+  /** When the last write ended. */
+  #wroteAt = -Infinity
   #timer: Timer | null = null
   #inside = false
   #closed = false
@@ -110,8 +113,11 @@ export class KalshiVenue implements Venue {
     return this.#flush()
   }
 
+  #flushed(): void {
+    this.flush().catch((error: unknown) => this.#parts.failed(error))
+  }
   async #flush(): Promise<void> {
-    const { clock, gate } = this.#parts
+    const { clock } = this.#parts
     const collected = this.#collected
     this.#collected = []
     const made = clock.now()
@@ -129,7 +135,9 @@ export class KalshiVenue implements Venue {
     const synced = clock.now()
     for (const { intent, sequence } of intents) {
       this.#flying++
-      void gate.write(intent, sequence).then((passed) => this.#came(intent, passed, made, synced))
+      this.#write(intent, sequence)
+        .then((passed) => this.#came(intent, passed, made, synced))
+        .catch((error: unknown) => this.#parts.failed(error))
     }
   }
   /** What cannot be kept has no sequence that is ever on disk: the gate lets only pass what takes away risk. */
@@ -158,8 +166,9 @@ export class KalshiVenue implements Venue {
   }
   #came(intent: Intent, passed: Passed, made: number, synced: number): void {
     this.#flying--
-    if (this.#closed) return
     const now = this.#parts.clock.now()
+    this.#wroteAt = now
+    if (this.#closed) return
     this.#parts.passed?.(intent, passed, made, synced)
     this.orders.outcome(intent, passed.outcome, now)
     if (intent.kind === 'group-trigger' && passed.outcome.kind !== 'acknowledged' && intent.attempt < TRIGGERS_MAX)
@@ -210,7 +219,7 @@ export class KalshiVenue implements Venue {
     if (type === 'cancel' && now - t.cancelRefusedAt < CANCEL_PAUSE) {
       this.#parts.timers.after(t.cancelRefusedAt + CANCEL_PAUSE - now, () => {
         this.#collected.push(commanded)
-        void this.flush()
+        this.#flushed()
       })
       return null
     }
@@ -249,16 +258,27 @@ export class KalshiVenue implements Venue {
   }
   /** A write of the session's own making: order groups, cancels of what is not ours. Kept, synced and sent with the next flush; its outcome is given to whoever asks. */
   async write(intent: Intent): Promise<Passed> {
-    const { clock, gate } = this.#parts
+    const { clock } = this.#parts
     const made = clock.now()
     const sequence = this.#keep(intent)
     if (isOfOrder(intent)) this.orders.command(intent, made)
     await this.#sync()
     const synced = clock.now()
     this.#flying++
-    const passed = await gate.write(intent, sequence)
+    const passed = await this.#write(intent, sequence)
     this.#came(intent, passed, made, synced)
     return passed
+  }
+  /** What the gate cannot even put into words has not left. */
+  async #write(intent: Intent, sequence: number): Promise<Passed> {
+    try {
+      return await this.#parts.gate.write(intent, sequence)
+    } catch (error) {
+      this.#parts.failed(error)
+      const now = this.#parts.clock.now()
+      const reason = error instanceof Error ? error.message : String(error)
+      return { outcome: { kind: 'unknown', reason }, times: { handed: now, sent: null, ended: now } }
+    }
   }
 
   /** News in the order in which they came about, one after another: what the engine answers to one is sent before the next. */
@@ -287,7 +307,7 @@ export class KalshiVenue implements Venue {
       this.#collected.push(commanded)
     }
     if (this.orders.wants) this.#parts.wanted(this.orders.takeWanted())
-    if (this.#collected.length > 0) void this.flush()
+    if (this.#collected.length > 0) this.#flushed()
     if (this.orders.restless && this.#timer === null && !this.#closed) this.#timer = this.#parts.timers.after(TICK, () => this.#tick())
   }
   #tick(): void {
@@ -342,17 +362,35 @@ export class KalshiVenue implements Venue {
     const pause = (delay: number): Promise<void> => new Promise((go) => void timers.after(delay, go))
     await Promise.race([Promise.all(cancels), pause(patience)])
     let left: Leftover = { open: null, unknown: 0, why: 'the orders were not read' }
+    const sweeper = new Sweeper(rest, () => clock.now(), { subaccount })
     for (let empty = 0; ; ) {
+      const flying = this.#flying > 0 || this.#collected.length > 0
+      const asOf = await sweeper.asOf().catch(() => null)
       left = await this.#leftover(rest, subaccount)
-      empty = left.open?.length === 0 ? empty + 1 : 0
+      const offset = rest.clockOffset
+      const late = this.#wroteAt + (offset === null ? SECOND : offset.offset + offset.uncertainty)
+      const fresh = asOf !== null && asOf >= late
+      const doubt =
+        flying || this.#flying > 0
+          ? 'a write is still without its answer'
+          : asOf === null
+            ? 'how fresh the list is cannot be read'
+            : 'the list is older than what was sent'
+      const proof = left.open?.length === 0 && fresh && !flying && this.#flying === 0
+      empty = proof ? empty + 1 : 0
       // Reads lag behind writes: once is not enough.
-      if (empty >= 2 || clock.now() >= until) return left
+      if (empty >= 2) return left
+      // An empty list that proves nothing is none.
+      if (clock.now() >= until) return left.open?.length === 0 ? { ...left, open: null, why: doubt } : left
       await pause(300 * MILLISECOND)
-      if (left.open !== null && left.open.length > 0) void this.write({ kind: 'cancel-all', command: null, attempt: 1, subaccount })
+      if (left.open !== null && left.open.length > 0 && (fresh || clock.now() - this.#wroteAt > SECOND))
+        this.write({ kind: 'cancel-all', command: null, attempt: 1, subaccount }).catch((error: unknown) => this.#parts.failed(error))
     }
   }
-  async #leftover(rest: Pick<Rest, 'list'>, subaccount: number): Promise<Leftover> {
-    const unknown = this.orders.status.unknown
+  async #leftover(rest: Rest, subaccount: number): Promise<Leftover> {
+    let unknown = 0
+    // A create without its outcome may be on its way still.
+    for (const t of this.orders.live()) if (t.unknown !== null || t.pending?.kind === 'create') unknown++
     try {
       const list = await rest.list<{ readonly order_id: string; readonly client_order_id: string; readonly ticker: string }>(
         'orders',

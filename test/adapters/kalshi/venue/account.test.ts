@@ -128,7 +128,7 @@ describe('order groups', () => {
     // Somebody resets it on the website: here it waits all the same.
     groups.heard('g', 'reset')
     expect([groups.idOf(0), groups.stateOf(0), writes]).toEqual([null, 'triggered', ['create 0']])
-    groups.resume(0)
+    groups.resume(0, 0)
     expect([groups.idOf(0), writes.at(-1)]).toEqual(['g', 'reset 0 g'])
     groups.trigger(0)
     expect([writes.at(-1), groups.idOf(0)]).toEqual(['trigger 0 g', null])
@@ -159,8 +159,39 @@ describe('order groups', () => {
     const unsure = plan((w) => (w.kind === 'create' ? { outcome: 'acknowledged', id: 'g' } : { outcome: 'unknown', reason: 'timeout' }))
     unsure.groups.want(0, 0)
     unsure.groups.heard('g', 'deleted')
-    unsure.groups.resume(0)
+    unsure.groups.listed(new Set(['g']))
+    unsure.groups.resume(0, 0)
     expect([unsure.groups.stateOf(0), unsure.groups.idOf(0)]).toEqual(['triggered', null])
+  })
+
+  it('that are gone are made anew when a person says so, and by no other way', () => {
+    for (const reason of ['not_found', 'order_group_not_found']) {
+      const { groups, writes, at } = plan((w) =>
+        w.kind === 'reset' ? { outcome: 'rejected', reason } : { outcome: 'acknowledged', id: 'new' },
+      )
+      groups.adopt(0, 'old', true)
+      groups.resume(0, 0)
+      at(1)
+      expect([groups.idOf(0), writes]).toEqual(['new', ['reset 0 old', 'create 0']])
+    }
+    const { groups, writes, at } = plan(() => ({ outcome: 'acknowledged', id: 'new' }))
+    groups.adopt(0, 'old', true)
+    groups.listed(new Set(['other']))
+    at(1)
+    expect([groups.idOf(0), writes]).toEqual([null, []])
+    groups.resume(0, 2)
+    expect([groups.idOf(0), writes]).toEqual(['new', ['create 0']])
+  })
+
+  it('that could not be made are asked for again after half a minute, and when a person says so', () => {
+    let well = false
+    const { groups, writes, news, at } = plan(() => (well ? { outcome: 'acknowledged', id: 'g' } : { outcome: 'unknown', reason: '503' }))
+    groups.want(2, 0)
+    for (let now = 0; now <= 60_000_000; now += 100_000) at(now)
+    expect([writes.length, groups.stateOf(2), news.length]).toEqual([4, 'failed', 1])
+    well = true
+    groups.resume(2, 60_000_000)
+    expect([groups.idOf(2), writes.length]).toEqual(['g', 5])
   })
 
   it('live the same life on the local exchange', async () => {
@@ -192,7 +223,7 @@ describe('order groups', () => {
     groups.trigger(0)
     await done()
     expect([groups.stateOf(0), we.account.groups.get(id)?.triggered]).toEqual(['triggered', true])
-    groups.resume(0)
+    groups.resume(0, 0)
     await done()
     expect([groups.idOf(0), we.account.groups.get(id)?.triggered]).toEqual([id, false])
     groups.retire()

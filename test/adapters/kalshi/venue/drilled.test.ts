@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import type { Rest } from '../../../../adapters/kalshi/rest.ts'
 import type { Gate } from '../../../../adapters/kalshi/venue/gate.ts'
 import type { Intent } from '../../../../adapters/kalshi/venue/intent.ts'
 import type { Orders } from '../../../../adapters/kalshi/venue/orders.ts'
@@ -159,7 +160,7 @@ function rig() {
   const venue = new KalshiVenue(
     {
       gate: { write: () => new Promise(() => {}), remember: () => {} } as unknown as Gate,
-      rest: { list: () => Promise.reject(new Error('nobody reads')) },
+      rest: { list: () => Promise.reject(new Error('nobody reads')) } as unknown as Rest,
       clock: { now: () => T0, wall: () => T0 / 1000 },
       timers: { after: () => ({ cancel: () => {} }) },
       record: (kind: string, detail: unknown) => kept.push({ kind, detail }),

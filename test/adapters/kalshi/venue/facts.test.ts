@@ -100,6 +100,7 @@ describe('facts', () => {
       [{ fill_count_fp: '1e2' }, 'a count of it is none'],
       [{ outcome_side: o.book_side === 'bid' ? 'no' : 'yes' }, 'contradict each other'],
       [{ order_id: '' }, 'no number'],
+      [{ order_id: 'a/b?c' }, 'no number that can be named'],
       [{ last_update_time: 'yesterday' }, 'its time is none'],
       [{ status: 'resting', remaining_count_fp: '0.00' }, 'rests with nothing left'],
     ]
@@ -113,6 +114,7 @@ describe('facts', () => {
       [{ fee_cost: '0.0000001' }, 'its fee is none'],
       [{ created_time: null, ts: null }, 'its time is none'],
       [{ trade_id: '' }, 'no trade'],
+      [{ order_id: '../x' }, 'no order that can be named'],
     ]
     for (const [wrong, why] of wrongFills) {
       const reading = fillOfAnswer({ ...f, ...wrong })

@@ -171,6 +171,8 @@ describe('the table of outcomes', () => {
     ])
     expect(of(batch, answer(200, JSON.stringify({ orders: [...items, items[0]] })))).toBe('unknown 200 about another order')
     expect(of({ kind: 'cancel-all', command: null, attempt: 1, subaccount: 2 }, answer(204, '', ''))).toBe('acknowledged')
+    expect(of({ kind: 'cancel-all', command: null, attempt: 1, subaccount: 2 }, answer(200, '{}', 'application/json'))).toBe('acknowledged')
+    expect(of({ kind: 'cancel-all', command: null, attempt: 1, subaccount: 2 }, answer(200, '<html>', 'text/html'))).toMatch(/^unknown/)
   })
   it('requests say everything that the exchange asks for, and never an empty part of a path', () => {
     const r = requestOf(create(3, { group: 'og', shard: 2, subaccount: 4 }))

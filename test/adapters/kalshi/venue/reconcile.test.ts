@@ -7,7 +7,6 @@ import {
   baselineOf,
   compare,
   foreignOf,
-  paymentOf,
   unfit,
   type Baseline,
   type CashReading,
@@ -255,18 +254,6 @@ describe('a difference', () => {
     expect(twice(our({ moving: ['B'] }), filled).second.outcome).toBe('disagreed')
     // A stranger's order is one all the same.
     expect(twice(our({ moving: ['A'] }), their({ orders: [fact(A, null)] })).second.outcome).toBe('halted')
-  })
-})
-
-describe('a payment', () => {
-  it('in parts, as fills are heard of after the result, is one payment of the exchange', () => {
-    // Twelve short lose everything; then 8.77 bought back before the result are heard of.
-    const parts = [-1200, 277, 453, 147].reduce<OurPayment | undefined>((before, net) => paymentOf(before, net, PRICE_ONE, NOW), undefined)
-    expect(parts).toEqual({ net: -323, value: PRICE_ONE, paid: 0, at: NOW })
-    const ours = our({ paid: { A: parts as OurPayment }, cash: [[0, -4_000_000]] })
-    expect(twice(ours, their({ settlements: [paidRow('A', -323, 'yes')], cash: [[0, 96_000_000]] })).second.outcome).toBe('agreed')
-    // The books hold two contracts of a human that nobody knew when the market paid.
-    expect(paymentOf({ net: 500, value: 0, paid: 0, at: NOW }, -700, 0, NOW)).toEqual({ net: -200, value: 0, paid: 2_000_000, at: NOW })
   })
 })
 

@@ -1,49 +1,101 @@
-import { expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { environmentOf } from '../../../../adapters/kalshi/environment.ts'
 import { Budget } from '../../../../adapters/kalshi/rate-limit.ts'
-import { KalshiTrader, type TraderDesk } from '../../../../adapters/kalshi/venue/trader.ts'
-import type { Command, Order } from '../../../../engine/order.ts'
+import { Signer } from '../../../../adapters/kalshi/sign.ts'
+import { cashOff } from '../../../../adapters/kalshi/venue/cash.ts'
+import { KalshiTrader, type KeptInput } from '../../../../adapters/kalshi/venue/trader.ts'
+import { Run } from '../../../../data/run.ts'
+import { Engine } from '../../../../engine/engine.ts'
+import { MINUTE, SECOND } from '../../../../engine/units.ts'
+import { header } from '../../../support/session.ts'
+import { T0 } from '../../exchange/support.ts'
+import { inOne } from './support.ts'
 
-it('sends nothing of what is commanded while the session is lived again: it was sent once, or never will be', () => {
-  const kept: string[] = []
-  const desk = {
-    generation: 2,
-    engine: { manager: { orderOf: () => undefined }, session: { hold: null }, markets: { alive: [] } },
-    record: (kind: string) => kept.push(kind),
-    sync: () => Promise.resolve(),
-    synced: () => kept.length,
-    enter: () => {},
-    say: () => {},
-    fail: () => {},
-  } as unknown as TraderDesk
-  const clock = { now: () => 1e15, wall: () => 1e12 }
-  const world = { clock, timers: { after: () => ({ cancel() {} }) }, chance: { next: () => 0.5 } }
-  const trader = new KalshiTrader(
-    {
-      environment: environmentOf('http://127.0.0.1:1'),
-      signer: { headers: () => ({}) },
-      rest: { clockOffset: null },
-      budget: new Budget(),
-      world,
-      desk,
-      killed: () => null,
-      holdsLock: () => true,
-      shardOf: () => 0,
-    } as never,
-    {
-      nonce: 'n',
-      subaccount: 0,
-      start: 0,
-      groupLimit: 0,
-      caps: { orderMax: 1, notionalMax: 1, collar: 1, ordersPerSecond: 1, ordersOpen: 1 },
-    },
-  )
-  // It has had its answer since, in the life before: nothing is left to be told of it.
-  const order = { id: 0, market: { ticker: 'A' }, side: 0, tif: 'gtc', state: 'canceled' } as unknown as Order
-  trader.venue.send({ type: 'submit', order, price: 4000, quantity: 100 } as unknown as Command)
-  trader.flush()
-  expect(kept).toEqual([])
-  trader.restore([])
-  trader.flush()
-  expect(kept).toEqual([])
+const WIDE = { read: { perSecond: 1e6, capacity: 1e6 }, write: { perSecond: 1e6, capacity: 1e6 } }
+
+/** A session that reads and sends nothing: its private stream never opens. */
+function sessions() {
+  const s = inOne({ readLag: 350_000 })
+  const we = s.trader('we')
+  const log: KeptInput[] = []
+  const said: string[] = []
+  const environment = environmentOf('http://127.0.0.1:1')
+  const world = { ...s.world, sockets: { open: () => ({ send() {}, ping() {}, destroy() {}, waiting: 0 }) } }
+  const begin = (generation: number) => {
+    let trader: KalshiTrader | null = null
+    const venue = { onTape: null, connect() {}, send: () => 0 }
+    const live = { ...header(), mode: 'live' as const, live: { nonce: 'we', environment: 'local', subaccount: 0 }, strategies: [] }
+    const engine = new Engine({ header: live, strategies: [], venue, sink: new Run() })
+    const desk = {
+      generation,
+      engine,
+      record: (kind: string, detail: unknown) => log.push({ time: s.x.now, kind, detail: JSON.parse(JSON.stringify(detail)) as unknown }),
+      sync: () => Promise.resolve(),
+      synced: () => log.length,
+      enter: () => {},
+      say: (text: string) => void said.push(text),
+      fail: (error: unknown) => {
+        throw error
+      },
+    }
+    trader = new KalshiTrader(
+      {
+        environment,
+        signer: Signer.fromPem(we.keyId, we.privatePem),
+        rest: s.rest(we),
+        budget: new Budget(WIDE),
+        world,
+        desk,
+        killed: () => null,
+        holdsLock: () => true,
+        shardOf: () => 0,
+      },
+      {
+        nonce: 'we',
+        subaccount: 0,
+        start: T0,
+        groupLimit: 0,
+        caps: { orderMax: 1, notionalMax: 1, collar: 1, ordersPerSecond: 1, ordersOpen: 1 },
+      },
+    )
+    return trader
+  }
+  const kinds = (kind: string): unknown[] => log.filter((l) => l.kind === kind).map((l) => l.detail)
+  return { ...s, we, log, said, begin, kinds }
+}
+
+describe('who trades for a session', () => {
+  it('accepts a difference in cash to its last digit alone, and a restart knows of it; it reads on from where fills are known', async () => {
+    const s = sessions()
+    const first = s.begin(0)
+    await first.start()
+    await s.run(10 * SECOND)
+    expect(first.reconciled?.outcome).toBe('agreed')
+    s.we.account.move(0, 0, -25_000_000, s.x.now)
+    await s.run(2 * MINUTE)
+    expect([first.reconciled?.outcome, [...cashOff(first.reconciled)]]).toEqual(['disagreed', [[0, -25_000_000]]])
+    expect(first.acceptCash({ shards: [[0, -24_000_000]], reason: 'rent' })).toMatch(/^the cash of shard 0 differs by -25\.000000 by now/)
+    expect(first.acceptCash({ shards: [[0, -25_000_000]], reason: 'rent' })).toBeNull()
+    await s.run(10 * SECOND)
+    expect(first.reconciled).toMatchObject({ outcome: 'agreed', differences: [] })
+    expect(s.kinds('cash-accepted')).toEqual([{ shards: [[0, -25_000_000]], reason: 'rent' }])
+    // Nothing of it is accepted twice.
+    expect(first.acceptCash({ shards: [[0, -25_000_000]], reason: 'rent' })).toMatch(/differs by 0\.000000 by now/)
+    await s.run(3 * MINUTE)
+    await first.stop()
+
+    const marks = s.kinds('watermark') as { time: number }[]
+    expect(marks.length).toBeGreaterThanOrEqual(3)
+    expect(marks.length).toBeLessThanOrEqual(7)
+    const known = marks.at(-1)?.time ?? 0
+    s.requests.length = 0
+    const second = s.begin(1)
+    second.restore([...s.log])
+    await second.start()
+    await s.run(10 * SECOND)
+    expect(second.reconciled).toMatchObject({ outcome: 'agreed', differences: [], baseline: null })
+    const from = s.requests.filter((r) => r.path.startsWith('/portfolio/fills')).map((r) => Number(/min_ts=(\d+)/.exec(r.path)?.[1]))
+    expect(Math.min(...from)).toBe(Math.floor((known - MINUTE) / 1e6))
+    await second.stop()
+  })
 })
