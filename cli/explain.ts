@@ -9,6 +9,7 @@ import type { BookAt } from '../data/book-at.ts'
 import type { Tape } from '../data/tape-reader.ts'
 import { DataError } from '../data/errors.ts'
 import type { SessionRecord } from '../engine/session.ts'
+import type { funnelOf as FunnelOf } from '../reports/funnel.ts'
 import type { TraderEvent } from '../reports/journal-words.ts'
 import { once } from './backtest.ts'
 import { suggest, UsageError } from './exit.ts'
@@ -96,9 +97,16 @@ const words = (): Promise<typeof import('../reports/words.ts')> => import('../re
 
 // ---------------------------------------------------------------------------------------------------- the funnel
 
+async function remediesOf(record: SessionRecord, run: string): Promise<Parameters<typeof FunnelOf>[1]> {
+  if (record.header.mode !== 'live') return undefined
+  const { heldBy } = await import('./live/held-by.ts')
+  const { readInputs } = await import('../data/session-inputs.ts')
+  return heldBy(record, await readInputs(run))
+}
+
 async function funnel(record: SessionRecord, run: string): Promise<Outcome<unknown>> {
   const { funnelOf } = await import('../reports/funnel.ts')
-  const f = funnelOf(record)
+  const f = funnelOf(record, await remediesOf(record, run))
   const share = (x: number | null): string => (x === null ? '' : `${(x * 100).toFixed(1)}%`)
   const lines = [
     titleOf(record),

@@ -59,7 +59,8 @@ export type Funnel = {
 
 const DEPTH = { prints: 'not applicable (trades-only tape)', quotes: 'not applicable (best-prices tape)' } as const
 
-export function funnelOf(record: SessionRecord): Funnel {
+/** `remedies`: of a live session, those that know what held it. */
+export function funnelOf(record: SessionRecord, remedies: typeof remedyOf = remedyOf): Funnel {
   const { header, end, journal: j, strings } = record
   const { tape } = header
   const wishes = wishesOf(record)
@@ -88,15 +89,19 @@ export function funnelOf(record: SessionRecord): Funnel {
   }
   const gates: FunnelGate[] = Object.entries(end.refusals)
     .sort(([a], [b]) => precedence(a) - precedence(b) || (a < b ? -1 : 1))
-    .map(([reason, times]) => ({ reason, times, wishes: ended.get(reason) ?? 0, ...remedyOf(reason, header) }))
+    .map(([reason, times]) => ({ reason, times, wishes: ended.get(reason) ?? 0, ...remedies(reason, header) }))
 
+  // Our own gate kept them back, or the line was down: they never left.
+  const kept = new Set(orders.filter((o) => o.state === 'rejected' && (o.reason === 'not-sent' || o.reason.startsWith('gate:'))))
+  const left = end.orders - kept.size
   const accepted = orders.filter((o) => o.accepted !== null && o.state !== 'rejected')
   const filled = accepted.filter((o) => o.fills > 0)
   const orderEnds = new Map<string, number>()
   for (const o of accepted)
     if (o.fills === 0) add(orderEnds, o.state === 'canceled' ? endInWords(o.reason) : 'still working when the session ended')
   const refusedOrders = new Map<string, number>()
-  for (const o of orders) if (o.accepted === null || o.state === 'rejected') add(refusedOrders, o.state === 'rejected' ? o.reason : '')
+  for (const o of orders)
+    if ((o.accepted === null || o.state === 'rejected') && !kept.has(o)) add(refusedOrders, o.state === 'rejected' ? o.reason : '')
 
   const traded = end.markets.filter((m) => m.fills > 0)
   const determined = traded.filter((m) => m.result !== null).length
@@ -172,11 +177,17 @@ export function funnelOf(record: SessionRecord): Funnel {
     const top = most(ended)
     if (fates.replaced >= (top?.count ?? 0) || top === null)
       return `${plural(fates.replaced, 'wish', 'wishes')} gave way to newer words before anything was sent, or stood already as wished`
-    const remedy = remedyOf(top.reason, header)
+    const remedy = remedies(top.reason, header)
     return `${plural(top.count, 'wish', 'wishes')} refused for ${top.reason}: ${remedy.meaning}${remedy.limit === '' ? '' : ` (${remedy.limit})`}; ${remedy.change} would change it`
   })
-  step('orders', 'Orders sent', end.orders, null, () => '')
-  step('accepted', 'Orders accepted by the venue', accepted.length, end.orders, () => {
+  step(
+    'orders',
+    'Orders sent',
+    left,
+    kept.size === 0 ? null : end.orders,
+    () => `${count(kept.size)} kept back by the gate: they never left`,
+  )
+  step('accepted', 'Orders accepted by the venue', accepted.length, left, () => {
     const top = most(refusedOrders)
     return top === null || top.reason === ''
       ? 'their answer was still on its way when the session ended'
@@ -217,13 +228,13 @@ function verdictOf({ end }: SessionRecord, { steps, orderEnds }: Omit<Funnel, 'v
   const at = (id: string): FunnelStep => steps.find((s) => s.id === id) as FunnelStep
   const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}${text.endsWith('.') ? '' : '.'}`
   if (end.fills === 0) {
-    const chain = ['rows', 'seen', 'synced', 'twoSided', 'shown', 'asked', 'sent', 'accepted', 'filled'] as const
+    const chain = ['rows', 'seen', 'synced', 'twoSided', 'shown', 'asked', 'sent', 'orders', 'accepted', 'filled'] as const
     const dry = chain.map(at).find((s) => s.count === 0 && s.notApplicable === null) ?? at('filled')
     if (dry.id === 'rows' || end.firstTime === null) return 'No fills: nothing was recorded in the chosen span.'
     if (dry.why !== null) return `No fills: it ends at "${dry.label.toLowerCase()}": ${dry.why}.`
     return `No fills: it ends at "${dry.label.toLowerCase()}"${orderEnds[0] === undefined ? '' : `: ${orderEnds[0].reason}`}.`
   }
-  const worst = ['synced', 'twoSided', 'shown', 'asked', 'sent', 'accepted', 'filled']
+  const worst = ['synced', 'twoSided', 'shown', 'asked', 'sent', 'orders', 'accepted', 'filled']
     .map(at)
     .filter((s) => s.share !== null && s.share > 0 && s.notApplicable === null)
     .sort((a, b) => (b.share ?? 0) - (a.share ?? 0))[0]

@@ -6,7 +6,7 @@ import type { Refusal } from '../engine/risk.ts'
 import type { SessionHeader } from '../engine/session.ts'
 import { contracts, duration, money } from './words.ts'
 
-type Remedy = {
+export type Remedy = {
   /** The limit as it stood; '' where there is no number. */
   readonly limit: string
   readonly meaning: string

@@ -17,6 +17,7 @@ import { ledgerProblems } from '../../reports/live/ledger.ts'
 import { ordersOf } from '../../reports/orders.ts'
 import { failureOf, UsageError } from '../exit.ts'
 import { sessionFiles, strategiesAgain, type SessionFiles } from '../live/session-files.ts'
+import { silently } from '../strategy/guards.ts'
 import { actsOf, delaysOf } from './acts.ts'
 import { pass, type FreeRun, type Moment } from './run.ts'
 
@@ -83,20 +84,22 @@ export async function compare(
   moments.sort((a, b) => a.time - b.time)
   const free: { model: FillModelName; strategies: Awaited<ReturnType<typeof strategiesAgain>> }[] = []
   try {
-    for (const model of models) free.push({ model, strategies: await strategiesAgain(files) })
+    for (const model of models) free.push({ model, strategies: await silently(() => strategiesAgain(files)) })
   } catch (error) {
     warnings.push(`the strategies could not be run again, so there is no free run: ${failureOf(error).message}`)
   }
-  const passed = await pass({
-    tape: join(files.dir, 'tape'),
-    header,
-    models,
-    moments,
-    free,
-    delays,
-    tradesFrom: tradedFrom(record),
-    decode,
-  })
+  const passed = await silently(() =>
+    pass({
+      tape: join(files.dir, 'tape'),
+      header,
+      models,
+      moments,
+      free,
+      delays,
+      tradesFrom: tradedFrom(record),
+      decode,
+    }),
+  )
   const marks = new Map(record.end.markets.map((m) => [m.ticker, m.settlementValue ?? m.markPrice]))
   const fills = new Map<number, Fill[]>()
   for (const f of trading.fills) {

@@ -101,14 +101,6 @@ async function arm(argv: ArmArguments): Promise<Outcome<unknown>> {
     environment: access.environment,
     key: keyDigest(keyId),
   })
-  const { readHalt } = await import('../halt.ts')
-  const halt = readHalt(sessions)
-  if (halt !== null)
-    throw new UsageError(
-      `${halt.path} stands (${halt.reason}), so nothing is armed: find out why, and take it away when it is settled`,
-      EXIT.risk,
-      'HALTED',
-    )
   const { provedOf } = await import('./proved.ts')
   const proved = provedOf({ sessions, identity, environment: access.environment, limits: live.settings.limits, version: binding.version })
   if (proved.lacks.length > 0 && unproven === null)
@@ -186,6 +178,9 @@ async function look(of: Looking): Promise<ArmPage> {
   const { connect, worldOf } = await import('../live-connection.ts')
   const { readAccount } = await import('./account.ts')
   const { worstCaseOf } = await import('./worst-case.ts')
+  const { readHalt } = await import('../halt.ts')
+  // Arming sends nothing, and a session that was halted goes on with a new arm: it is said, and `live` refuses.
+  const halt = readHalt(live.settings.sessions)
   const { abbreviated } = await import('../config-command.ts')
   const world = await worldOf({ clock: argv.clock }, access.environment, { keep: () => {} })
   try {
@@ -203,6 +198,11 @@ async function look(of: Looking): Promise<ArmPage> {
         )
       const worst = worstCaseOf({ limits: live.settings.limits, cash: live.cash, balance: account.balance, subaccount: live.subaccount })
       const warnings = [
+        ...(halt === null
+          ? []
+          : [
+              `${halt.path} stands (${halt.reason}), so \`tapeline live\` does not start: find out why, and take it away with \`tapeline resume\` when it is settled`,
+            ]),
         ...account.facts.warnings,
         ...(live.alert.webhook === null && live.alert.command === null
           ? ['nobody is told when it halts: set live.alert.command or live.alert.webhook']

@@ -448,7 +448,15 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     snapshots.close()
     await recorder.leave()
     status(reason)
-    const record = await folder.pause(sessionEnd as unknown as SessionEnd)
+    const record = await folder.pause(sessionEnd as unknown as SessionEnd).catch((error: unknown) => {
+      if (!(error instanceof DataError) || error.code !== 'DISK') throw error
+      const open = left.length === 0 ? 'nothing of it is open at the exchange' : `LEFT OPEN: ${left.join('; ')}`
+      throw new DataError(
+        'DISK',
+        `${error.message}; ${open}; what was kept is whole, and \`tapeline live --resume ${dir}\` goes on with it when there is room`,
+        error,
+      )
+    })
     const facts = await tapeFacts(dir, header)
     await writeWhole(join(dir, 'session.json'), facts)
     return { record: { ...record, header: facts }, ending: last, failure, left, seconds: (performance.now() - started) / 1000 }

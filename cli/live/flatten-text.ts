@@ -1,4 +1,5 @@
-/** What `tapeline flatten` shows: the cost before, the fills after. Owns the words; hides nothing. Invariant: money is rounded against the reader. */
+/** What `tapeline flatten` shows: the cost before, the fills after; and what a session leaves for it. Owns the words; hides nothing. Invariant: money is rounded against the reader. */
+import type { SessionEnd } from '../../engine/session.ts'
 import { tableText } from '../output.ts'
 import type { FlattenPlan } from './flatten-plan.ts'
 import type { FlattenData } from './flatten.ts'
@@ -15,6 +16,14 @@ function gain(money: number | null): string {
 }
 const price = (p: number): string => (p / 10_000).toFixed(4)
 const contracts = (q: number): string => String(q / 100)
+
+/** What is held when a session is over, by its own record; '' for nothing. What is determined pays by itself. */
+export function heldText({ markets }: Pick<SessionEnd, 'markets'>, dir: string): string {
+  const held = markets.filter((m) => m.position !== 0 && m.result === null)
+  if (held.length === 0) return ''
+  const list = held.map((m) => `${m.ticker} ${m.position > 0 ? 'YES' : 'NO'} ${contracts(Math.abs(m.position))}`).join(', ')
+  return `STILL HELD, by its record: ${list}; npx tapeline flatten ${dir} closes ${held.length === 1 ? 'it' : 'them'}`
+}
 
 export function planText({ dir, environment, subaccount }: LivePlace, { markets, stuck, cost }: FlattenPlan, collar: number): string {
   const lines = [

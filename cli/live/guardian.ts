@@ -45,6 +45,7 @@ const TICKERS_MAX = 4_096
 /** The monotonic clock and the wall's may drift so far apart in a second; more is a step, or a sleep. */
 const STEP_MAX = 2_000_000
 const SLEEP_MIN = 30_000_000
+const STALL_MIN = 5_000_000
 
 export class Guardian {
   readonly #parts: GuardianParts
@@ -173,6 +174,8 @@ export class Guardian {
       if (state === 'triggered') this.happened({ type: 'begin', class: 'group-triggered', cause: `shard ${shard}: ${reason}` })
     this.watched(facts.watched)
     this.happened({ type: 'late', by: facts.late })
+    // Shorter than a sleep, and long enough for everything to be another.
+    if (facts.late > STALL_MIN) this.#parts.resync(`this process stood still for ${Math.round(facts.late / 1e6)} s`)
     try {
       const { bavail, bsize } = statfsSync(facts.dir)
       this.happened({ type: 'space', free: bavail * bsize })

@@ -2,8 +2,10 @@
  * `tapeline resume` of a live session. Owns its order: a reason and a typed confirmation, the order groups reset, the latch last, then the engine told. Invariant: a resume that fails on its way leaves the
  * halt as it was.
  */
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { KalshiError } from '../../adapters/kalshi/errors.ts'
+import { logInputs } from '../../data/session-inputs.ts'
 import { UsageError } from '../exit.ts'
 import { liftHalt, readHalt } from '../halt.ts'
 import type { Outcome } from '../output.ts'
@@ -12,6 +14,9 @@ import { confirmed } from './confirm.ts'
 import { engineWord, type EngineWord } from './engine-word.ts'
 import { note } from './operator-log.ts'
 import { liveBelow, reach, snapshotOf, type KeyArguments, type LivePlace } from './place.ts'
+import { sessionFiles } from './session-files.ts'
+import { TROUBLES } from './trouble-table.ts'
+import { explainTrouble, openIncidents, type Incident } from './troubles.ts'
 
 export type ResumeRequest = KeyArguments & { readonly reason: string; readonly dryRun: boolean; readonly confirm: string | undefined }
 export type ResumeResult = {
@@ -20,6 +25,8 @@ export type ResumeResult = {
   readonly was: string | null
   readonly groups: readonly { readonly id: string; readonly outcome: string }[]
   readonly engine: EngineWord
+  /** What waits for the word of a person; null: the log could not be read. */
+  readonly troubles: readonly Pick<Incident, 'class' | 'scope' | 'cause'>[] | null
 }
 
 export async function resumeLive(place: LivePlace, request: ResumeRequest): Promise<Outcome<ResumeResult>> {
@@ -28,14 +35,22 @@ export async function resumeLive(place: LivePlace, request: ResumeRequest): Prom
     throw new UsageError('a live session is resumed for a reason: say what was wrong and why it is not any more, with --reason')
   const halt = readHalt(place.sessions)
   const phrase = `RESUME ${place.name}`
+  const troubles = troublesOf(place.dir)
+  const before = snapshotOf(place.dir)
+  const running = before !== null && lifeOf(before, Date.now()) === 'running'
   const result = {
     session: place.dir,
     lifted: false,
     was: halt?.reason ?? null,
     groups: [],
     engine: { life: 'unknown', pid: null, acknowledged: null },
+    troubles,
   } as const
-  if (!request.dryRun) await confirmed(request.confirm, phrase)
+  const open = troublesText(troubles, running)
+  if (!request.dryRun) {
+    process.stderr.write(`${open.join('\n')}\n`)
+    await confirmed(request.confirm, phrase)
+  }
   const line = await reach(place, request)
   let groups: readonly { readonly id: string; readonly outcome: string }[]
   try {
@@ -43,8 +58,8 @@ export async function resumeLive(place: LivePlace, request: ResumeRequest): Prom
     const stopper = line.kalshi.stopper(place.subaccount, () => null)
     const { order_groups: listed } = await line.kalshi.rest.get('orderGroups', { subaccount: place.subaccount })
     const known = (listed ?? []).map((g) => ({ id: g.id, shard: g.exchange_index ?? null }))
-    if (request.dryRun) return dryResume(place, result, halt?.path ?? null, known)
-    note(place.dir, { what: 'resume', reason, halt: halt?.reason ?? null, groups: known.map((g) => g.id) })
+    if (request.dryRun) return dryResume(place, result, halt?.path ?? null, known, open)
+    note(place.dir, { what: 'resume', reason, halt: halt?.reason ?? null, troubles, groups: known.map((g) => g.id) })
     groups = await stopper.reset(known)
   } finally {
     await line.close()
@@ -63,13 +78,22 @@ export async function resumeLive(place: LivePlace, request: ResumeRequest): Prom
   const engine = await engineWord(place.dir, 'resume', reason, () => Math.round(performance.now() - flag))
   note(place.dir, { what: 'resumed', reason, lifted, engine })
   const others = liveBelow(place.sessions).filter((dir) => dir !== join(place.sessions, place.name))
+  const stood = [
+    ...(lifted ? [`the halt is taken back (it was: ${halt?.reason ?? ''})`] : []),
+    ...(before?.state.name === 'halted'
+      ? [`the session itself was halted${before.state.cause === null ? '' : ` (${before.state.cause})`}`]
+      : []),
+  ]
   const text = [
-    `RESUMED  ${place.dir}: ${lifted ? `the halt is taken back (it was: ${halt?.reason ?? ''})` : 'no halt stood'}; ${groups.length} order groups reset`,
+    `RESUMED  ${place.dir}: ${stood.length === 0 ? 'no halt stood' : stood.join('; ')}; ${groups.length} order groups reset`,
     engine.acknowledged !== null
       ? `the engine (process ${engine.pid ?? 0}) takes it: it trades when it has compared orders, fills, positions and cash with the exchange`
       : engine.life === 'running'
         ? `the engine (process ${engine.pid ?? 0}) did not answer: look at \`tapeline status ${place.dir}\``
-        : `no engine runs: \`tapeline live --resume ${place.dir}\` goes on`,
+        : `no engine runs; to go on\n  1. ${armCommandOf(place)}\n  2. tapeline live --resume ${place.dir}`,
+    ...(engine.acknowledged === null && troubles !== null && troubles.length > 0
+      ? [`the troubles are not cleared, since no engine took the word: when it runs, \`tapeline resume ${place.dir}\` clears them`]
+      : []),
   ]
   return {
     data: { ...result, lifted, groups, engine },
@@ -82,15 +106,46 @@ function dryResume(
   result: ResumeResult,
   latch: string | null,
   groups: readonly { readonly id: string }[],
+  open: readonly string[],
 ): Outcome<ResumeResult> {
   const snapshot = snapshotOf(place.dir)
   const running = snapshot !== null && lifeOf(snapshot, Date.now()) === 'running'
   const lines = [
     'DRY RUN: nothing was written and nothing sent but reads',
+    ...open,
     ...groups.map((g) => `would send    PUT /portfolio/order_groups/${g.id}/reset`),
     latch === null ? 'latch         none stands' : `would remove  ${latch}`,
     running ? `would tell    the engine (process ${snapshot.pid}): resume` : 'engine        not running: nobody to tell',
     `would need    --confirm "RESUME ${place.name}"`,
   ]
   return { data: result, text: lines.join('\n') }
+}
+
+/** A log that cannot be read holds nobody back: null. */
+function troublesOf(dir: string): Incident[] | null {
+  const log = join(dir, 'log')
+  if (!existsSync(log)) return []
+  try {
+    return openIncidents(logInputs(log)).filter((i) => TROUBLES[i.class].back.by === 'operator')
+  } catch {
+    return null
+  }
+}
+function troublesText(troubles: readonly Incident[] | null, running: boolean): string[] {
+  if (troubles === null) return ['troubles      not known: the log of the session cannot be read']
+  if (troubles.length === 0) return ['troubles      none waits for a resume']
+  return [
+    `troubles      ${running ? 'a resume clears these, so look at each' : 'these wait for a resume of the engine when it runs again'}:`,
+    ...troubles.map((i) => `  ${explainTrouble(i)}`),
+  ]
+}
+/** Its beginning: what it does not name has to be the same as then. */
+function armCommandOf({ dir }: LivePlace): string {
+  const rest = 'with the markets, limits and exchange of then (an arm is good for one session)'
+  try {
+    const { strategies, parameters } = sessionFiles(dir).plan
+    return `tapeline live arm ${[...strategies, ...parameters.map((p) => `--param ${p}`)].join(' ')} … ${rest}`
+  } catch {
+    return `tapeline live arm … ${rest}, the strategy and its parameters`
+  }
 }

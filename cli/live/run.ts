@@ -202,7 +202,9 @@ async function live(said: RunArguments, ends: Signals): Promise<Outcome<RunData>
         tell: argv.json ? undefined : say,
       })
       const { reported } = await import('../run-report.ts')
+      const { heldText } = await import('./flatten-text.ts')
       const { data, text, warnings } = await reported(record, dir, seconds, argv.json)
+      const held = heldText(record.end, dir)
       const error =
         failure !== null
           ? failureOf(failure)
@@ -218,8 +220,8 @@ async function live(said: RunArguments, ends: Signals): Promise<Outcome<RunData>
                   }
       return {
         data,
-        warnings,
-        text: `${text}Session  ${left.length === 0 ? 'nothing of it is open at the exchange' : `LEFT OPEN: ${left.join('; ')}`}; npx tapeline replay ${dir} proves it\n`,
+        warnings: argv.json && held !== '' ? [...warnings, held] : warnings,
+        text: `${text}Session  ${left.length === 0 ? 'no order of it is open at the exchange' : `LEFT OPEN: ${left.join('; ')}`}; npx tapeline replay ${dir} proves it\n${held === '' ? '' : `Held     ${held}\n`}`,
         exit:
           failure !== null
             ? EXIT.strategy

@@ -321,6 +321,19 @@ function incidentOf({ class: name, scope, since, cause }: Open, until: number | 
   return { class: name, action: TROUBLES[name].action, scope, since, cause, until }
 }
 
+/** Those that were never said to be over. */
+export function openIncidents(inputs: Iterable<{ readonly kind: string; readonly detail: unknown }>): Incident[] {
+  const open = new Map<string, Incident>()
+  for (const { kind, detail } of inputs) {
+    if (kind !== 'incident') continue
+    const incident = detail as Incident
+    const key = keyOf(incident.class, incident.scope)
+    if (incident.until === null) open.set(key, incident)
+    else open.delete(key)
+  }
+  return [...open.values()]
+}
+
 /** What it is, what is done, how it ends. */
 export function explainTrouble({ class: name, scope, cause }: Pick<Incident, 'class' | 'scope' | 'cause'>): string {
   const { what, action, back, advice } = TROUBLES[name] as TroubleRow

@@ -3,10 +3,13 @@
  * judgement (watchdog.ts), the stopping (adapters/kalshi/venue/stopper.ts) and the alerts (alerts.ts). Invariants: the latch is written before anything else of a takeover; nothing waits for an alert; what it
  * keeps does not grow, however long it runs.
  */
-import { statfsSync } from 'node:fs'
+import { statfsSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import type { KalshiLive, Stopper, StopReport } from '../../adapters/kalshi/live.ts'
 import type { World } from '../../adapters/kalshi/ports.ts'
+import { segmentsOf } from '../../data/log-reader.ts'
 import { readHalt, writeHalt } from '../halt.ts'
+import { lifeOf, type SessionSnapshot } from '../session-status.ts'
 import { Alerts } from './alerts.ts'
 import type { Channel } from './messenger.ts'
 import { note } from './operator-log.ts'
@@ -69,6 +72,8 @@ export class WatchSession {
   #takeovers = 0
   /** This silence has been dealt with. */
   #dealt = false
+  /** The halt over it was taken back, and it is dead: nothing of it can trade before it is heard of again. */
+  #spared = false
   #taking = false
   #later = 0
   #openAfterEnd: number | null = null
@@ -129,26 +134,51 @@ export class WatchSession {
     if (snapshot !== null) this.#heard = snapshot.written
     const halt = readHalt(place.sessions)
     if (this.#dealt && halt === null && !this.#taking) {
-      this.#parts.say('the halt was taken back: the engine has its time to come')
-      this.#dealt = false
-      this.#dog.forgive(now)
+      if (!this.#provedDead(snapshot)) {
+        this.#parts.say('the halt was taken back: the engine has its time to come')
+        this.#dealt = false
+        this.#spared = false
+        this.#dog.forgive(now)
+      } else if (!this.#spared) {
+        this.#parts.say('the halt was taken back: the engine is gone and nothing is open, so it is not halted again before it is heard of')
+        this.#spared = true
+      }
     }
     this.#verdict = this.#dog.look({ snapshot, latch: halt?.reason ?? null, free: this.#free }, now)
     const { engine, back } = this.#verdict
     if (back || engine === 'alive') {
-      if (this.#dealt) this.#parts.say('the engine is back, and stays halted until `tapeline resume`')
+      if (this.#dealt)
+        this.#parts.say(
+          halt === null ? 'the engine is back, and is watched as before' : 'the engine is back, and stays halted until `tapeline resume`',
+        )
       this.#dealt = false
+      this.#spared = false
       this.#endLooked = false
       this.#openAfterEnd = null
     }
     if (!this.#taking) this.#state = engine === 'alive' ? 'watching' : this.#dealt ? 'taken-over' : 'idle'
     if (engine === 'silent' && !this.#dealt && !this.#taking) void this.#takeOver()
-    else if (engine === 'silent' && this.#dealt && !this.#taking && now >= this.#later) void this.#takeOver(true)
+    // Without a halt a look back would trigger the order groups that a resume has reset.
+    else if (engine === 'silent' && this.#dealt && halt !== null && !this.#taking && now >= this.#later) void this.#takeOver(true)
     if (engine === 'ended' && !this.#endLooked && !this.#probing) void this.#lookAfterEnd()
-    if (engine !== 'silent' && now >= this.#probeAt && !this.#probing) void this.#probe()
+    if ((engine !== 'silent' || this.#spared) && now >= this.#probeAt && !this.#probing) void this.#probe()
     this.#tell(now)
     if (now >= this.#beatAt) this.#beat()
     if (untilEnd && engine === 'ended' && this.#endLooked) this.#finish('the session has ended')
+  }
+
+  /** No process, no word since, and an account that was shown empty. One that was started again writes its log before anything else, even where its status cannot be written. */
+  #provedDead(snapshot: SessionSnapshot | null): boolean {
+    const t = this.#takeover
+    return (
+      t !== null &&
+      t.proved !== null &&
+      t.left === 0 &&
+      snapshot !== null &&
+      snapshot.written === t.heard &&
+      lifeOf(snapshot, snapshot.written) === 'gone' &&
+      !loggedSince(this.#parts.place.dir, t.flagged)
+    )
   }
 
   /** `again`: it was proved before that nothing is open. */
@@ -310,6 +340,14 @@ function freeOf(dir: string): number | null {
     return bavail * bsize
   } catch {
     return null
+  }
+}
+function loggedSince(dir: string, time: number): boolean {
+  try {
+    return segmentsOf(join(dir, 'log')).some(({ path }) => statSync(path).mtimeMs > time)
+  } catch (error) {
+    // What cannot be looked at is no proof; what is not there was not written.
+    return (error as NodeJS.ErrnoException).code !== 'ENOENT'
   }
 }
 function nextLater(since: number): number {

@@ -164,10 +164,25 @@ function guardedMath(): unknown {
 }
 
 /** What authors debug with: on stderr, so that results stay alone on stdout. Nothing that measures time. */
+let silenced = 0
+/** What runs in it prints nothing of a strategy: a run again for a report, whose fills never happened, would look like the session itself. */
+export async function silently<T>(body: () => Promise<T>): Promise<T> {
+  silenced++
+  try {
+    return await body()
+  } finally {
+    silenced--
+  }
+}
 function guardedConsole(): unknown {
   const real = new Console(process.stderr)
   const words = ['log', 'info', 'debug', 'warn', 'error', 'table', 'dir', 'assert', 'trace'] as const
-  return Object.freeze(Object.fromEntries(words.map((word) => [word, real[word].bind(real)])))
+  const say =
+    (word: (typeof words)[number]) =>
+    (...values: unknown[]): void => {
+      if (silenced === 0) (real[word] as (...values: unknown[]) => void)(...values)
+    }
+  return Object.freeze(Object.fromEntries(words.map((word) => [word, say(word)])))
 }
 
 function guardedGlobals(guards: Readonly<Record<string, unknown>>): unknown {

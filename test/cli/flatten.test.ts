@@ -1,6 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
+import { heldText } from '../../cli/live/flatten-text.ts'
+import type { MarketEnd } from '../../engine/session.ts'
 import { endDrill, startEngine, startExchange, until } from '../support/drill.ts'
 import { PROGRAM, runJson, runProgram } from '../support/program.ts'
 import { folder, removeFolders } from '../support/tapes.ts'
@@ -31,6 +33,14 @@ type Flattened = {
   }
   readonly left: readonly unknown[] | null
 }
+
+it('is named at the end of a session for what is still held, and not for what pays by itself', () => {
+  const market = (ticker: string, position: number, result: string | null = null) => ({ ticker, position, result }) as MarketEnd
+  expect(heldText({ markets: [market('A', 0), market('B', 500, 'yes')] }, 's')).toBe('')
+  expect(heldText({ markets: [market('A', 1000), market('B', -250), market('C', 0)] }, 's')).toBe(
+    'STILL HELD, by its record: A YES 10, B NO 2.5; npx tapeline flatten s closes them',
+  )
+})
 
 describe.skipIf(!built)(`tapeline flatten${built ? '' : ' (skipped: dist/ is not built, run npm run build)'}`, () => {
   it('refuses while the engine trades, shows its cost, closes for no more than was agreed to, and never sends an order twice', async () => {

@@ -1,6 +1,7 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
+import { SessionFolder } from '../../adapters/record/session-record.ts'
 import { readWatch } from '../../cli/live/watch-file.ts'
 import { endDrill, startExchange, startProgram, until, type DrillExchange } from '../support/drill.ts'
 import { PROGRAM, runJson, runProgram } from '../support/program.ts'
@@ -82,5 +83,37 @@ describe.skipIf(!built)(`the kill path of tapeline live${built ? '' : ' (skipped
     )
     expect([await x.resting(), existsSync(join(dir, 'elsewhere/HALTED'))]).toEqual([[], true])
     watch.child.kill('SIGTERM')
+
+    // The way back: what waits for a person is shown before it is confirmed, and every step is named.
+    const log = await SessionFolder.open(join(dir, 'elsewhere/a'))
+    const incident = { action: 'halt-session', since: 1, until: null }
+    for (const detail of [
+      { ...incident, class: 'group-triggered', scope: null, cause: 'group 7' },
+      { ...incident, class: 'fill-foreign', scope: 'KX-ONE', cause: 'trade 9' },
+      { ...incident, class: 'key-refused', scope: null, cause: '401' },
+      { ...incident, class: 'key-refused', scope: null, cause: '401', until: 2 },
+    ])
+      log.input({ row: 0, time: 1, kind: 'incident', detail })
+    await log.sync()
+    await log.log.close()
+    await log.leave()
+    const shown = /group-triggered: .*\(group 7\).*\n.*fill-foreign, KX-ONE: .*\(trade 9\)/
+    const dry = await runProgram(dir, ['resume', 'elsewhere/a', '--reason', 'mended', '--dry-run'])
+    expect([dry.code, dry.stdout]).toEqual([0, expect.stringMatching(shown)])
+    expect(dry.stdout).not.toMatch(/key-refused/)
+    const asked = await runProgram(dir, ['resume', 'elsewhere/a', '--reason', 'mended'])
+    expect([asked.code, asked.stderr]).toEqual([5, expect.stringMatching(shown)])
+    const { keyId, keyFile } = x.key(0)
+    const exchange = ['--environment', 'local', '--url', x.rest, '--key-id', keyId, '--key-file', keyFile]
+    mkdirSync(join(dir, 'sessions'), { recursive: true })
+    writeFileSync(join(dir, 'sessions/HALTED'), 'a drill\n')
+    const arm = ['live', 'arm', 'lean', '--series', 'KXPRACTICE15M', ...exchange, '--unproven', 'a drill', '--dry-run']
+    const armed = await runProgram(dir, arm)
+    expect([armed.code, armed.stdout]).toEqual([0, expect.stringMatching(/HALTED stands \(a drill\).*`tapeline resume`/)])
+    const back = await runProgram(dir, ['resume', 'elsewhere/a', '--reason', 'mended', '--confirm', 'RESUME a'])
+    expect([back.code, back.stdout]).toEqual([
+      0,
+      expect.stringMatching(/the halt is taken back[^]*1\. tapeline live arm lean …[^]*2\. tapeline live --resume .*a\n[^]*not cleared/),
+    ])
   })
 })

@@ -1,4 +1,5 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { freemem } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { Random } from '../../adapters/practice/random.ts'
@@ -15,11 +16,14 @@ import { folder, removeFolders } from '../support/tapes.ts'
 
 /** How a live session is stopped, and what stops it: signals at any moment, sleep, a disk that is full, a record that is damaged, a second one. Judged from the exchange's own books. */
 const built = existsSync(PROGRAM)
-const noDisk = noDiskBecause()
+/** Below two gigabytes a session only takes risk away: the disk must have more, and it is in memory. */
+const MEGABYTES = 2_400
+const noDisk =
+  freemem() < 3 * MEGABYTES * 2 ** 20 ? ' (skipped: the disk that is filled is in memory, and there is too little)' : noDiskBecause()
 const rooms: Room[] = []
 afterEach(async () => {
   for (const room of rooms.splice(0)) await room.close()
-  unmountAll()
+  if (process.env['LIVE_KEEP'] === undefined) unmountAll()
   removeFolders()
 })
 async function room(options: Parameters<typeof liveRoom>[1] = {}): Promise<{ x: Room; drill: Drill }> {
@@ -101,6 +105,9 @@ describe.skipIf(!built)(`a live session${built ? '' : ' (skipped: dist/ is not b
     drill.witness.look()
     expect([went, code, err, out.slice(0, 300)]).toEqual([true, 130, err, out.slice(0, 300)])
     expect(drill.witness.asked).toBeGreaterThan(asked)
+    // It stood still: nothing was sent before the exchange was asked anew.
+    const words = drill.witness.news.map((n) => n.news.type).filter((type) => type === 'agreed' || type === 'disagreed')
+    expect(words).toEqual(['agreed', 'disagreed', 'agreed'])
     expect(await endJudged(x, drill.witness, join(x.dir, 's'))).toEqual([])
   }, 150_000)
 
@@ -179,11 +186,11 @@ describe.skipIf(!built)(`a live session${built ? '' : ' (skipped: dist/ is not b
   it.skipIf(noDisk !== '')(
     `on a disk that is full sends nothing that it cannot keep, takes everything back, exit 4, and goes on when there is room${noDisk}`,
     async () => {
-      const dir = folder()
+      const dir = process.env['LIVE_KEEP'] ?? folder()
       const x = await liveRoom(dir)
       rooms.push(x)
       mkdirSync(join(dir, 'disk'))
-      smallDisk(join(dir, 'disk'), 400)
+      smallDisk(join(dir, 'disk'), MEGABYTES)
       const drill = new Drill(x, 'disk/s')
       const { process: live } = await drill.start()
       await trading(drill, live, 0, x)
@@ -200,11 +207,10 @@ describe.skipIf(!built)(`a live session${built ? '' : ' (skipped: dist/ is not b
       const orders = x.orders().length
       const { process: again } = await drill.start()
       await drill.until(again, () => x.orders().length > orders + 2, 40_000)
-      again.child.kill('SIGINT')
-      expect((await again.ended).code).toBe(130)
-      drill.witness.look()
       expect(x.orders().length).toBeGreaterThan(orders)
-      expect(await endJudged(x, drill.witness, join(dir, 'disk/s'))).toEqual([])
+      // What had no outcome when the disk was full is found, or proved absent.
+      await drill.end(again, 60_000)
+      expect([drill.figures.wrong, drill.figures.exits]).toEqual([[], []])
     },
     150_000,
   )

@@ -1,8 +1,9 @@
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { cacheFolder } from '../../cli/strategy/cache.ts'
+import { makeGuards, silently } from '../../cli/strategy/guards.ts'
 import { runJson, runProgram, type Envelope } from '../support/program.ts'
 
 /** A strategy of one's own, from a folder that knows nothing of this repository. */
@@ -120,6 +121,26 @@ export default function fair(): Strategy {
     expect(stderr).toMatch(
       /^2026-06-01T00:00:00\.\d{3}Z 0 1780272000000 1780272000000 true "2026-06-01T00:00:00\.\d{3}Z" 2 5 object 0\.4200$/m,
     )
+  })
+
+  it('says nothing while it runs again for a report, and speaks again after it, even if that failed', async () => {
+    const said: string[] = []
+    const spy = vi.spyOn(process.stderr, 'write').mockImplementation((text) => said.push(String(text)) > 0)
+    try {
+      const own = makeGuards()['console'] as Console
+      await expect(
+        silently(async () => {
+          for (const word of ['log', 'info', 'warn', 'error', 'debug'] as const) own[word]('phantom')
+          await Promise.resolve()
+          own.log('phantom')
+          throw new Error('no tape')
+        }),
+      ).rejects.toThrow('no tape')
+      own.log('real')
+    } finally {
+      spy.mockRestore()
+    }
+    expect(said).toEqual(['real\n'])
   })
 })
 

@@ -84,6 +84,9 @@ describe.skipIf(!built)(`tapeline watch${built ? '' : ' (skipped: dist/ is not b
 
     // Resumed: the next engine trades, and the alert ends.
     expect((await runProgram(dir, ['resume', 'sessions/s', '--reason', 'restarted', '--confirm', 'RESUME s'])).code).toBe(0)
+    // Whoever starts it again does not race with the watch: what is dead and proved empty is halted once.
+    await new Promise((resolve) => setTimeout(resolve, 7_000))
+    expect([existsSync(join(dir, 'sessions/HALTED')), readWatch(session)?.takeovers]).toEqual([false, 1])
     const next = await startEngine(dir, x, 'sessions/s')
     await until('orders rest', async () => (await x.resting()).length > 0)
     await until('it says that it is over', () => heard.some((h) => h.class === 'engine-silent' && h.status === 'over'), 40)

@@ -5,6 +5,7 @@ import { parseHTML } from 'linkedom'
 import { chromium } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { makePracticeTape } from '../../adapters/practice/practice-tape.ts'
+import { heldBy } from '../../cli/live/held-by.ts'
 import { liveParts } from '../../cli/live/report-parts.ts'
 import type { SessionRecord } from '../../engine/session.ts'
 import { buildReport } from '../../reports/index.ts'
@@ -12,6 +13,8 @@ import { delaysIn, outcomesOf, quantilesOf, unknownsOf } from '../../reports/liv
 import { liveFacts, type LiveInput } from '../../reports/live/facts.ts'
 import { ledgerProblems } from '../../reports/live/ledger.ts'
 import type { LiveParts } from '../../reports/live/parts.ts'
+import { stateSpans } from '../../reports/live/spans.ts'
+import { remedyOf } from '../../reports/remedies.ts'
 import { liveSession } from '../support/live-session.ts'
 import { paperSession } from '../support/paper-session.ts'
 import { folder, removeFolders } from '../support/tapes.ts'
@@ -223,6 +226,24 @@ describe('the report of a live session', () => {
     await expect(liveParts(at('live'), record, { paper: at('live'), fills: null, decode: 'thread' })).rejects.toThrow(
       /that is a live session; give a paper session/,
     )
+  })
+
+  it('names the trouble that held the session instead of what the refusal alone would mean', () => {
+    const span = stateSpans(record).find((s) => s.state === 'syncing' && s.to - s.from >= 1_000_000)
+    const [from, to] = [span?.from ?? Number.NaN, span?.to ?? Number.NaN]
+    const incident = (until: number | null, name = 'watch-silent', action = 'pause') => ({
+      row: 0,
+      time: from,
+      kind: 'incident',
+      detail: { class: name, action, scope: null, since: from, cause: '', until },
+    })
+    const { header } = record
+    expect(heldBy(record, [incident(null), incident(to)])('syncing', header)).toMatchObject({
+      meaning: expect.stringMatching(/^the session was held for .* by watch-silent: no watch is alive.*, from 20.* to 20.* UTC$/),
+      change: 'start `tapeline watch`',
+    })
+    for (const others of [[], [incident(from)], [incident(null, 'private-stream-lost', 'retry')]])
+      expect(heldBy(record, others)('syncing', header)).toEqual(remedyOf('syncing', header))
   })
 
   it('knows when the books do not add up', () => {

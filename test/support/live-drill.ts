@@ -151,12 +151,16 @@ export class Drill {
   }
 
   /** The last process: it runs until nothing is unknown, and is ended by Ctrl-C. */
-  async finish(ms: number): Promise<{ readonly code: number | null; readonly out: string; readonly err: string }> {
+  async finish(ms: number): Promise<void> {
     const { figures, witness } = this
     const lives = witness.lives.length
     const { process, at } = await this.start()
     await this.until(process, () => this.ready(lives))
     if (this.ready(lives)) figures.ready.push(((witness.lives.at(-1)?.agreed as number) - at) / 1000)
+    await this.end(process, ms)
+  }
+  async end(process: Started, ms: number): Promise<void> {
+    const { figures, witness } = this
     await this.until(process, () => this.unknown().size === 0, ms)
     process.child.kill('SIGINT')
     const ended = await process.ended
@@ -167,7 +171,6 @@ export class Drill {
     figures.orders = this.#room.orders().length
     figures.fills = this.#room.fills().length
     this.unknown()
-    return ended
   }
 
   /** Orders whose last word is that nothing is known; counts how the others ended. */

@@ -34,6 +34,8 @@ type Group = {
   reason: string
   /** The exchange lists it no more. */
   missing?: boolean
+  /** From the log of a process before, and not seen at the exchange by this one. */
+  adopted?: boolean
 }
 
 const TRIES_MAX = 3
@@ -89,6 +91,7 @@ export class GroupPlanner {
       tries: 0,
       retryAt: Infinity,
       reason: triggered ? 'group triggered' : '',
+      adopted: true,
     })
   }
   /** Nothing of an earlier process is left to brake with: another one is made. */
@@ -172,7 +175,14 @@ export class GroupPlanner {
   listed(ids: ReadonlySet<string>): void {
     for (const [shard, group] of this.#groups) {
       if (group.id === null || (group.state !== 'live' && group.state !== 'triggered')) continue
+      const { adopted } = group
+      group.adopted = false
       group.missing = !ids.has(group.id)
+      // The process before took it away and could not keep that (a full disk): what was in it is canceled, and the next brake is a new one.
+      if (adopted === true && group.state === 'live' && group.missing) {
+        this.#anew(group, 0)
+        continue
+      }
       if (group.state !== 'live' || !group.missing) continue
       group.state = 'triggered'
       this.#halt(shard, 'the order group is not there any more')

@@ -214,12 +214,12 @@ describe('a command', () => {
       const { venue, order, news } = rig()
       venue.send({ type: 'submit', order, price: order.price, quantity: order.quantity })
       venue.restore(dropped)
-      expect(news).toEqual([{ type: 'rejected', order: 0, timeVenue: 0, reason: 'not-sent' }])
+      expect(news.filter((n) => n.type !== 'disagreed')).toEqual([{ type: 'rejected', order: 0, timeVenue: 0, reason: 'not-sent' }])
     }
     // One whose intent is on the disk may have left.
     const { venue, order, news } = rig()
     venue.send({ type: 'submit', order, price: order.price, quantity: order.quantity })
     venue.restore([{ intent: create(0) satisfies Intent, time: T0 }])
-    expect(news.map((n) => n.type)).toEqual(['no-answer'])
+    expect(news.map((n) => n.type)).toEqual(['disagreed', 'no-answer'])
   })
 })
