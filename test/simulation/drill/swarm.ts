@@ -18,7 +18,7 @@ const MOST = {
   tooMany: 0.08,
   html: 0.06,
   /** 2xx that says nothing, or cannot be read, or speaks of another order. */
-  garbage: 0.08,
+  garbage: 0.1,
   refused: 0.06,
   /** A connection has to be made first. */
   connecting: 0.2,
@@ -47,7 +47,7 @@ const MOST = {
   outsideCancel: 0.03,
   groupTrigger: 0.01,
   /** Somebody takes away half of what an order of ours has left. */
-  meddle: 0.02,
+  meddle: 0.03,
   /** µs by which the clock of the session is off. */
   clockOff: 4_000_000,
   /** The account has the smallest rate limits. */
