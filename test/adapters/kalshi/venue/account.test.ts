@@ -136,6 +136,22 @@ describe('order groups', () => {
     expect([writes.at(-1), groups.stateOf(0)]).toEqual(['delete 0 g', 'gone'])
   })
 
+  it('that a process before could not keep having taken away are made anew; one that was seen and goes is somebody else’s doing', () => {
+    const { groups, writes, news, at } = plan()
+    groups.adopt(0, 'old')
+    groups.listed(new Set())
+    at(1)
+    expect([writes, groups.idOf(0), news]).toEqual([['create 0'], 'g', []])
+    groups.listed(new Set(['g']))
+    groups.listed(new Set())
+    expect([groups.idOf(0), news.map((n) => n.type)]).toEqual([null, ['market-halted', 'market-halted']])
+    const seen = plan()
+    seen.groups.adopt(0, 'old')
+    seen.groups.listed(new Set(['old']))
+    seen.groups.listed(new Set())
+    expect([seen.writes, seen.groups.stateOf(0)]).toEqual([[], 'triggered'])
+  })
+
   it('whose creation has no outcome are tried three times, later each time, and then nothing trades', () => {
     const { groups, writes, news, at } = plan(() => ({ outcome: 'unknown', reason: 'timeout' }))
     groups.want(2, 0)

@@ -500,6 +500,30 @@ describe('what is unknown', () => {
     }
     for (const [what, change] of Object.entries(not)) expect([what, passes(change)]).toEqual([what, 'unknown'])
   })
+  it('PROC-05: after a crash agreement is taken back before any other word, and the minute since the last byte runs on over crashes', () => {
+    const kept: import('../../../../adapters/kalshi/venue/tracked.ts').Kept[] = [{ intent: c, time: T0 }]
+    const first = orders()
+    first.restore(kept, T0 + SECOND)
+    const told = first.takeNews()
+    expect(told.map((n) => n.type)).toEqual(['disagreed', 'no-answer'])
+    for (const news of told) kept.push({ news, time: T0 + SECOND })
+    // It crashes again and again, the last time 50 s later: no byte left since the first.
+    for (const after of [20, 40, 50]) {
+      const again = orders()
+      again.restore(kept, T0 + after * SECOND)
+      expect(again.takeNews().map((n) => n.type)).toEqual(['disagreed'])
+    }
+    const last = orders()
+    last.restore(kept, T0 + 50 * SECOND)
+    last.takeNews()
+    for (let k = 0; k < 5; k++) last.swept(sweep(T0 + (62 + 2 * k) * SECOND, []), T0 + (62 + 2 * k) * SECOND)
+    expect(last.takeNews().map((n) => n.type)).toEqual(['absent'])
+  })
+  it('its clock can be read: windows of sweeps begin where it says', () => {
+    const o = orders()
+    o.clockOffset = 3 * SECOND
+    expect(o.clockOffset).toBe(3 * SECOND)
+  })
   it('a fill whose order nobody knows stands against absence', () => {
     const { o, engine } = start()
     o.filled(new History(create(7), 'other').fill(100).fills[0]!, 'stream', T0)

@@ -252,4 +252,32 @@ describe('a session reconciled with the local exchange', () => {
     await s.run(5 * MINUTE)
     expect(s.records.length).toBe(after)
   })
+  it('asks again at once while all agrees but a market in which something happened: orders wait for the word', async () => {
+    const s = session()
+    const { reconciler } = s.make(s.books)
+    let at = s.x.now
+    const view = s.books.view.bind(s.books)
+    s.books.view = () => ({ ...view(), eventAt: at, newsOf: new Map([['KXTEST-A', { at, venue: 0 }]]) })
+    await s.run(5 * SECOND)
+    at = s.x.now
+    reconciler.restore({
+      baseline: {
+        time: T0,
+        orders: [],
+        positions: [],
+        cash: [
+          [0, 1e9],
+          [2, 1e9],
+        ],
+        reserved: [],
+      },
+      reading: null,
+      halted: [],
+    })
+    reconciler.start()
+    await s.run(SECOND)
+    expect([s.last().outcome, s.words()]).toEqual(['agreed', []])
+    await s.run(4 * SECOND)
+    expect(s.words()).toEqual(['agreed'])
+  })
 })
