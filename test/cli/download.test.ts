@@ -225,8 +225,8 @@ describe.skipIf(!built)(`tapeline download${built ? '' : ' (skipped: dist/ is no
       [['--tape', 't', '--market', 'X', '--to', '2999-01-01'], 2, /--to 2999-01-01 lies in the future/],
       [
         ['--tape', 't', '--market', 'X', '--environment', 'local', '--url', 'http://10.0.0.1'],
-        6,
-        /environment "http:\/\/10.0.0.1" is unknown/,
+        2,
+        /^error: --url http:\/\/10.0.0.1: an exchange on this machine alone has an address of its own/,
       ],
       [
         ['--tape', 't', '--market', 'X', '--key-id', 'a', ...access(p)],
