@@ -61,8 +61,8 @@ export class Truth implements Watcher {
   readonly #ids = new Map<string, string>()
   readonly effects = new Map<string, number>()
   readonly #own = new Map<string, Side>()
-  /** With what a human did on the account. */
-  readonly #all = new Map<string, Side>()
+  /** What a human did on the account, summed up after each of his fills, by market. */
+  readonly #others = new Map<string, Side[]>()
   /** [trade, quantity] of the account. */
   readonly trades: string[] = []
   exchange: Exchange | null = null
@@ -109,11 +109,17 @@ export class Truth implements Watcher {
       const ours = this.#witness.ours(clientId)
       if (ours) this.fills++
       else this.foreignFills++
-      for (const s of ours ? [sideOf(this.#own, ticker), sideOf(this.#all, ticker)] : [sideOf(this.#all, ticker)]) {
-        s.position += side === BID ? quantity : -quantity
+      const change = side === BID ? quantity : -quantity
+      if (ours) {
+        const own = sideOf(this.#own, ticker)
+        own.position += change
         // Without fees: an order that is the way out may cost its fee beyond a limit.
-        s.cash += (side === BID ? -price : price) * quantity
+        own.cash -= change * price
+        return
       }
+      const before = this.#others.get(ticker) ?? [{ position: 0, cash: 0 }]
+      const { position, cash } = before.at(-1) as Side
+      this.#others.set(ticker, [...before, { position: position + change, cash: cash - change * price }])
     }
   }
   wrong(what: string): void {
@@ -184,28 +190,27 @@ export class Truth implements Watcher {
       claim(order.market.ticker, { side, price, quantity })
     }
     const { positionMax, marketLossMax, sessionLossMax } = this.#limits
-    // A human on the same account moves the sums as well: only what is beyond with and without his part is ours.
-    let [session, sessionAll] = [0, 0]
-    for (const ticker of new Set([...claims.keys(), ...this.#all.keys()])) {
+    // A human on the same account moves the sums as well, and what he does is heard of later: only what is beyond whatever of his part counts is ours.
+    let session = 0
+    for (const ticker of new Set([...claims.keys(), ...this.#own.keys()])) {
       const list = claims.get(ticker) ?? []
+      const own = sideOf(this.#own, ticker)
       const market = this.exchange?.markets.get(ticker)
       const value = market?.status === 'finalized' || market?.status === 'determined' ? market.value : -1
-      const own = worstOf(sideOf(this.#own, ticker), list, value)
-      const all = worstOf(sideOf(this.#all, ticker), list, value)
-      const position = Math.min(own.position, all.position)
-      const loss = Math.min(own.loss, all.loss)
-      session += own.loss
-      sessionAll += all.loss
+      let [position, loss] = [Infinity, Infinity]
+      for (const other of this.#others.get(ticker) ?? [{ position: 0, cash: 0 }]) {
+        const worst = worstOf({ position: own.position + other.position, cash: own.cash + other.cash }, list, value)
+        position = Math.min(position, worst.position)
+        loss = Math.min(loss, worst.loss)
+      }
+      session += loss
       this.used = Math.max(this.used, position / positionMax, loss / marketLossMax)
       if (position > positionMax)
-        this.wrong(
-          `${ticker}: the position may become ${position}, beyond ${positionMax} (${JSON.stringify([sideOf(this.#own, ticker), list])})`,
-        )
+        this.wrong(`${ticker}: the position may become ${position}, beyond ${positionMax} (${JSON.stringify([own, list])})`)
       if (loss > marketLossMax) this.wrong(`${ticker}: may lose ${loss}, more than ${marketLossMax}`)
     }
-    const loss = Math.min(session, sessionAll)
-    this.used = Math.max(this.used, loss / sessionLossMax)
-    if (loss > sessionLossMax) this.wrong(`the session may lose ${loss}, more than ${sessionLossMax}`)
+    this.used = Math.max(this.used, session / sessionLossMax)
+    if (session > sessionLossMax) this.wrong(`the session may lose ${session}, more than ${sessionLossMax}`)
   }
 
   /** The session takes an order of its own for over, with so much filled: as the exchange has it? */
