@@ -61,7 +61,7 @@ it.skipIf(!built)(
     expect(data.orders.length).toBeGreaterThan(0)
     for (const o of data.orders) {
       expect(CLASSES).toContain(o.class)
-      expect(o.why.length).toBeGreaterThan(20)
+      expect(o.why.length).toBeGreaterThan(10)
     }
     // The exchange tells when it took an order: nothing is guessed.
     expect(data.orders.filter((o) => o.modelled).every((o) => o.basis === 'venue')).toBe(true)
