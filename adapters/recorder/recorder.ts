@@ -36,6 +36,8 @@ export type RecorderOptions = {
   readonly rotate?: { readonly rows?: number; readonly bytes?: number; readonly every?: number }
   /** µs: until when the recording that goes on is known to have run, where that is later than its last row. What nobody knows begins after it. */
   readonly ranUntil?: number
+  /** µs: and no earlier than so long after its last row, where its engine lets time pass by itself behind each row. */
+  readonly ranOn?: number
   /** µs on a clock that never steps. */
   readonly clock?: { now(): number }
   /** Bytes that must stay free on the disk: below, recording stops first and leaves them to the journal. */
@@ -118,7 +120,7 @@ export class Recorder {
     this.#remark = options.onRemark ?? (() => {})
     this.#rows = tape.rowsOwn
     this.#pumped = tape.rowsOwn
-    this.#to = Math.max(0, tape.to, options.ranUntil ?? 0)
+    this.#to = Math.max(0, tape.to + (tape.rowsOwn > 0 ? (options.ranOn ?? 0) : 0), options.ranUntil ?? 0)
     this.#times = new TimeKeeper(this.#clock, this.#to)
     this.#rotatedAt = this.#clock.now()
     this.#timer = setInterval(() => void this.#tick().catch((error: unknown) => this.#failed(error)), 1000)

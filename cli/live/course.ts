@@ -133,7 +133,8 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     clock: world.clock,
     log: folder.log,
     onRemark: (text) => void troubles.push(text),
-    ...(resume ? { ranUntil: Math.max(ranUntil, run.lastTime) + 1 } : {}),
+    // What was decided at the instant of the last row was decided before the books were lost: each batch is over one later.
+    ...(resume ? { ranUntil: Math.max(ranUntil, run.lastTime) + 1, ranOn: 2 } : {}),
   })
   const watch = new Watch()
   const limit = Error.stackTraceLimit

@@ -261,6 +261,20 @@ describe('a recording', () => {
     expect(markets.reduce((a, m) => a + m.rows, 0)).toBe(rows.length + 3)
   })
 
+  it('loses its books after the instant of its last row, and after the time that a live session let pass behind it', async () => {
+    const tape = randomTape({ seed: 3, rows: 400, markets: 3 })
+    const dir = join(folder(), 'tape')
+    const first = await Recorder.open(dir, OPTIONS)
+    for (const batch of batchesOf(tape.rows, 50)) first.write(batch)
+    await first.leave()
+    const last = tape.rows.at(-1)?.time as number
+    const second = await Recorder.open(dir, { ...OPTIONS, ranUntil: last - 5, ranOn: 2 })
+    expect(second.status.to).toBe(last + 2)
+    await second.finish()
+    const sync = (await readNamed(dir)).filter((r) => r.kind === Kind.SYNC && r.detail?.includes('restarted') === true)
+    expect(sync.map((r) => r.time)).toEqual(tape.tickers.map(() => last + 2))
+  })
+
   it('damaged in what was synced is refused by every reader, with file and byte', async () => {
     const dir = join(folder(), 'tape')
     const recorder = await Recorder.open(dir, OPTIONS)
