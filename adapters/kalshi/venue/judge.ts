@@ -55,6 +55,10 @@ export class Judge {
   get said(): boolean {
     return this.#said !== null
   }
+  /** Agreement was the last word. */
+  get agreed(): boolean {
+    return this.#said === 'agreed'
+  }
   get halted(): ReadonlySet<string> {
     return this.#halted
   }

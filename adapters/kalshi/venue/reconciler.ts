@@ -105,6 +105,10 @@ export class Reconciler {
   freed(ticker: string): void {
     this.#judge.freed(ticker)
   }
+  /** It has said that all is as the exchange says, and has not doubted it since. */
+  get agreed(): boolean {
+    return this.#judge.agreed
+  }
   /** An operator lets the session go on: halted markets are judged anew. */
   resumed(): void {
     this.#judge.resumed()

@@ -46,6 +46,8 @@ function heard(ledger: Ledger, news: News, time: number, now: number): void {
   const t = ledger.byOrder.get(news.order)
   if (t === undefined) return
   t.tell(news)
+  // Pictures from before it show terms that were.
+  if (news.type === 'amended' || news.type === 'decreased') t.changed = Math.max(t.changed, news.timeVenue)
   switch (news.type) {
     case 'accepted':
       ledger.alive.add(t)

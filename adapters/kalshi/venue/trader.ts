@@ -500,6 +500,8 @@ export class KalshiTrader {
       this.#deaf = true
       this.#parts.desk.enter({ type: 'disagreed', reason: 'the private stream is away' })
     } else if (this.#deafSince < 0 && this.#deaf) this.#deaf = false
+    // The session doubts by itself as well (news that fits nothing it has): what was agreed upon before would never be said again.
+    if (!this.#parts.desk.engine.session.agreed && this.#agreed === null && this.#reconciler.agreed) this.#reconciler.ask('asked')
     this.#wantGroups(now)
     this.#resetGroups()
     this.#agree()

@@ -223,3 +223,34 @@ describe('a command', () => {
     expect(news.map((n) => n.type)).toEqual(['disagreed', 'no-answer'])
   })
 })
+
+describe('a restart', () => {
+  it('knows when an order was changed last: a picture from before shows terms that were, and nobody changed it', () => {
+    for (const kind of ['amend', 'decrease'] as const) {
+      const c = create(0)
+      const h = new History(c)
+      const stale = h.last
+      const write = kind === 'amend' ? amend(0, h.id, 4100, 300) : decrease(0, h.id, 300)
+      const news: News =
+        kind === 'amend'
+          ? { type: 'amended', order: 0, timeVenue: T0 + 5 * SECOND, remaining: 300 }
+          : { type: 'decreased', order: 0, timeVenue: T0 + 5 * SECOND, remaining: 300 }
+      const o = orders()
+      o.restore(
+        [
+          { intent: c, time: T0 },
+          { news: { type: 'accepted', order: 0, timeVenue: T0, remaining: 600, id: h.id }, time: T0 },
+          { intent: write, time: T0 + 4 * SECOND },
+          { news, time: T0 + 5 * SECOND },
+        ],
+        T0 + 10 * SECOND,
+      )
+      o.takeNews()
+      o.seen({ ...stale, updated: T0 + SECOND }, 'list', T0 + 11 * SECOND)
+      expect([kind, o.takeNews()]).toEqual([kind, []])
+      // A later one counts.
+      o.seen({ ...stale, updated: T0 + 6 * SECOND }, 'list', T0 + 12 * SECOND)
+      expect([kind, o.takeNews().map((n) => n.type)]).toEqual([kind, ['market-halted']])
+    }
+  })
+})

@@ -1,11 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import { environmentOf } from '../../../../adapters/kalshi/environment.ts'
+import type { Sockets } from '../../../../adapters/kalshi/ports.ts'
 import { Budget } from '../../../../adapters/kalshi/rate-limit.ts'
 import { Signer } from '../../../../adapters/kalshi/sign.ts'
 import { cashOff } from '../../../../adapters/kalshi/venue/cash.ts'
 import { KalshiTrader, type KeptInput } from '../../../../adapters/kalshi/venue/trader.ts'
 import { Run } from '../../../../data/run.ts'
 import { Engine } from '../../../../engine/engine.ts'
+import type { News } from '../../../../engine/news.ts'
 import { MINUTE, SECOND } from '../../../../engine/units.ts'
 import { header } from '../../../support/session.ts'
 import { T0 } from '../../exchange/support.ts'
@@ -13,14 +15,28 @@ import { inOne } from './support.ts'
 
 const WIDE = { read: { perSecond: 1e6, capacity: 1e6 }, write: { perSecond: 1e6, capacity: 1e6 } }
 
-/** A session that reads and sends nothing: its private stream never opens. */
-function sessions() {
+/** A private stream on which nothing ever comes but what answers a subscription. */
+const silent: Sockets = {
+  open: (_url, _headers, events) => {
+    let sids = 0
+    queueMicrotask(() => events.opened())
+    const send = (text: string): void => {
+      const { id, params } = JSON.parse(text) as { id: number; params: { channels?: string[] } }
+      for (const channel of params.channels ?? [])
+        queueMicrotask(() => events.frame(JSON.stringify({ id, type: 'subscribed', msg: { channel, sid: ++sids } })))
+    }
+    return { send, ping: () => events.heard(), destroy() {}, waiting: 0 }
+  },
+}
+
+/** A session that sends nothing. Without `sockets` its private stream never opens. */
+function sessions({ sockets = { open: () => ({ send() {}, ping() {}, destroy() {}, waiting: 0 }) } }: { sockets?: Sockets } = {}) {
   const s = inOne({ readLag: 350_000 })
   const we = s.trader('we')
   const log: KeptInput[] = []
   const said: string[] = []
   const environment = environmentOf('http://127.0.0.1:1')
-  const world = { ...s.world, sockets: { open: () => ({ send() {}, ping() {}, destroy() {}, waiting: 0 }) } }
+  const world = { ...s.world, sockets }
   const begin = (generation: number) => {
     let trader: KalshiTrader | null = null
     const venue = { onTape: null, connect() {}, send: () => 0 }
@@ -32,7 +48,9 @@ function sessions() {
       record: (kind: string, detail: unknown) => log.push({ time: s.x.now, kind, detail: JSON.parse(JSON.stringify(detail)) as unknown }),
       sync: () => Promise.resolve(),
       synced: () => log.length,
-      enter: () => {},
+      enter: (news: News) => {
+        if (news.type === 'agreed' || news.type === 'disagreed') engine.session.move(news.type, s.x.now)
+      },
       say: (text: string) => void said.push(text),
       fail: (error: unknown) => {
         throw error
@@ -58,10 +76,12 @@ function sessions() {
         caps: { orderMax: 1, notionalMax: 1, collar: 1, ordersPerSecond: 1, ordersOpen: 1 },
       },
     )
+    engines.push(engine)
     return trader
   }
+  const engines: Engine[] = []
   const kinds = (kind: string): unknown[] => log.filter((l) => l.kind === kind).map((l) => l.detail)
-  return { ...s, we, log, said, begin, kinds }
+  return { ...s, we, log, said, begin, kinds, engines }
 }
 
 describe('who trades for a session', () => {
@@ -97,5 +117,20 @@ describe('who trades for a session', () => {
     const from = s.requests.filter((r) => r.path.startsWith('/portfolio/fills')).map((r) => Number(/min_ts=(\d+)/.exec(r.path)?.[1]))
     expect(Math.min(...from)).toBe(Math.floor((known - MINUTE) / 1e6))
     await second.stop()
+  })
+  it('asks the exchange anew where the session doubts by itself, and lets it trade again, once', async () => {
+    const s = sessions({ sockets: silent })
+    const t = s.begin(0)
+    await t.start()
+    await s.run(10 * SECOND)
+    const session = (s.engines[0] as Engine).session
+    expect([session.agreed, s.kinds('reconciled').length]).toEqual([true, 1])
+    // As it does when it hears of a fill in a market that it does not have.
+    session.move('disagreed', s.x.now)
+    await s.run(10 * SECOND)
+    expect(session.agreed).toBe(true)
+    await s.run(30 * SECOND)
+    expect([session.agreed, s.kinds('reconciled').length]).toEqual([true, 2])
+    await t.stop()
   })
 })
