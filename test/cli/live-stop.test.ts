@@ -33,6 +33,16 @@ async function room(options: Parameters<typeof liveRoom>[1] = {}): Promise<{ x: 
 }
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 const busy = (x: Room): boolean => x.resting().length > 1 && x.fills().length > 0
+/** Orders of which the session does not know whether they exist. */
+function unknown({ witness }: Drill): number {
+  const orders = new Set<number>()
+  for (const { news } of witness.news) {
+    if (!('order' in news)) continue
+    if (news.type === 'no-answer') orders.add(news.order)
+    else orders.delete(news.order)
+  }
+  return orders.size
+}
 async function trading(drill: Drill, process: Started, lives: number, x: Room, ms = 40_000): Promise<void> {
   const so = await drill.until(process, () => drill.ready(lives) && busy(x), ms)
   if (!so) {
@@ -100,16 +110,18 @@ describe.skipIf(!built)(`a live session${built ? '' : ' (skipped: dist/ is not b
     globalThis.process.stdout.write(
       `after the sleep: ${x.seen.length - orders} orders ${((performance.now() - woken) / 1000).toFixed(1)} s after it woke\n`,
     )
+    // What was on its way when it was stopped may never have left: that it does not exist is certain after a minute.
+    const certain = await drill.until(process, () => unknown(drill) === 0, 100_000)
     process.child.kill('SIGINT')
     const { code, err, out } = await process.ended
     drill.witness.look()
-    expect([went, code, err, out.slice(0, 300)]).toEqual([true, 130, err, out.slice(0, 300)])
+    expect([went && certain, code, err, out.slice(0, 300)]).toEqual([true, 130, err, out.slice(0, 300)])
     expect(drill.witness.asked).toBeGreaterThan(asked)
     // It stood still: nothing was sent before the exchange was asked anew.
     const words = drill.witness.news.map((n) => n.news.type).filter((type) => type === 'agreed' || type === 'disagreed')
     expect(words).toEqual(['agreed', 'disagreed', 'agreed'])
     expect(await endJudged(x, drill.witness, join(x.dir, 's'))).toEqual([])
-  }, 150_000)
+  }, 260_000)
 
   it('whose log is damaged in the middle is refused with file and byte, exit 4, and asks the exchange for nothing', async () => {
     const { x, drill } = await room()
