@@ -121,7 +121,7 @@ export class Live {
     if (market.halted === null) this.#halts.delete(market)
     this.#note(market, 'market-freed', reason)
   }
-  /** Ours, though none of our orders made it: a position like any other. */
+  /** Ours, though none of our orders made it: a position like any other. A human looks at the market, unless it was he who closed it. */
   #foreign(news: Extract<News, { type: 'foreign-fill' }>): void {
     const { portfolio, words, journal, markets, now } = this.#host
     const market = markets.get(news.ticker)
@@ -144,14 +144,14 @@ export class Live {
       news.price,
       news.quantity,
       news.maker ? words.maker : words.taker,
-      words.of('not ours'),
+      words.of(news.by ?? 'not ours'),
       0,
       news.fee,
       news.timeVenue,
     )
     this.#host.changed()
     this.#host.filledLate(market)
-    this.#halt(market, 'foreign', 'a fill of the account that no order of the session made')
+    if (news.by === undefined) this.#halt(market, 'foreign', 'a fill of the account that no order of the session made')
   }
   #strange(what: string): void {
     this.#note(null, 'disagreed', what)

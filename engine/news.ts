@@ -42,6 +42,8 @@ export type AccountNews =
       readonly maker: boolean
       readonly trade: string
       readonly timeVenue: number
+      /** The operator closed a position of the session with it: nobody has to look. */
+      readonly by?: 'flatten'
     }
   /** `by`: whose halt it is; a market goes on when nobody halts it any more. An operator's `resume` ends them all. */
   | { readonly type: 'market-halted' | 'market-freed'; readonly ticker: string; readonly reason: string; readonly by?: string }

@@ -90,7 +90,7 @@ async function close(
   world: World,
   may: () => boolean,
 ): Promise<Outcome<FlattenData>> {
-  const { readFillsOf, readHoldings, readMarketPlace } = await import('../../adapters/kalshi/live.ts')
+  const { flattenNonce, readFillsOf, readHoldings, readMarketPlace } = await import('../../adapters/kalshi/live.ts')
   const { rest } = kalshi
   const { open, why } = await kalshi.stopper(place.subaccount, () => 'flatten').look()
   if (open === null)
@@ -124,7 +124,7 @@ async function close(
   await confirmed(request.confirm, phrase, (said) => accepts(said, count, plan.cost))
   if (!may()) throw new UsageError('the session was resumed meanwhile: nothing was sent', EXIT.gate, 'SESSION_RUNS')
 
-  const { log, nonce } = freshLog(place)
+  const { log, nonce } = freshLog(place, flattenNonce)
   const gate = gateFor(kalshi, plan, log, may, request.collar)
   const started = world.clock.now()
   let orders: FlattenOrder[]
@@ -170,12 +170,14 @@ function settled(plan: FlattenPlan, fills: readonly FillFact[], left: readonly H
 }
 
 /** Its own intents, in a file of their own, and a nonce that no file before it had. */
-function freshLog(place: LivePlace): { readonly log: OperatorLog; readonly nonce: string } {
-  const base = (place.nonce ?? place.name).replace(/[^A-Za-z0-9]/g, '').slice(0, 14)
+function freshLog(
+  place: LivePlace,
+  nonceOf: (session: string, n: number) => string,
+): { readonly log: OperatorLog; readonly nonce: string } {
   for (let n = 0; n < 10_000; n++) {
     const path = join(place.dir, `flatten-${n}.ndjson`)
     if (existsSync(path)) continue
-    return { log: new OperatorLog(path, true), nonce: `${base}F${n}` }
+    return { log: new OperatorLog(path, true), nonce: nonceOf(place.nonce ?? place.name, n) }
   }
   throw new UsageError(`${place.dir} was flattened too often: look into its flatten-…ndjson files`, EXIT.data)
 }

@@ -98,7 +98,9 @@ export class Guardian {
       this.happened({ type: 'begin', class: 'order-unknown', scope: `order ${news.order} ${ticker}`, cause })
     } else if (news.type === 'no-answer')
       this.happened({ type: 'no-answer', ticker: this.#tickerOf(news.order), order: news.order, unreadable: /^2\d\d /.test(news.reason) })
-    else if (news.type === 'foreign-fill') this.happened({ type: 'begin', class: 'fill-foreign', scope: news.ticker, cause: news.trade })
+    // What the operator closed he knows.
+    else if (news.type === 'foreign-fill' && news.by === undefined)
+      this.happened({ type: 'begin', class: 'fill-foreign', scope: news.ticker, cause: news.trade })
     else if (!unknown && 'order' in news) this.happened({ type: 'resolved', order: news.order })
   }
   #tickers = new Map<number, string>()
@@ -170,8 +172,8 @@ export class Guardian {
     for (const key of paused) if (!this.#paused.has(key)) this.#pause(key, true)
     for (const key of this.#paused) if (!paused.has(key)) this.#pause(key, false)
     this.#paused = paused
-    for (const { shard, state, reason } of facts.trader.groups)
-      if (state === 'triggered') this.happened({ type: 'begin', class: 'group-triggered', cause: `shard ${shard}: ${reason}` })
+    for (const { shard, state, reason, ours } of facts.trader.groups)
+      if (state === 'triggered' && !ours) this.happened({ type: 'begin', class: 'group-triggered', cause: `shard ${shard}: ${reason}` })
     this.watched(facts.watched)
     this.happened({ type: 'late', by: facts.late })
     // Shorter than a sleep, and long enough for everything to be another.

@@ -198,16 +198,16 @@ ${
 
 function outside({ foreign }: LiveFacts): Markup | false {
   if (foreign.length === 0) return false
-  return html`<h3>Fills that are nobody's here</h3>
-<p class="soft small">The account traded beside this session (another program, a person, an order of an earlier session). What moved the account's money is booked, to the owner <b>outside</b>: it counts in the session's totals and in no strategy's. The market is halted until a person has looked. ${cut(ROWS_MAX, foreign.length, 'fills')}</p>
+  return html`<h3>Fills that no strategy made</h3>
+<p class="soft small">The account traded beside this session's strategies: the operator closed positions with <code>tapeline flatten</code>, or another program, a person, an order of an earlier session. What moved the account's money is booked, to the owner <b>outside</b>: it counts in the session's totals and in no strategy's. But for what the operator closed, the market is halted until a person has looked. ${cut(ROWS_MAX, foreign.length, 'fills')}</p>
 ${table(
   'Fills of the owner outside',
-  [left('Time (UTC)'), left('Market'), left('Fill'), right('Contracts'), left('As'), right('Fee'), left('Trade')],
+  [left('Time (UTC)'), left('Market'), left('Fill'), right('Contracts'), left('As'), right('Fee'), left('By'), left('Trade')],
   foreign
     .slice(0, ROWS_MAX)
     .map(
       (f) =>
-        html`<tr><td>${utcMillis(f.timeVenue)}</td><td>${f.ticker}</td><td>${f.side === 'bid' ? 'buy' : 'sell'} YES at ${Number((f.price / 100).toFixed(2))}¢</td><td class="n">${contracts(f.quantity)}</td><td>${f.maker ? 'maker' : 'taker'}</td><td class="n">${money(f.fee)}</td><td>${f.trade}</td></tr>\n`,
+        html`<tr><td>${utcMillis(f.timeVenue)}</td><td>${f.ticker}</td><td>${f.side === 'bid' ? 'buy' : 'sell'} YES at ${Number((f.price / 100).toFixed(2))}¢</td><td class="n">${contracts(f.quantity)}</td><td>${f.maker ? 'maker' : 'taker'}</td><td class="n">${money(f.fee)}</td><td>${f.by === 'flatten' ? 'the operator (flatten)' : 'somebody else'}</td><td>${f.trade}</td></tr>\n`,
     ),
 )}`
 }

@@ -44,9 +44,13 @@ export type LiveSummary = {
   readonly incidents: readonly Incident[]
   readonly operator: readonly OperatorAction[]
   readonly segments: readonly SegmentFact[]
-  readonly outside: { readonly fills: number; readonly contracts: number; readonly fees: number }
+  /** `outside`: by nobody of the session. `closed`: by the operator's `flatten`. */
+  readonly outside: OutsideFills
+  readonly closed: OutsideFills
   readonly models: readonly ModelSummary[] | { readonly missing: string }
 }
+
+export type OutsideFills = { readonly fills: number; readonly contracts: number; readonly fees: number }
 
 export function liveSummary(
   record: SessionRecord,
@@ -74,14 +78,15 @@ export function liveSummary(
     incidents: facts.incidents.map((i) => ({ ...i, lasted: lastedOf(record, i) })),
     operator: operatorOf(record),
     segments: facts.segments,
-    outside: {
-      fills: facts.foreign.length,
-      contracts: facts.foreign.reduce((a, f) => a + f.quantity, 0),
-      fees: facts.foreign.reduce((a, f) => a + f.fee, 0),
-    },
+    outside: outsideOf(facts.foreign.filter((f) => f.by === undefined)),
+    closed: outsideOf(facts.foreign.filter((f) => f.by !== undefined)),
     models: parts.models,
   }
   return { live, facts }
+}
+
+function outsideOf(fills: LiveFacts['foreign']): OutsideFills {
+  return { fills: fills.length, contracts: fills.reduce((a, f) => a + f.quantity, 0), fees: fills.reduce((a, f) => a + f.fee, 0) }
 }
 
 const VERDICTS: readonly string[] = ['agreed', 'halted', 'disagreed']
@@ -109,7 +114,15 @@ function operatorOf({ journal: j, strings }: SessionRecord): OperatorAction[] {
 }
 
 /** What must be known before a number of a live session is believed, the gravest first. */
-export function liveWarnings({ unknowns, reconciliations, outside, incidents, segments, sideBySide: { columns } }: LiveSummary): string[] {
+export function liveWarnings({
+  unknowns,
+  reconciliations,
+  outside,
+  closed,
+  incidents,
+  segments,
+  sideBySide: { columns },
+}: LiveSummary): string[] {
   const out: string[] = []
   if (reconciliations.passes === 0) out.push('No reconciliation is on record: nothing says that the exchange agrees with these books.')
   else if (reconciliations.last?.verdict !== 'agreed')
@@ -121,6 +134,10 @@ export function liveWarnings({ unknowns, reconciliations, outside, incidents, se
   if (outside.fills > 0)
     out.push(
       `${plural(outside.fills, 'fill')} of the account (${contracts(outside.contracts)} contracts) ${outside.fills === 1 ? 'was' : 'were'} made by nobody of this session: booked to the owner "outside", counted in every total, and no strategy's doing.`,
+    )
+  if (closed.fills > 0)
+    out.push(
+      `The operator closed positions by hand (flatten): ${plural(closed.fills, 'fill')}, ${contracts(closed.contracts)} contracts, booked to the owner "outside" and no strategy's doing.`,
     )
   if (segments.length > 1)
     out.push(`The session was cut off and went on ${plural(segments.length - 1, 'time')}: between two segments nobody watched.`)

@@ -11,7 +11,7 @@ import { Drill } from '../support/live-drill.ts'
 import { endJudged, ordersJudged } from '../support/live-judge.ts'
 import { liveRoom, type Room } from '../support/live-room.ts'
 import type { Started } from '../support/live.ts'
-import { PROGRAM, type Envelope } from '../support/program.ts'
+import { PROGRAM, runJson, runProgram, type Envelope } from '../support/program.ts'
 import { folder, removeFolders } from '../support/tapes.ts'
 
 /** How a live session is stopped, and what stops it: signals at any moment, sleep, a disk that is full, a record that is damaged, a second one. Judged from the exchange's own books. */
@@ -122,6 +122,46 @@ describe.skipIf(!built)(`a live session${built ? '' : ' (skipped: dist/ is not b
     expect(words).toEqual(['agreed', 'disagreed', 'agreed'])
     expect(await endJudged(x, drill.witness, join(x.dir, 's'))).toEqual([])
   }, 260_000)
+
+  it('whose positions were closed by `flatten` goes on: booked as the operator’s, no market halted, nothing to look at', async () => {
+    const { x, drill } = await room()
+    const open = (): readonly unknown[] => [...x.who.account.positions.values()].filter((p) => p.settled < 0 && p.quantity !== 0)
+    // What it holds comes and goes: it is stopped until something is left.
+    for (let n = 0; n < 6 && open().length === 0; n++) {
+      const lives = drill.witness.lives.length
+      const { process } = await drill.start()
+      await trading(drill, process, lives, x)
+      expect(await drill.until(process, () => open().length > 0, 30_000)).toBe(true)
+      process.child.kill('SIGINT')
+      expect((await process.ended).code).toBe(130)
+      drill.begun = true
+    }
+    const held = open().length
+    const words = ['flatten', 's', ...x.access.slice(4), '--collar-cents', '30']
+    const shown = await runProgram(x.dir, [...words, '--dry-run'])
+    const phrase = /--confirm "([^"]+)"/.exec(shown.stdout)?.[1]
+    expect([shown.code, phrase]).toEqual([0, expect.stringMatching(/^FLATTEN \d+ markets \d/)])
+    const flat = await runJson(x.dir, [...words, '--confirm', (phrase as string).replace(/[\d.]+$/, '500')])
+    const { orders, fills } = flat.data as { orders: readonly { client: string }[]; fills: readonly { quantity: number }[] }
+    expect([orders.length, fills.length > 0]).toEqual([held, true])
+    const log = readFileSync(join(x.dir, 's/flatten-0.ndjson'), 'utf8')
+    for (const { client } of orders) expect(log.indexOf(`"client":"${client}"`)).toBeGreaterThan(0)
+    const lives = drill.witness.lives.length
+    const again = (await drill.start()).process
+    const told = (): boolean => drill.witness.fills.filter((f) => f.type === 'foreign-fill').length >= fills.length
+    expect(await drill.until(again, () => drill.ready(lives) && told(), 60_000)).toBe(true)
+    const before = x.seen.length
+    expect(await drill.until(again, () => x.seen.length > before + 3, 20_000)).toBe(true)
+    again.child.kill('SIGINT')
+    expect((await again.ended).code).toBe(130)
+    drill.witness.look()
+    const foreign = drill.witness.fills.filter((f) => f.type === 'foreign-fill')
+    expect(foreign.map((f) => ('by' in f ? f.by : null))).toEqual(fills.map(() => 'flatten'))
+    expect(foreign.reduce((a, f) => a + f.quantity, 0)).toBe(fills.reduce((a, f) => a + f.quantity, 0))
+    const halts = drill.witness.news.filter(({ news }) => news.type === 'market-halted' && !news.reason.startsWith('triggered by us'))
+    expect(halts).toEqual([])
+    expect(await endJudged(x, drill.witness, join(x.dir, 's'))).toEqual([])
+  }, 180_000)
 
   it('whose log is damaged in the middle is refused with file and byte, exit 4, and asks the exchange for nothing', async () => {
     const { x, drill } = await room()

@@ -261,6 +261,19 @@ describe('a live session', () => {
     expect(report.html).toContain('outside')
   })
 
+  it('books what the operator closed as well, and goes on in the market', () => {
+    const s = scene()
+    s.news(agreed)
+    s.book()
+    s.news(accepted(0))
+    const closed = { ticker: T, side: 'ask', price: 4000, quantity: 500, fee: 2_000, maker: false, trade: 'x', timeVenue: at } as const
+    s.news({ type: 'foreign-fill', ...closed, by: 'flatten' })
+    expect(s.engine.markets.get(T)).toMatchObject({ halted: null, holding: { position: -500 } })
+    expect(s.commands()).toEqual(['submit 0 4000 1000'])
+    s.news({ type: 'canceled', order: 0, timeVenue: at, reason: 'user' })
+    expect(s.engine.finish('over', true).owners[1]).toMatchObject({ name: 'outside', fills: 1, fees: 2_000 })
+  })
+
   it('is told of an order whose market has paid: for ten minutes it is booked and paid; after that nothing is invented, and trading stops', () => {
     const s = scene()
     s.news(agreed)

@@ -185,7 +185,7 @@ describe('the report of a live session', () => {
       'Incidents',
       'Operator',
       'Agreement with the exchange',
-      "Fills that are nobody's here",
+      'Fills that no strategy made',
     ])
       expect(headings).toContain(h)
     expect(html.length).toBeLessThan(1_000_000)

@@ -32,16 +32,28 @@ type Group = {
   tries: number
   retryAt: number
   reason: string
+  /** We triggered it, or a halt of ours did: nobody has to look for why. */
+  ours?: boolean
   /** The exchange lists it no more. */
   missing?: boolean
   /** From the log of a process before, and not seen at the exchange by this one. */
   adopted?: boolean
 }
 
+const BY_US = 'triggered by us'
 const TRIES_MAX = 3
 const RETRY = 2 * SECOND
 /** After the tries: an exchange that was away for longer is asked again by itself. */
 const RETRY_FAILED = 30 * SECOND
+
+/** `ours`: we triggered it, or a halt of ours did. */
+export type GroupView = {
+  readonly shard: number
+  readonly state: GroupState
+  readonly id: string | null
+  readonly reason: string
+  readonly ours: boolean
+}
 
 export class GroupPlanner {
   readonly #limit: number
@@ -73,8 +85,8 @@ export class GroupPlanner {
   stateOf(shard: number): GroupState | null {
     return this.#groups.get(shard)?.state ?? null
   }
-  get groups(): readonly { readonly shard: number; readonly state: GroupState; readonly id: string | null; readonly reason: string }[] {
-    return [...this.#groups].map(([shard, { state, id, reason }]) => ({ shard, state, id, reason }))
+  get groups(): readonly GroupView[] {
+    return [...this.#groups].map(([shard, { state, id, reason, ours = false }]) => ({ shard, state, id, reason, ours }))
   }
 
   /** This shard will be traded on. */
@@ -151,19 +163,24 @@ export class GroupPlanner {
         if (ok) group.missing = false
         return
       case 'trigger':
-        if (group.state === 'triggering') this.#triggered(write.shard, group, ok ? 'triggered by us' : group.reason)
+        if (group.state === 'triggering') this.#triggered(write.shard, group, ok ? BY_US : group.reason, ok)
         return
       case 'delete':
         if (group.state === 'deleting' && ok) group.state = 'gone'
     }
   }
-  /** What the private stream says of a group, ours or not. */
-  heard(id: string, event: 'created' | 'triggered' | 'reset' | 'deleted' | 'limit_updated'): void {
+  /** What the private stream says of a group, ours or not. `halted`: a halt stands, which triggers them as well. */
+  heard(id: string, event: 'created' | 'triggered' | 'reset' | 'deleted' | 'limit_updated', halted = false): void {
     for (const [shard, group] of this.#groups) {
       if (group.id !== id) continue
-      if (event === 'triggered' && group.state !== 'triggered') this.#triggered(shard, group, 'group triggered')
+      if (event === 'triggered' && group.state !== 'triggered') {
+        // It may be told before our own write is answered.
+        const ours = group.state === 'triggering'
+        this.#triggered(shard, group, ours ? BY_US : halted ? 'triggered by the halt' : 'group triggered', ours || halted)
+      }
       else if (event === 'deleted' && group.state !== 'deleting' && group.state !== 'gone') {
         group.state = 'triggered'
+        group.ours = false
         group.missing = true
         this.#halt(shard, 'the order group was deleted by somebody else')
       } else if (event === 'limit_updated' && group.state === 'live')
@@ -185,6 +202,7 @@ export class GroupPlanner {
       }
       if (group.state !== 'live' || !group.missing) continue
       group.state = 'triggered'
+      group.ours = false
       this.#halt(shard, 'the order group is not there any more')
     }
   }
@@ -215,8 +233,9 @@ export class GroupPlanner {
     }
   }
 
-  #triggered(shard: number, group: Group, reason: string): void {
+  #triggered(shard: number, group: Group, reason: string, ours: boolean): void {
     group.state = 'triggered'
+    group.ours = ours
     group.reason = reason
     this.#halt(shard, reason)
   }

@@ -91,6 +91,17 @@ export function readClientId(id: string): { readonly nonce: string; readonly gen
   const parts = CLIENT.exec(id)
   return parts === null ? null : { nonce: parts[1] as string, generation: Number(parts[2]), order: Number(parts[3]) }
 }
+/** Whose orders close what a session holds, `flatten` after `flatten`: they are told from everybody else's when the session goes on. */
+export function flattenNonce(session: string, n: number): string {
+  return `${session.replace(/[^A-Za-z0-9]/g, '').slice(0, 14)}F${n}`
+}
+/** Whether an order closed what the session of that nonce held. */
+export function isOfFlatten(client: string | null, session: string): boolean {
+  const said = client === null ? null : readClientId(client)
+  if (said === null) return false
+  const n = /F(\d{1,5})$/.exec(said.nonce)?.[1]
+  return n !== undefined && said.nonce === flattenNonce(session, Number(n))
+}
 
 export type WriteRequest = {
   readonly method: 'POST' | 'PUT' | 'DELETE'

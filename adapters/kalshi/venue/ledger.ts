@@ -39,7 +39,7 @@ export class Ledger {
   readonly byTicker = new Map<string, Set<Tracked>>()
   readonly trades = new Trades()
   /** Of others, by the venue's number: bounded. */
-  readonly foreign = new Map<string, string>()
+  readonly foreign = new Map<string, { readonly ticker: string; readonly closing: boolean }>()
   readonly settled = new Set<string>()
   readonly groupsTriggered = new Set<string>()
   /** Those that wait for something: asked by every tick. */
@@ -101,7 +101,7 @@ export class Ledger {
     this.byTicker.delete(ticker)
     this.settled.delete(ticker)
     this.trades.forget(ticker)
-    for (const [id, of] of this.foreign) if (of === ticker) this.foreign.delete(id)
+    for (const [id, of] of this.foreign) if (of.ticker === ticker) this.foreign.delete(id)
   }
 
   // ---------------------------------------------------------------------------------------------- telling
@@ -211,7 +211,8 @@ export class Ledger {
     t.repeat = null
     this.waiting.delete(t)
   }
-  foreignFill({ ticker, side, price, quantity, fee, maker, trade, timeVenue }: FillFact): void {
-    this.news.push({ type: 'foreign-fill', ticker, side, price, quantity, fee, maker, trade, timeVenue })
+  foreignFill({ id, ticker, side, price, quantity, fee, maker, trade, timeVenue }: FillFact): void {
+    const by = this.foreign.get(id)?.closing === true ? ({ by: 'flatten' } as const) : {}
+    this.news.push({ type: 'foreign-fill', ticker, side, price, quantity, fee, maker, trade, timeVenue, ...by })
   }
 }

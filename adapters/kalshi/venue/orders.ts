@@ -7,7 +7,7 @@ import { SECOND } from '../../../engine/units.ts'
 import type { News } from '../../../engine/news.ts'
 import type { Command } from '../../../engine/order.ts'
 import type { FillFact, OrderFact, Source, Sweep, Wanted } from './evidence.ts'
-import { readClientId, type Intent, type OrderIntent } from './intent.ts'
+import { isOfFlatten, readClientId, type Intent, type OrderIntent } from './intent.ts'
 import { Ledger, READ_FIRST, type OrdersOptions, type WantedWrite } from './ledger.ts'
 import type { Outcome } from './outcome.ts'
 import { Replies } from './replies.ts'
@@ -326,14 +326,15 @@ export class Orders {
   }
   #foreignOrder(fact: OrderFact): void {
     const fresh = !this.#ledger.foreign.has(fact.id)
+    const closing = isOfFlatten(fact.client, this.#ledger.options.nonce)
     if (fresh) {
-      this.#ledger.foreign.set(fact.id, fact.ticker)
+      this.#ledger.foreign.set(fact.id, { ticker: fact.ticker, closing })
       if (this.#ledger.foreign.size > FOREIGN_MAX) this.#ledger.foreign.delete(this.#ledger.foreign.keys().next().value as string)
     }
     const held = this.#ledger.trades.release(fact.id)
     const said = fact.client === null ? null : readClientId(fact.client)
     const lost = said?.nonce === this.#ledger.options.nonce
-    if (fresh && (fact.status === 'resting' || held.length > 0 || lost))
+    if (fresh && !closing && (fact.status === 'resting' || held.length > 0 || lost))
       this.#ledger.halt(
         fact.ticker,
         lost ? `order ${fact.id} has an id of this session, but its log does not know it` : `order ${fact.id} is not ours`,

@@ -398,7 +398,7 @@ export class KalshiTrader {
         return this.venue.filled(event.fact, 'stream')
       case 'group':
         if (event.event === 'triggered') this.venue.groupTriggered(event.id)
-        this.#groups.heard(event.id, event.event)
+        this.#groups.heard(event.id, event.event, this.#parts.killed() !== null)
         this.#keepGroups()
         return
       case 'reconnected':

@@ -136,6 +136,25 @@ describe('order groups', () => {
     expect([writes.at(-1), groups.stateOf(0)]).toEqual(['delete 0 g', 'gone'])
   })
 
+  it('that we trigger, or a halt of ours, are said to be ours, whichever is heard first: the stream or the answer', () => {
+    for (const [answered, halted, reason] of [
+      [true, false, 'triggered by us (shard 0)'],
+      [false, false, 'triggered by us (shard 0)'],
+      [false, true, 'triggered by the halt (shard 0)'],
+    ] as const) {
+      const { groups, news } = plan((w) => (w.kind === 'trigger' && !answered ? null : { outcome: 'acknowledged', id: 'g', reason: '' }))
+      groups.want(0, 0)
+      if (!halted) groups.trigger(0)
+      groups.heard('g', 'triggered', halted)
+      expect(news.map((n) => ('reason' in n ? n.reason : ''))).toEqual([reason, reason])
+      expect(groups.groups).toMatchObject([{ state: 'triggered', ours: true }])
+      // The next one is somebody else's again.
+      groups.resume(0, 0)
+      groups.heard('g', 'triggered')
+      expect(groups.groups).toMatchObject([{ state: 'triggered', ours: false, reason: 'group triggered' }])
+    }
+  })
+
   it('that a process before could not keep having taken away are made anew; one that was seen and goes is somebody else’s doing', () => {
     const { groups, writes, news, at } = plan()
     groups.adopt(0, 'old')

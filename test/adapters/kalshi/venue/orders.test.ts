@@ -643,6 +643,20 @@ describe('fills and orders of others', () => {
     o.filled({ ...h.fills[0]!, id: 'sub', trade: 'sub', subaccount: 3 }, 'list', T0)
     expect([o.takeNews(), o.status.held]).toEqual([[], 0])
   })
+  it('that closed a position of the session (flatten) are told as that, and halt nothing', () => {
+    const o = orders()
+    const [closing, other] = ['abcF0-0-1', 'abcF0x-0-1'].map((client, k) => new History(create(5 + k, { client }), `by-${k}`).fill(100))
+    // Fill first, as the private stream tells it: whose it is says the order.
+    o.filled((closing as History).fills[0]!, 'stream', T0)
+    o.seen((closing as History).last, 'read', T0)
+    expect(o.takeNews()).toMatchObject([{ type: 'foreign-fill', by: 'flatten', quantity: 100 }])
+    o.filled((other as History).fills[0]!, 'stream', T0)
+    o.seen((other as History).last, 'read', T0)
+    expect(o.takeNews().map((n) => [n.type, 'by' in n ? n.by : null])).toEqual([
+      ['market-halted', 'orders'],
+      ['foreign-fill', null],
+    ])
+  })
   it('an earlier generation of the session is the session', () => {
     const o = orders()
     const old = create(0, { client: 'abc-1-0' })
