@@ -118,11 +118,13 @@ function wordOptions(y: Argv, command: OperatorCommand): Argv {
 async function obey(command: OperatorCommand, argv: WordArguments): Promise<Outcome<unknown>> {
   const { session, reason, dryRun, timeout, confirm } = argv
   if (command === 'pause' || command === 'reduce') return say(await sessionDir(session, argv), command, reason, dryRun)
-  const { liveBelow, placeOf } = await import('./live/place.ts')
+  const { liveAccounts, liveBelow, placeOf } = await import('./live/place.ts')
   if (command === 'halt') {
     // Whoever names none wants everything to stop.
     const folder = session === undefined ? await haltFolder(argv) : ''
-    const dirs = session === undefined ? liveBelow(folder) : [session]
+    let dirs = session === undefined ? liveBelow(folder) : [session]
+    // Nothing runs: then what the last ones left is looked for at the exchange, and taken back.
+    if (session === undefined && dirs.length === 0 && !sessionsBelow(folder).some((f) => f.life === 'running')) dirs = liveAccounts(folder)
     const places = dirs.map(placeOf)
     const live = places.filter((p) => p !== null)
     if (live.length === 0) return say(session ?? meantOf(folder), command, reason, dryRun)

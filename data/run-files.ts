@@ -109,7 +109,7 @@ export async function readRunFiles(dir: string): Promise<SessionRecord> {
     if (!existsSync(join(dir, file)))
       throw new DataError(
         'NOT_A_RUN',
-        `${dir} is not a finished run (no ${file} in it): give the folder that \`tapeline backtest\` printed`,
+        `${dir} is not a finished run (no ${file} in it): give the folder of a backtest, or of a paper or live session (\`tapeline status\` lists those)`,
       )
   }
   const header = JSON.parse(await readFile(join(dir, 'session.json'), 'utf8')) as SessionHeader

@@ -103,7 +103,11 @@ export async function readRun(dir: string): Promise<SessionRecord> {
     return readRunLog(log)
   } catch (error) {
     if (error instanceof DataError || segmentsOf(log).length > 0) throw error
-    throw new DataError('NOT_A_RUN', `${dir} is not a run (its log is empty): give the folder that \`tapeline backtest\` printed`, error)
+    throw new DataError(
+      'NOT_A_RUN',
+      `${dir} is not a run (its log is empty): give the folder of a backtest, or of a paper or live session`,
+      error,
+    )
   }
 }
 

@@ -6,6 +6,7 @@ import type { Kalshi } from '../../adapters/kalshi/index.ts'
 import { readAccount as readFacts, type AccountFacts } from '../../adapters/kalshi/live.ts'
 import { KalshiError } from '../../adapters/kalshi/index.ts'
 import { parseDecimal, parsePrice, parseQuantity, PRICE_ONE } from '../../engine/units.ts'
+import { liveSessions, placeOf } from './place.ts'
 
 export type OpenPosition = {
   readonly ticker: string
@@ -20,6 +21,7 @@ export type OpenOrder = {
   readonly side: 'bid' | 'ask'
   readonly price: number
   readonly remaining: number
+  readonly client: string | null
 }
 export type AccountView = {
   readonly tier: string | null
@@ -49,6 +51,7 @@ export async function readAccount(kalshi: Kalshi, keyId: string, subaccount: num
       side: o.book_side,
       price: read(String(o.yes_price_dollars), parsePrice, `the price of order ${o.order_id}`),
       remaining: read(String(o.remaining_count_fp), parseQuantity, `what remains of order ${o.order_id}`),
+      client: o.client_order_id ?? null,
     })),
     positions: positions.items
       .map((p) => ({
@@ -65,6 +68,7 @@ type Order = {
   readonly book_side: 'bid' | 'ask'
   readonly yes_price_dollars: string | number
   readonly remaining_count_fp: string | number
+  readonly client_order_id?: string | null
 }
 type Position = { readonly ticker: string; readonly position_fp: string | number; readonly market_exposure_dollars: string | number }
 
@@ -73,6 +77,20 @@ function read(text: string, parse: (text: string) => number, what: string): numb
   const value = parse(text)
   if (Number.isFinite(value)) return value
   throw new KalshiError('UNREADABLE', `${what} cannot be read ("${text.slice(0, 40)}"): the interface may have changed`)
+}
+
+/** Whose orders are open on the subaccount, a line each. */
+export function openOrders(orders: readonly OpenOrder[], sessions: string): string[] {
+  const owners = new Map<string, number>()
+  const places = liveSessions(sessions).map(placeOf)
+  for (const { client } of orders) {
+    const owner = places.find((p) => p !== null && p.nonce !== null && client?.startsWith(`${p.nonce}-`) === true)?.dir ?? ''
+    owners.set(owner, (owners.get(owner) ?? 0) + 1)
+  }
+  return [...owners].map(([owner, n]) => {
+    const what = `${n} ${n === 1 ? 'order' : 'orders'} of ${owner === '' ? 'somebody else' : owner} ${n === 1 ? 'is' : 'are'} open on the subaccount`
+    return owner === '' ? what : `${what}: a second session on it would take them for somebody else's`
+  })
 }
 
 /** Money that resting orders can still cost. */

@@ -176,7 +176,7 @@ type Looking = Pick<ArmPage, 'live' | 'identity' | 'proved' | 'unproven' | 'last
 async function look(of: Looking): Promise<ArmPage> {
   const { argv, live, access, keyId, identity, proved } = of
   const { connect, worldOf } = await import('../live-connection.ts')
-  const { readAccount } = await import('./account.ts')
+  const { openOrders, readAccount } = await import('./account.ts')
   const { worstCaseOf } = await import('./worst-case.ts')
   const { readHalt } = await import('../halt.ts')
   // Arming sends nothing, and a session that was halted goes on with a new arm: it is said, and `live` refuses.
@@ -207,7 +207,7 @@ async function look(of: Looking): Promise<ArmPage> {
         ...(live.alert.webhook === null && live.alert.command === null
           ? ['nobody is told when it halts: set live.alert.command or live.alert.webhook']
           : []),
-        ...(account.orders.length > 0 ? [`${account.orders.length} orders of somebody else are open on the subaccount`] : []),
+        ...openOrders(account.orders, live.settings.sessions),
       ]
       return {
         ...of,

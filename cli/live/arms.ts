@@ -13,6 +13,7 @@ import { EXIT, UsageError } from '../exit.ts'
 import type { IdentityPart } from '../promote/identity.ts'
 import type { Level } from '../promote/thresholds.ts'
 import { readSealed, syncFolder, writeSealed, type Sealed } from '../sealed.ts'
+import { termsApart } from './terms.ts'
 
 const SCHEMA = 'tapeline.arm/1'
 const ADVICE = 'arm anew with `tapeline live arm`'
@@ -217,9 +218,8 @@ function differencesOf(arm: Arm, wanted: Wanted): string[] {
       compare(`${part.name}.${name}`, was.parameters[name], part.parameters[name])
   }
   if (found.length === 0 && arm.hash !== wanted.hash) compare('the strategies', arm.hash.slice(0, 8), wanted.hash.slice(0, 8))
-  for (const name of Object.keys(wanted.limits) as (keyof Limits)[]) compare(`limit ${name}`, arm.limits[name], wanted.limits[name])
-  for (const name of ['version', 'environment', 'subaccount', 'cash', 'orderGroupContracts', 'absenceMargin', 'closeMargin'] as const)
-    compare(name, arm[name], wanted[name])
+  for (const { name, was, is } of termsApart(arm, wanted)) found.push(`${name} was ${was} and is ${is}`)
+  for (const name of ['version', 'environment', 'subaccount'] as const) compare(name, arm[name], wanted[name])
   if (arm.key !== wanted.key) found.push('the key is another one')
   for (const name of Object.keys(wanted.markets) as (keyof Binding['markets'])[])
     compare(`markets ${name}`, arm.markets[name], wanted.markets[name])

@@ -101,7 +101,15 @@ async function close(
       EXIT.gate,
       'ORDERS_OPEN',
     )
-  const held = (await readHoldings(rest, place.subaccount)).filter((h) => request.markets === null || request.markets.includes(h.ticker))
+  const all = await readHoldings(rest, place.subaccount)
+  const missing = (request.markets ?? []).filter((ticker) => !all.some((h) => h.ticker === ticker))
+  if (missing.length > 0)
+    throw new UsageError(
+      `nothing is held in ${missing.join(', ')}: ${all.length === 0 ? 'nothing is held at all' : `held is ${all.map((h) => h.ticker).join(', ')}`}`,
+      EXIT.usage,
+      'NOT_HELD',
+    )
+  const held = all.filter((h) => request.markets === null || request.markets.includes(h.ticker))
   const places = new Map(await Promise.all(held.map(async (h) => [h.ticker, await readMarketPlace(rest, h.ticker)] as const)))
   const plan = flattenPlan(held, places, { collar: request.collar, now: world.clock.now() })
   const data: FlattenData = { session: place.dir, plan, orders: [], fills: [], left: null, log: null }

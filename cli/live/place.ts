@@ -66,6 +66,21 @@ export function snapshotOf(dir: string): SessionSnapshot | null {
 }
 /** Live sessions below a folder that no end came to. */
 export function liveBelow(sessions: string): string[] {
+  return liveSessions(sessions).filter((dir) => (snapshotOf(dir)?.ended ?? null) === null)
+}
+/** Of each account that a live session below a folder traded, the one that said something last. */
+export function liveAccounts(sessions: string): string[] {
+  const last = new Map<string, { readonly dir: string; readonly written: number }>()
+  for (const dir of liveSessions(sessions)) {
+    const place = placeOf(dir)
+    if (place === null) continue
+    const account = JSON.stringify([place.environment, place.keyId, place.subaccount])
+    const written = snapshotOf(dir)?.written ?? 0
+    if (written >= (last.get(account)?.written ?? 0)) last.set(account, { dir, written })
+  }
+  return [...last.values()].map(({ dir }) => dir)
+}
+export function liveSessions(sessions: string): string[] {
   let names: string[]
   try {
     names = readdirSync(sessions)
@@ -74,7 +89,7 @@ export function liveBelow(sessions: string): string[] {
   }
   return names
     .map((name) => join(sessions, name))
-    .filter((dir) => existsSync(join(dir, 'live.json')) && (snapshotOf(dir)?.ended ?? null) === null)
+    .filter((dir) => existsSync(join(dir, 'live.json')))
     .sort()
 }
 

@@ -2,10 +2,11 @@
  * A session that goes on, held against what is armed now. Owns what of a session may not differ; hides how each is written. Invariant: a session trades on under the limits that somebody accepted, or not at
  * all; what an old session did not keep is not guessed.
  */
-import type { Limits, SessionHeader } from '../../engine/session.ts'
+import type { SessionHeader } from '../../engine/session.ts'
 import { EXIT, UsageError } from '../exit.ts'
 import type { Binding } from './arms.ts'
 import type { LivePlan } from './course.ts'
+import { termsApart } from './terms.ts'
 
 /** Settings of a session that its header does not hold. */
 export type PlanBrakes = Pick<Binding, 'orderGroupContracts' | 'absenceMargin' | 'closeMargin'>
@@ -22,13 +23,11 @@ export function sameTerms(
     const [a, b] = [JSON.stringify(was ?? null), JSON.stringify(is ?? null)]
     if (a !== b) found.push(`${what} is ${a} in the session and ${b} in the settings`)
   }
-  for (const name of new Set([...Object.keys(binding.limits), ...Object.keys(header.limits)]) as Set<keyof Limits>)
-    compare(`limit ${name}`, header.limits[name], binding.limits[name])
-  compare('cash', header.cash, binding.cash)
-  compare('subaccount', plan.subaccount, binding.subaccount)
   const { brakes, rule } = plan
-  if (brakes !== undefined)
-    for (const name of ['orderGroupContracts', 'absenceMargin', 'closeMargin'] as const) compare(name, brakes[name], binding[name])
+  const { limits, cash } = header
+  const began = { limits, cash, orderGroupContracts: undefined, absenceMargin: undefined, closeMargin: undefined, ...brakes }
+  for (const { name, was, is } of termsApart(began, binding)) found.push(`${name} is ${was} in the session and ${is} in the settings`)
+  compare('subaccount', plan.subaccount, binding.subaccount)
   if (rule !== undefined)
     for (const name of Object.keys(binding.markets) as (keyof Binding['markets'])[])
       compare(`markets ${name}`, rule[name], binding.markets[name])

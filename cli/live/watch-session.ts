@@ -15,7 +15,7 @@ import type { Channel } from './messenger.ts'
 import { note } from './operator-log.ts'
 import { snapshotOf, type LivePlace } from './place.ts'
 import { Watchdog, type Condition, type Verdict } from './watchdog.ts'
-import { writeWatch, type Takeover, type WatchReport, type WatchState } from './watch-file.ts'
+import { readWatch, writeWatch, type Takeover, type WatchReport, type WatchState } from './watch-file.ts'
 
 export type WatchParts = {
   readonly place: LivePlace
@@ -91,6 +91,12 @@ export class WatchSession {
     this.#alerts = channels.map((channel) => ({ channel, alerts: new Alerts(where) }))
     this.#told = new Alerts(where)
     this.#stopper = kalshi.stopper(place.subaccount, () => 'watch')
+    // What a watch before has proved of an engine that is dead is proved: it is not halted once more.
+    const before = readWatch(place.dir)
+    if (before?.takeover == null) return
+    this.#takeovers = before.takeovers
+    this.#takeover = before.takeover
+    this.#dealt = this.#provedDead(snapshotOf(place.dir))
   }
 
   /** Whether the exchange takes the key. Throws nothing: null, or why not. */

@@ -22,6 +22,7 @@ export const CONDITIONS = [
   'halted',
   'reducing',
   'disagreement',
+  'troubles',
   'orders-unknown',
   'feed-lost',
   'disk-low',
@@ -41,6 +42,7 @@ export type WatchdogOptions = {
   readonly tolerance: number
   readonly unknownMax?: number
   readonly feedMax?: number
+  readonly troubleMax?: number
 }
 
 const SPACE_LOW = 2 * 2 ** 30
@@ -54,17 +56,20 @@ export class Watchdog {
   readonly #tolerance: number
   readonly #unknownMax: number
   readonly #feedMax: number
+  readonly #troubleMax: number
   #written: number | null = null
   #heardAt: number | null = null
   #lookedAt: number | null = null
   #silent = false
   #unknownSince: number | null = null
   #feedSince: number | null = null
+  #wrongSince: number | null = null
 
-  constructor({ tolerance, unknownMax = 60_000, feedMax = 10_000 }: WatchdogOptions) {
+  constructor({ tolerance, unknownMax = 60_000, feedMax = 10_000, troubleMax = 10_000 }: WatchdogOptions) {
     this.#tolerance = tolerance
     this.#unknownMax = unknownMax
     this.#feedMax = feedMax
+    this.#troubleMax = troubleMax
   }
 
   /** `now`: ms of a clock that never steps. */
@@ -90,11 +95,13 @@ export class Watchdog {
     const add = (name: ConditionClass, text: string): void => void conditions.push({ class: name, text })
     if (engine === 'silent') add('engine-silent', `the engine has not been heard of for ${Math.round(silentFor / 1000)} s`)
     if (latch !== null) add('halted', `everything is halted: ${latch}`)
-    else if (engine === 'alive' && snapshot?.state.name === 'halted') add('halted', `the session is halted${causeOf(snapshot)}`)
+    else if (engine === 'alive' && snapshot?.state.name === 'halted')
+      add('halted', `the session is halted${causeOf(snapshot)}${whyOf(snapshot)}`)
     if (engine === 'alive' && snapshot !== null) this.#session(snapshot, now, add)
     else {
       this.#unknownSince = null
       this.#feedSince = null
+      this.#wrongSince = null
     }
     if (free !== null && free < SPACE_MIN)
       add('disk-full', `${megabytes(free)} are left on the disk: trading stops before a record is lost`)
@@ -112,9 +119,13 @@ export class Watchdog {
 
   #session(snapshot: SessionSnapshot, now: number, add: (name: ConditionClass, text: string) => void): void {
     const { state, feed, orders } = snapshot
-    if (state.name === 'reducing') add('reducing', `the session only lowers positions${causeOf(snapshot)}`)
+    if (state.name === 'reducing') add('reducing', `the session only lowers positions${causeOf(snapshot)}${whyOf(snapshot)}`)
     if (state.cause === 'disagreed' && state.name !== 'trading')
-      add('disagreement', 'orders, fills, positions or cash are not what the exchange says: look at `tapeline status`')
+      add('disagreement', `orders, fills, positions or cash are not what the exchange says: look at \`tapeline status\`${whyOf(snapshot)}`)
+    // Many are over in a moment. What halts or reduces the session says them itself.
+    this.#wrongSince = snapshot.wrong.length === 0 ? null : (this.#wrongSince ?? now)
+    if (this.#wrongSince !== null && now - this.#wrongSince > this.#troubleMax && state.name !== 'halted' && state.name !== 'reducing')
+      add('troubles', `${snapshot.wrong.length === 1 ? 'something is' : `${snapshot.wrong.length} things are`} wrong${whyOf(snapshot)}`)
     const unknown = orders.list.filter((o) => o.state === 'unknown').length
     this.#unknownSince = unknown === 0 ? null : (this.#unknownSince ?? now)
     if (this.#unknownSince !== null && now - this.#unknownSince > this.#unknownMax)
@@ -130,6 +141,12 @@ export class Watchdog {
 
 function causeOf({ state }: SessionSnapshot): string {
   return state.cause === null ? '' : ` (${state.cause})`
+}
+const WHY_MAX = 600
+/** What acts on its orders, as `status` says it. */
+function whyOf({ wrong }: SessionSnapshot): string {
+  const text = wrong.join('; ')
+  return text === '' ? '' : `: ${text.length <= WHY_MAX ? text : `${text.slice(0, WHY_MAX - 1)}…`}`
 }
 function megabytes(bytes: number): string {
   return `${Math.floor(bytes / 2 ** 20)} MB`

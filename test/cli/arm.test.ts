@@ -7,9 +7,9 @@ import { disarm, keyDigest, listArms, takeArm, writeArm, type Binding, type Want
 import { liveSettings } from '../../cli/live/settings.ts'
 import { worstCaseOf } from '../../cli/live/worst-case.ts'
 import { LIVE_CEILINGS } from '../../cli/config/live.ts'
-import { LIMIT_NAMES } from '../../cli/config/limits.ts'
 import { SETTINGS, variableOf } from '../../cli/config/schema.ts'
 import { identityOf } from '../../cli/promote/identity.ts'
+import { LIMIT_NAMES, LIMIT_SCALES, type LimitName } from '../../cli/config/limits.ts'
 import { LIMITS_DEFAULT } from '../../engine/risk.ts'
 import { bundled } from '../support/bundle.ts'
 
@@ -105,16 +105,16 @@ describe('an arm', () => {
       [{ environment: 'production' }, /environment was "demo" and is "production"/],
       [{ key: keyDigest('other') }, /the key is another one/],
       [{ subaccount: 0 }, /subaccount was 1 and is 0/],
-      [{ cash: 1 }, /cash was 500000000 and is 1/],
+      [{ cash: 1 }, /live\.cashDollars was 500 and is 0\.000001/],
       [{ orderGroupContracts: 101 }, /orderGroupContracts was 100/],
-      [{ absenceMargin: 1 }, /absenceMargin was/],
-      [{ closeMargin: 1 }, /closeMargin was/],
+      [{ absenceMargin: 1 }, /live\.absenceMargin was \d+s and is 0\.000001s/],
+      [{ closeMargin: 1 }, /live\.closeMargin was/],
       [{ markets: { ...binding.markets, series: ['KXB'] } }, /markets series was \["KXA"\] and is \["KXB"\]/],
       [{ markets: { ...binding.markets, markets: ['KXA-1'] } }, /markets markets was/],
       [{ worstDollars: 251 }, /the worst case was \$250 and is \$251/],
       ...(Object.keys(LIMITS_DEFAULT) as (keyof typeof LIMITS_DEFAULT)[]).map((name): [Partial<Wanted>, RegExp] => [
         { limits: { ...LIMITS_DEFAULT, [name]: LIMITS_DEFAULT[name] + 1 } },
-        new RegExp(`limit ${name} was ${LIMITS_DEFAULT[name]} and is ${LIMITS_DEFAULT[name] + 1}`),
+        limitText(name),
       ]),
     ]
     for (const [more, text] of table) {
@@ -247,3 +247,10 @@ describe('the worst case', () => {
     ])
   })
 })
+
+/** As the file says it: `limits.orderContracts was 100 and is 100.01`. */
+function limitText(field: keyof typeof LIMITS_DEFAULT): RegExp {
+  const name = LIMIT_NAMES.find((n) => LIMIT_SCALES[n].field === field) ?? 'no name'
+  const [was, is] = [LIMITS_DEFAULT[field], LIMITS_DEFAULT[field] + 1].map((n) => n / LIMIT_SCALES[name as LimitName].scale)
+  return new RegExp(`limits\\.${name} was ${was} and is ${is}`)
+}

@@ -33,14 +33,20 @@ it('a session goes on under the terms that are armed, or not at all; every diffe
       markets: { ...markets, series: ['KXB'], closeWithin: 1, spreadMax: null, marketsMax: 8 },
     },
   )
-  for (const name of ['limit orderMax', 'limit sessionLossMax', 'cash is 500 in the session and 100', 'subaccount', 'orderGroupContracts'])
+  for (const name of [
+    'limits.orderContracts is',
+    'limits.sessionLossDollars is',
+    'live.cashDollars is 0.0005 in the session and 0.0001',
+    'subaccount',
+    'live.orderGroupContracts',
+  ])
     expect(all).toContain(name)
   for (const name of ['absenceMargin', 'closeMargin', 'series', 'closeWithin', 'spreadMax', 'marketsMax']) expect(all).toContain(name)
 })
 it('of a session that kept less, what it kept is compared', () => {
   const old = { header, plan: { subaccount: 1 } }
   expect(differences(old, { ...binding, closeMargin: 31, markets: { ...markets, marketsMax: 8 } })).toBe('')
-  expect(differences(old, { ...binding, cash: 499 })).toMatch(/cash is 500 in the session and 499/)
+  expect(differences(old, { ...binding, cash: 499 })).toMatch(/cashDollars is 0\.0005 in the session and 0\.000499/)
 })
 it('the feed gets the whole rule that is armed', () => {
   expect(ruleOf({ series: ['KXA'], markets: null, rule: markets })).toEqual({

@@ -21,6 +21,7 @@ const speaking = (written: number, more: Record<string, unknown> = {}): SessionS
     feed: { connections: [{ name: 'a', state: 'open', connects: 1, stale: false }] },
     orders: { list: [] },
     tape: { state: 'recording', failure: null },
+    wrong: [],
     ...more,
   }) as unknown as SessionSnapshot
 
@@ -107,6 +108,18 @@ describe('the watchdog', () => {
     const unknown = { orders: { list: [{ state: 'unknown' }] } }
     expect(seen(unknown, 59_000)).toEqual([])
     expect(seen(unknown, 3_000)).toEqual(['orders-unknown'])
+    expect(seen({})).toEqual([])
+    // What is wrong is told with its words: with the halt that it makes, or alone where the session trades on.
+    const wrong = { wrong: ['fill-foreign: trade x', 'A is halted'] }
+    expect([seen(wrong, 9_000), seen(wrong, 3_000)]).toEqual([[], ['troubles']])
+    expect(dog.look({ snapshot: speaking(++written, wrong), latch: null, free: null }, ++now).conditions[0]?.text).toBe(
+      '2 things are wrong: fill-foreign: trade x; A is halted',
+    )
+    const stopped = { state: { name: 'halted', cause: 'halt' }, ...wrong }
+    expect(seen(stopped)).toEqual(['halted'])
+    expect(dog.look({ snapshot: speaking(++written, stopped), latch: null, free: null }, ++now).conditions[0]?.text).toBe(
+      'the session is halted (halt): fill-foreign: trade x; A is halted',
+    )
     expect(seen({})).toEqual([])
     const lost = {
       feed: {
