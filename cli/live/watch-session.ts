@@ -96,7 +96,9 @@ export class WatchSession {
     if (before?.takeover == null) return
     this.#takeovers = before.takeovers
     this.#takeover = before.takeover
-    this.#dealt = this.#provedDead(snapshotOf(place.dir))
+    const snapshot = snapshotOf(place.dir)
+    this.#dealt = this.#provedDead(snapshot)
+    if (this.#dealt && snapshot !== null) this.#dog.silentSince(snapshot.written, Date.now() - snapshot.written, performance.now())
   }
 
   /** Whether the exchange takes the key. Throws nothing: null, or why not. */

@@ -111,6 +111,12 @@ export class Watchdog {
     return { engine, silentFor: snapshot === null ? null : silentFor, back, conditions }
   }
 
+  /** Before the first look: the engine that wrote this is known to be dead for so long, ms. */
+  silentSince(written: number, silentFor: number, now: number): void {
+    this.#written = written
+    this.#heardAt = now - Math.max(silentFor, this.#tolerance + 1)
+    this.#silent = true
+  }
   /** Somebody took the halt back: the engine has its whole tolerance to come. */
   forgive(now: number): void {
     this.#heardAt = now

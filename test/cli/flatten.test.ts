@@ -94,6 +94,8 @@ describe.skipIf(!built)(`tapeline flatten${built ? '' : ' (skipped: dist/ is not
     const engine = await startEngine(dir, x, 'sessions/s', { buy: 7, sell: 1 })
     await until('it holds something', async () => (await x.positions()).length > 1)
     expect((await runProgram(dir, ['halt', 'sessions/s'])).code).toBe(0)
+    const wrong = await runProgram(dir, ['flatten', 'sessions/s', '--market', 'NOPE', '--dry-run'])
+    expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringMatching(/nothing is held in NOPE: held is \S+, \S+\n/)])
     const flat = await runJson(dir, ['flatten', 'sessions/s', '--confirm', 'FLATTEN 2 markets 100', '--collar-cents', '20'])
     const data = flat.data as Flattened
     expect([flat.code, data.orders.map((o) => o.outcome), data.left]).toEqual([0, ['acknowledged', 'acknowledged'], []])

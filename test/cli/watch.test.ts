@@ -60,7 +60,7 @@ describe.skipIf(!built)(`tapeline watch${built ? '' : ' (skipped: dist/ is not b
       '--alert-webhook',
       `http://127.0.0.1:${(hook.address() as AddressInfo).port}/x`,
     ]
-    const watch = startProgram(dir, args)
+    let watch = startProgram(dir, args)
     await until('the watch lives', () => watchAlive(session, Date.now()))
     await until('it has seen the engine', () => readWatch(session)?.state === 'watching')
     expect((await runProgram(dir, ['watch', 'sessions/s'])).stderr).toMatch(/is watched already/)
@@ -85,6 +85,13 @@ describe.skipIf(!built)(`tapeline watch${built ? '' : ' (skipped: dist/ is not b
     // Resumed: the next engine trades, and the alert ends.
     expect((await runProgram(dir, ['resume', 'sessions/s', '--reason', 'restarted', '--confirm', 'RESUME s'])).code).toBe(0)
     // Whoever starts it again does not race with the watch: what is dead and proved empty is halted once.
+    await new Promise((resolve) => setTimeout(resolve, 7_000))
+    expect([existsSync(join(dir, 'sessions/HALTED')), readWatch(session)?.takeovers]).toEqual([false, 1])
+    // Nor by a watch that begins anew: what the one before has proved is proved.
+    watch.child.kill('SIGTERM')
+    await watch.ended
+    watch = startProgram(dir, args)
+    await until('the next watch lives', () => watchAlive(session, Date.now()))
     await new Promise((resolve) => setTimeout(resolve, 7_000))
     expect([existsSync(join(dir, 'sessions/HALTED')), readWatch(session)?.takeovers]).toEqual([false, 1])
     const next = await startEngine(dir, x, 'sessions/s')
@@ -172,6 +179,10 @@ describe.skipIf(!built)(`tapeline watch${built ? '' : ' (skipped: dist/ is not b
     again.child.kill('SIGTERM')
     const { code, out } = await watch.ended
     expect([code, JSON.parse(out)]).toMatchObject([8, { data: { open: expect.any(Number) } }])
+    // Whoever names no session means the account that was traded last, also where nothing runs.
+    const halted = await runProgram(dir, ['halt'])
+    expect([halted.code, halted.stdout]).toEqual([0, expect.stringMatching(/^HALTED {2}sessions\/s .*[^]*proved empty {2}whole lists/)])
+    expect(await x.resting()).toEqual([])
     rmSync(join(session, 'watch.json'))
     expect(watchAlive(session, Date.now())).toBe(false)
   })

@@ -65,6 +65,15 @@ describe('the watchdog', () => {
     expect(look(3_901_000, speaking(7)).engine).toBe('alive')
   })
 
+  it('that is told of a dead engine calls it silent from the first look on, until it writes', () => {
+    const dog = new Watchdog({ tolerance: 15_000 })
+    dog.silentSince(5, 3_600_000, 1_000)
+    const look = (now: number, written: number) => dog.look({ snapshot: speaking(written), latch: null, free: null }, now)
+    expect(look(1_000, 5)).toMatchObject({ engine: 'silent', silentFor: 3_600_000, back: false })
+    expect(look(2_000, 5).engine).toBe('silent')
+    expect(look(3_000, 6)).toMatchObject({ engine: 'alive', back: true })
+  })
+
   it('takes over within a second of the tolerance, and never before it, whatever the engine does', () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 50, max: 14_000 }), { maxLength: 30 }), fc.integer({ min: 100, max: 900 }), (beats, every) => {
