@@ -190,7 +190,8 @@ export class Gate {
     if (isBrake(intent)) return null
     const permit = permits()
     if (permit !== null) return permit
-    if (intent.kind === 'create' && !(this.#parts.clock.now() < this.#closing(intent.ticker))) return 'close'
+    const adds = intent.kind === 'create' || intent.kind === 'amend'
+    if (adds && !(this.#parts.clock.now() < this.#closing(intent.ticker))) return 'close'
     return null
   }
   #check(intent: Intent, sequence: number): string | null {

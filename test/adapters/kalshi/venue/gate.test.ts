@@ -326,6 +326,9 @@ describe('the gate', () => {
     expect(await tries(none, { expires: 1 })).toBe('rejected gate:expiration')
     expect(await tries(none, { client: 'abc-1-0' })).toBe('rejected gate:client-id')
     expect(said(await gate.write(amend(0, 'v', 5000, 1001), 1))).toBe('rejected gate:size')
+    state.closes = world.clock.now() + 29 * SECOND
+    expect(said(await gate.write(amend(0, 'v', 4000, 500), 1))).toBe('rejected gate:close')
+    state.closes = Infinity
     state.killed = 'by hand'
     expect(said(await gate.write(decrease(0, 'v', 100), 1))).toBe('rejected gate:kill')
     const trigger: Intent = { kind: 'group-trigger', command: null, attempt: 1, group: 'og', shard: 0, subaccount: 0 }
