@@ -34,8 +34,7 @@ import { Watch } from '../watch.ts'
 import type { Binding } from './arms.ts'
 import { takeAcceptedCash } from './cash-file.ts'
 import { Guardian } from './guardian.ts'
-import { TROUBLES } from './trouble-table.ts'
-import type { Incident } from './troubles.ts'
+import { waitingIncidents } from './troubles.ts'
 import { reliveFolder } from './relive.ts'
 import type { PlanBrakes } from './resumed.ts'
 import type { Trading, TradingDesk } from './trading.ts'
@@ -323,7 +322,7 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     for (const text of troubles.splice(0)) snapshots.error(text)
     trader.restore(folder.inputs())
     trader.flush()
-    watcher.restore(openIncidents(folder.inputs()))
+    watcher.restore(waitingIncidents(folder.inputs()))
     watcher.watched(options.watched ? watchAlive(dir, Date.now()) : null)
 
     const external = externalOf(plan.external, past?.externals ?? new Map<string, number>(), live, (text) => snapshots.error(text))
@@ -498,18 +497,6 @@ function beat(dir: string): void {
   } catch {
     // There is none, or it cannot be written: then nobody is told.
   }
-}
-/** Troubles that were open when the process before ended, and wait for a person. */
-function openIncidents(inputs: Iterable<SessionInput>): readonly Incident[] {
-  const open = new Map<string, Incident>()
-  for (const { kind, detail } of inputs) {
-    if (kind !== 'incident') continue
-    const incident = detail as Incident
-    const key = `${incident.class} ${incident.scope ?? ''}`
-    if (incident.until === null) open.set(key, incident)
-    else open.delete(key)
-  }
-  return [...open.values()].filter((i) => TROUBLES[i.class].back.by === 'operator')
 }
 /** µs until which the session is known to have run. */
 function ranOf(dir: string, inputs: Iterable<SessionInput>): number {

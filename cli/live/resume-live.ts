@@ -15,8 +15,7 @@ import { engineWord, type EngineWord } from './engine-word.ts'
 import { note } from './operator-log.ts'
 import { liveBelow, reach, snapshotOf, type KeyArguments, type LivePlace } from './place.ts'
 import { sessionFiles } from './session-files.ts'
-import { TROUBLES } from './trouble-table.ts'
-import { explainTrouble, openIncidents, type Incident } from './troubles.ts'
+import { explainTrouble, waitingIncidents, type Incident } from './troubles.ts'
 
 export type ResumeRequest = KeyArguments & { readonly reason: string; readonly dryRun: boolean; readonly confirm: string | undefined }
 export type ResumeResult = {
@@ -126,7 +125,7 @@ function troublesOf(dir: string): Incident[] | null {
   const log = join(dir, 'log')
   if (!existsSync(log)) return []
   try {
-    return openIncidents(logInputs(log)).filter((i) => TROUBLES[i.class].back.by === 'operator')
+    return waitingIncidents(logInputs(log))
   } catch {
     return null
   }

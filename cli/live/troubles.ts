@@ -321,8 +321,8 @@ function incidentOf({ class: name, scope, since, cause }: Open, until: number | 
   return { class: name, action: TROUBLES[name].action, scope, since, cause, until }
 }
 
-/** Those that were never said to be over. */
-export function openIncidents(inputs: Iterable<{ readonly kind: string; readonly detail: unknown }>): Incident[] {
+/** Of a session's log: what is open and waits for the operator's word. What is over by itself is found again. */
+export function waitingIncidents(inputs: Iterable<{ readonly kind: string; readonly detail: unknown }>): Incident[] {
   const open = new Map<string, Incident>()
   for (const { kind, detail } of inputs) {
     if (kind !== 'incident') continue
@@ -331,7 +331,7 @@ export function openIncidents(inputs: Iterable<{ readonly kind: string; readonly
     if (incident.until === null) open.set(key, incident)
     else open.delete(key)
   }
-  return [...open.values()]
+  return [...open.values()].filter((i) => TROUBLES[i.class].back.by === 'operator')
 }
 
 /** What it is, what is done, how it ends. */
