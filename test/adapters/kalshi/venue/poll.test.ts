@@ -99,6 +99,29 @@ describe('a sweep', () => {
     loop.world.instead = () => null
     expect((await sweep()).sweep.fills).toHaveLength(6)
   })
+
+  it('a session that was away for long walks further until one sweep was whole, and no further than that', async () => {
+    const loop = traded()
+    loop.act(0, 6)
+    // Six fills on six pages: more than it walks in its everyday life.
+    let n = 0
+    let pages = 6
+    loop.world.instead = (path, body) => {
+      if (!path.startsWith('/portfolio/fills')) return null
+      const at = n++ % pages
+      return { body: { fills: (body['fills'] as Json[]).slice(at, at + 1), cursor: at === pages - 1 ? '' : `c${n}` } }
+    }
+    const sweeper = new Sweeper(loop.rest(loop.we), () => loop.x.now, { pagesMax: 3 }, 10)
+    expect((await sweeper.sweep(T0)).sweep.fills).toHaveLength(6)
+    n = 0
+    expect(await sweeper.sweep(T0)).toMatchObject({
+      sweep: { fills: null },
+      troubles: ['fills: the list has no end (more than 3 pages)'],
+    })
+    n = 0
+    pages = 3
+    expect((await sweeper.sweep(T0)).sweep.fills).toHaveLength(3)
+  })
 })
 
 describe('polling', () => {
