@@ -23,6 +23,8 @@ export type SnapshotParts = {
   readonly labelWait: number
   /** Troubles that stand and act on orders; nothing: nobody looks for them. */
   readonly wrong?: () => readonly string[]
+  /** What acts on nothing, and a person should know. */
+  readonly remarks?: () => readonly string[]
 }
 export type Trading = {
   readonly engine: Engine
@@ -129,6 +131,7 @@ export class Snapshots {
       },
       memory: { resident: memory.rss, heap: memory.heapUsed },
       wrong: ended === null ? wrongOf(this.#parts) : [],
+      remarks: bounded(this.#parts.remarks?.() ?? []),
       commands: this.#commands.slice(),
       errors: this.#errors.slice(),
     }
@@ -202,7 +205,10 @@ function wrongOf({ wrong, trading }: SnapshotParts): string[] {
   const halted = [...(trading?.engine.markets.alive ?? [])].flatMap((m) =>
     m.halted === null ? [] : [`${m.ticker} takes no new order: ${m.halted}; \`tapeline explain ${m.ticker}\``],
   )
-  return [...(wrong?.() ?? []), ...halted].slice(0, LIST_MAX).map((text) => text.slice(0, TEXT_MAX))
+  return bounded([...(wrong?.() ?? []), ...halted])
+}
+function bounded(texts: readonly string[]): string[] {
+  return texts.slice(0, LIST_MAX).map((text) => text.slice(0, TEXT_MAX))
 }
 
 /** Of all strategies, the most frequent first. */

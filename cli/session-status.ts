@@ -101,6 +101,8 @@ export type SessionSnapshot = {
   readonly memory: { readonly resident: number; readonly heap: number }
   /** What is wrong now and acts on orders, a line each: why, and the way back. */
   readonly wrong: readonly string[]
+  /** What a person should know and acts on nothing. */
+  readonly remarks: readonly string[]
   readonly commands: readonly Acknowledged[]
   readonly errors: readonly { readonly time: number; readonly text: string }[]
 }
@@ -144,6 +146,7 @@ function filled(s: SessionSnapshot): SessionSnapshot {
     ...s,
     labelWait: s.labelWait ?? 0,
     wrong: s.wrong ?? [],
+    remarks: s.remarks ?? [],
     state: { ...s.state, hold: s.state.hold ?? null },
     orders: { ...s.orders, refusals: s.orders.refusals ?? {}, rejections: s.orders.rejections ?? {} },
     feed: { ...s.feed, connections: s.feed.connections.map((c) => ({ ...c, silent: c.silent ?? null })) },

@@ -98,7 +98,8 @@ export function statusText(s: SessionSnapshot, life: Life, now: number): string 
         s.orders.list.map((o) => [o.market, o.owner, o.side, o.price.toFixed(4), String(o.remaining), o.state]),
       ),
     )
-  if (s.wrong.length > 0) parts.push(s.wrong.map((text) => `WRONG NOW ${text}`).join('\n'))
+  const notices = [...s.wrong.map((text) => `WRONG NOW ${text}`), ...s.remarks.map((text) => `NOTICE    ${text}`)]
+  if (notices.length > 0) parts.push(notices.join('\n'))
   for (const [what, why] of Object.entries(feed.troubles)) parts.push(`trouble  ${troubleText(what, why)}`)
   for (const error of s.errors) parts.push(`said     ${iso(error.time)} ${error.text}`)
   return `${parts.join('\n')}\n`

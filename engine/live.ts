@@ -9,7 +9,7 @@ import type { Answer, Order } from './order.ts'
 import type { OrderManager } from './order-manager.ts'
 import type { Portfolio } from './portfolio.ts'
 import type { SessionCause, SessionState } from './session-state.ts'
-import { ASK, BID, type Price, type Quantity } from './units.ts'
+import { ASK, BID, type Price, type Quantity, type SideCode } from './units.ts'
 import type { Words } from './words.ts'
 
 /** Who made the fills that no strategy made. */
@@ -121,7 +121,7 @@ export class Live {
     if (market.halted === null) this.#halts.delete(market)
     this.#note(market, 'market-freed', reason)
   }
-  /** Ours, though none of our orders made it: a position like any other. A human looks at the market, unless it was he who closed it. */
+  /** Ours, though none of our orders made it: a position like any other. A person looks at the market, unless it was he who closed it. */
   #foreign(news: Extract<News, { type: 'foreign-fill' }>): void {
     const { portfolio, words, journal, markets, now } = this.#host
     const market = markets.get(news.ticker)
@@ -132,23 +132,30 @@ export class Live {
       return this.#strange(`a fill of the account in ${news.ticker}, which is not in the session`)
     }
     const side = news.side === 'bid' ? BID : ASK
-    portfolio.fill(market, this.#outside, side, news.price, news.quantity, news.fee)
+    // What the operator closed was somebody's: who believes that he still holds it would close it once more.
+    const parts =
+      news.by === undefined
+        ? [{ owner: this.#outside, quantity: news.quantity, fee: news.fee }]
+        : closedBy(portfolio.holdingOf(market).positions, side, news.quantity, news.fee, this.#outside)
+    for (const { owner, quantity, fee } of parts) {
+      portfolio.fill(market, owner, side, news.price, quantity, fee)
+      journal.push(
+        now,
+        JournalKind.FILL,
+        words.market(market),
+        words.owner(owner),
+        -1,
+        side,
+        news.price,
+        quantity,
+        news.maker ? words.maker : words.taker,
+        words.of(news.by ?? 'not ours'),
+        0,
+        fee,
+        news.timeVenue,
+      )
+    }
     this.#host.traded(market)
-    journal.push(
-      now,
-      JournalKind.FILL,
-      words.market(market),
-      words.owner(this.#outside),
-      -1,
-      side,
-      news.price,
-      news.quantity,
-      news.maker ? words.maker : words.taker,
-      words.of(news.by ?? 'not ours'),
-      0,
-      news.fee,
-      news.timeVenue,
-    )
     this.#host.changed()
     this.#host.filledLate(market)
     if (news.by === undefined) this.#halt(market, 'foreign', 'a fill of the account that no order of the session made')
@@ -161,6 +168,41 @@ export class Live {
     const { journal, words, now } = this.#host
     journal.state(now, market === null ? -1 : words.market(market), words.of(what), words.of(why))
   }
+}
+
+/** Whose positions a fill closes, each as far as its share of them goes; what closes nobody's is `outside`'s. Σ is the fill, to the last digit. `positions`: by owner, signed. */
+export function closedBy(
+  positions: readonly (number | undefined)[],
+  side: SideCode,
+  quantity: number,
+  fee: number,
+  outside: number,
+): readonly { readonly owner: number; readonly quantity: number; readonly fee: number }[] {
+  const sign = side === BID ? -1 : 1
+  const held = Array.from(positions, (p = 0) => Math.max(0, p * sign))
+  const parts: { owner: number; quantity: number; fee: number }[] = []
+  let total = held.reduce((a, h) => a + h, 0)
+  let [left, feeLeft] = [quantity, fee]
+  const take = (owner: number, part: number): void => {
+    const share = part === left ? feeLeft : Math.floor((feeLeft * part) / left)
+    const before = parts.find((p) => p.owner === owner)
+    if (before === undefined) parts.push({ owner, quantity: part, fee: share })
+    else {
+      before.quantity += part
+      before.fee += share
+    }
+    left -= part
+    feeLeft -= share
+  }
+  held.forEach((h, owner) => {
+    if (h === 0 || left === 0) return
+    // What is left must still fit the others.
+    const part = Math.min(h, left, Math.max(Math.round((left * h) / total), left - (total - h)))
+    total -= h
+    if (part > 0) take(owner, part)
+  })
+  if (left > 0) take(outside, left)
+  return parts
 }
 
 function answerOf(news: AnswerNews, order: Order): Answer {

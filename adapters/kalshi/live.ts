@@ -21,7 +21,7 @@ const STOP_TIMEOUT = 3_000_000
 
 export class KalshiLive extends Kalshi {
   /** Who trades for a session. Nothing is sent before its `start`. */
-  trader(parts: Pick<TraderParts, 'desk' | 'killed' | 'holdsLock' | 'shardOf'>, options: TraderOptions): KalshiTrader {
+  trader(parts: Pick<TraderParts, 'desk' | 'killed' | 'halted' | 'holdsLock' | 'shardOf'>, options: TraderOptions): KalshiTrader {
     const { environment, rest, budget, signer, world } = this
     return new KalshiTrader({ environment, signer, rest, budget, world, ...parts }, options)
   }

@@ -6,7 +6,7 @@ import type { Kalshi } from '../../adapters/kalshi/index.ts'
 import { readAccount as readFacts, type AccountFacts } from '../../adapters/kalshi/live.ts'
 import { KalshiError } from '../../adapters/kalshi/index.ts'
 import { parseDecimal, parsePrice, parseQuantity, PRICE_ONE } from '../../engine/units.ts'
-import { liveSessions, placeOf } from './place.ts'
+import { livePlaces } from './place.ts'
 
 export type OpenPosition = {
   readonly ticker: string
@@ -82,9 +82,10 @@ function read(text: string, parse: (text: string) => number, what: string): numb
 /** Whose orders are open on the subaccount, a line each. */
 export function openOrders(orders: readonly OpenOrder[], sessions: string): string[] {
   const owners = new Map<string, number>()
-  const places = liveSessions(sessions).map(placeOf)
+  if (orders.length === 0) return []
+  const places = livePlaces(sessions)
   for (const { client } of orders) {
-    const owner = places.find((p) => p !== null && p.nonce !== null && client?.startsWith(`${p.nonce}-`) === true)?.dir ?? ''
+    const owner = places.find((p) => p.nonce !== null && client?.startsWith(`${p.nonce}-`) === true)?.dir ?? ''
     owners.set(owner, (owners.get(owner) ?? 0) + 1)
   }
   return [...owners].map(([owner, n]) => {

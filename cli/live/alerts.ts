@@ -21,6 +21,9 @@ export type Alert = {
 
 type Entry = {
   text: string
+  lines: ReadonlySet<string>
+  /** Monotonic ms of the last one that was delivered. */
+  sentAt: number
   /** ms of this machine's clock, for whoever reads it. */
   since: number
   /** Monotonic ms. */
@@ -52,13 +55,26 @@ export class Alerts {
   /** All that is wrong now. `now` monotonic, `wall` of this machine's clock, ms. */
   set(conditions: readonly Condition[], now: number, wall: number): void {
     const there = new Set<ConditionClass>()
-    for (const { class: name, text } of conditions) {
+    for (const { class: name, text, lines = [] } of conditions) {
       there.add(name)
       const entry = this.#entries.get(name)
       if (entry === undefined)
-        this.#entries.set(name, { text, since: wall, dueAt: now, sent: 0, failures: 0, goneAt: null, onItsWay: false })
+        this.#entries.set(name, {
+          text,
+          lines: new Set(lines),
+          sentAt: now,
+          since: wall,
+          dueAt: now,
+          sent: 0,
+          failures: 0,
+          goneAt: null,
+          onItsWay: false,
+        })
       else {
         entry.text = text
+        // One thing more is not left until the next repetition, and a storm of them is told once a minute.
+        if (lines.some((line) => !entry.lines.has(line))) entry.dueAt = Math.min(entry.dueAt, Math.max(now, entry.sentAt + REPEAT_FIRST))
+        entry.lines = new Set(lines)
         if (entry.goneAt !== null) entry.goneAt = null
       }
     }
@@ -106,6 +122,7 @@ export class Alerts {
       return
     }
     entry.sent++
+    entry.sentAt = now
     entry.dueAt = now + Math.min(REPEAT_MAX, REPEAT_FIRST * 2 ** Math.min(10, entry.sent - 1))
   }
 }

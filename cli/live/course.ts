@@ -77,7 +77,7 @@ export type LiveOptions = {
   /** What was armed: kept with the session. */
   readonly armed: unknown
   /** `held`: why nothing new may leave just now. */
-  readonly trade: (desk: TradingDesk, feed: Pick<KalshiFeed, 'shardOf'>, held: () => string | null) => Trading
+  readonly trade: (desk: TradingDesk, feed: Pick<KalshiFeed, 'shardOf'>, held: () => string | null, pulled: () => boolean) => Trading
   /** Why everything is halted on this machine; null: it is not. */
   readonly halted: () => string | null
   /** Whether a watch must be alive. */
@@ -177,7 +177,13 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
     }
     let fail: (error: unknown) => void = () => {}
     const feed = kalshi.feed({ rule: ruleOf(plan), known: recorder.known, labelWait: 0, refreshEvery: REFRESH_EVERY })
-    const trader = options.trade(port, feed, () => options.halted() ?? guardian?.hold ?? holding)
+    const trader = options.trade(
+      port,
+      feed,
+      () => options.halted() ?? guardian?.hold ?? holding,
+      // A pause leaves at rest what rests.
+      () => options.halted() !== null || holding !== null || (guardian?.hold ?? 'pause') !== 'pause',
+    )
     trading = trader
     const engine = new Engine({ header, strategies: strategies.map((s) => s.strategy), venue: trader.venue, sink: run })
     desk.engine = engine
@@ -221,7 +227,8 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       started: Date.now(),
       clock: world.clock,
       labelWait: 0,
-      wrong: () => [...(guardian?.open ?? []), ...feesOff(trader.status)],
+      wrong: () => guardian?.open ?? [],
+      remarks: () => feesOff(trader.status),
     })
 
     // ------------------------------------------------------------------------------------------ the course

@@ -68,19 +68,30 @@ export function snapshotOf(dir: string): SessionSnapshot | null {
 export function liveBelow(sessions: string): string[] {
   return liveSessions(sessions).filter((dir) => (snapshotOf(dir)?.ended ?? null) === null)
 }
-/** Of each account that a live session below a folder traded, the one that said something last. */
+/** Of each account that a live session below a folder traded, the one that said something last. Of local exchanges, which come and go, only where nothing was said later anywhere. */
 export function liveAccounts(sessions: string): string[] {
-  const last = new Map<string, { readonly dir: string; readonly written: number }>()
-  for (const dir of liveSessions(sessions)) {
-    const place = placeOf(dir)
-    if (place === null) continue
-    const account = JSON.stringify([place.environment, place.keyId, place.subaccount])
+  const last = new Map<string, { readonly dir: string; readonly written: number; readonly local: boolean }>()
+  for (const place of livePlaces(sessions)) {
+    const { dir, environment, subaccount } = place
     const written = snapshotOf(dir)?.written ?? 0
-    if (written >= (last.get(account)?.written ?? 0)) last.set(account, { dir, written })
+    const account = JSON.stringify([environment, subaccount])
+    if (written >= (last.get(account)?.written ?? 0))
+      last.set(account, { dir, written, local: environment !== 'demo' && environment !== 'production' })
   }
-  return [...last.values()].map(({ dir }) => dir)
+  const newest = Math.max(...[...last.values()].map(({ written }) => written))
+  return [...last.values()].filter(({ local, written }) => !local || written === newest).map(({ dir }) => dir)
 }
-export function liveSessions(sessions: string): string[] {
+/** Of folders that are live sessions and still say where they traded. */
+export function livePlaces(sessions: string): LivePlace[] {
+  return liveSessions(sessions).flatMap((dir) => {
+    try {
+      return placeOf(dir) ?? []
+    } catch {
+      return []
+    }
+  })
+}
+function liveSessions(sessions: string): string[] {
   let names: string[]
   try {
     names = readdirSync(sessions)

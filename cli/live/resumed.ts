@@ -26,7 +26,7 @@ export function sameTerms(
   const { brakes, rule } = plan
   const { limits, cash } = header
   const began = { limits, cash, orderGroupContracts: undefined, absenceMargin: undefined, closeMargin: undefined, ...brakes }
-  for (const { name, was, is } of termsApart(began, binding)) found.push(`${name} is ${was} in the session and ${is} in the settings`)
+  for (const { name, was, is } of termsApart(began, binding, true)) found.push(`${name} is ${was} in the session and ${is} in the settings`)
   compare('subaccount', plan.subaccount, binding.subaccount)
   if (rule !== undefined)
     for (const name of Object.keys(binding.markets) as (keyof Binding['markets'])[])

@@ -173,9 +173,9 @@ async function live(said: RunArguments, ends: Signals): Promise<Outcome<RunData>
         resume: resumed !== null,
         armed: said.unwatched === undefined ? armed : { ...armed, unwatched: said.unwatched },
         watched: said.unwatched === undefined,
-        trade: (desk, feed, held) =>
+        trade: (desk, feed, held, pulled) =>
           kalshi.trader(
-            { desk, killed: held, holdsLock: () => lock.held(), shardOf: (ticker) => feed.shardOf(ticker) },
+            { desk, killed: held, halted: pulled, holdsLock: () => lock.held(), shardOf: (ticker) => feed.shardOf(ticker) },
             {
               nonce: header.live?.nonce ?? '',
               subaccount: plan.subaccount,

@@ -3,7 +3,7 @@ import type { Limits } from '../../engine/session.ts'
 import { LIMIT_NAMES, LIMIT_SCALES } from '../config/limits.ts'
 
 export type Term = { readonly name: string; readonly was: string; readonly is: string }
-/** Engine units; durations in µs. What is undefined on either side is not known there, and not compared. */
+/** Engine units; durations in µs. */
 export type Terms = {
   readonly limits: Limits
   readonly cash: number
@@ -12,10 +12,13 @@ export type Terms = {
   readonly closeMargin: number | undefined
 }
 
-export function termsApart(was: Terms, is: Terms): Term[] {
+/** `partly`: what was not kept is not compared; else it is a difference. */
+export function termsApart(was: Terms, is: Terms, partly = false): Term[] {
   const found: Term[] = []
   const compare = (name: string, a: number | undefined, b: number | undefined, text: (n: number) => string): void => {
-    if (a !== undefined && b !== undefined && a !== b) found.push({ name, was: text(a), is: text(b) })
+    if (a === b || (partly && (a === undefined || b === undefined))) return
+    const say = (n: number | undefined): string => (n === undefined ? 'not said' : text(n))
+    found.push({ name, was: say(a), is: say(b) })
   }
   for (const field of new Set([...Object.keys(was.limits), ...Object.keys(is.limits)]) as Set<keyof Limits>) {
     const name = LIMIT_NAMES.find((n) => LIMIT_SCALES[n].field === field)

@@ -12,7 +12,8 @@ export type Look = {
   /** Bytes free where the session writes; null: not known. */
   readonly free: number | null
 }
-export type Condition = { readonly class: ConditionClass; readonly text: string }
+/** `lines`: where several things are told as one, each of them. */
+export type Condition = { readonly class: ConditionClass; readonly text: string; readonly lines?: readonly string[] }
 export const CONDITIONS = [
   'engine-silent',
   'takeover-unproved',
@@ -64,6 +65,7 @@ export class Watchdog {
   #unknownSince: number | null = null
   #feedSince: number | null = null
   #wrongSince: number | null = null
+  #troubled = false
 
   constructor({ tolerance, unknownMax = 60_000, feedMax = 10_000, troubleMax = 10_000 }: WatchdogOptions) {
     this.#tolerance = tolerance
@@ -92,7 +94,8 @@ export class Watchdog {
     if (!ended && silentFor > this.#tolerance) this.#silent = true
     const engine = ended ? 'ended' : this.#silent ? 'silent' : snapshot === null ? 'none' : 'alive'
     const conditions: Condition[] = []
-    const add = (name: ConditionClass, text: string): void => void conditions.push({ class: name, text })
+    const add = (name: ConditionClass, text: string, lines?: readonly string[]): void =>
+      void conditions.push({ class: name, text, ...(lines === undefined ? {} : { lines }) })
     if (engine === 'silent') add('engine-silent', `the engine has not been heard of for ${Math.round(silentFor / 1000)} s`)
     if (latch !== null) add('halted', `everything is halted: ${latch}`)
     else if (engine === 'alive' && snapshot?.state.name === 'halted')
@@ -102,6 +105,7 @@ export class Watchdog {
       this.#unknownSince = null
       this.#feedSince = null
       this.#wrongSince = null
+      this.#troubled = false
     }
     if (free !== null && free < SPACE_MIN)
       add('disk-full', `${megabytes(free)} are left on the disk: trading stops before a record is lost`)
@@ -123,15 +127,21 @@ export class Watchdog {
     this.#silent = false
   }
 
-  #session(snapshot: SessionSnapshot, now: number, add: (name: ConditionClass, text: string) => void): void {
+  #session(snapshot: SessionSnapshot, now: number, add: (name: ConditionClass, text: string, lines?: readonly string[]) => void): void {
     const { state, feed, orders } = snapshot
     if (state.name === 'reducing') add('reducing', `the session only lowers positions${causeOf(snapshot)}${whyOf(snapshot)}`)
     if (state.cause === 'disagreed' && state.name !== 'trading')
       add('disagreement', `orders, fills, positions or cash are not what the exchange says: look at \`tapeline status\`${whyOf(snapshot)}`)
-    // Many are over in a moment. What halts or reduces the session says them itself.
+    // Many are over in a moment. A halt or a reduction is told with its reasons; what was told before stays told.
     this.#wrongSince = snapshot.wrong.length === 0 ? null : (this.#wrongSince ?? now)
-    if (this.#wrongSince !== null && now - this.#wrongSince > this.#troubleMax && state.name !== 'halted' && state.name !== 'reducing')
-      add('troubles', `${snapshot.wrong.length === 1 ? 'something is' : `${snapshot.wrong.length} things are`} wrong${whyOf(snapshot)}`)
+    const lasting = this.#wrongSince !== null && now - this.#wrongSince > this.#troubleMax
+    this.#troubled = snapshot.wrong.length > 0 && (this.#troubled || (lasting && state.name !== 'halted' && state.name !== 'reducing'))
+    if (this.#troubled)
+      add(
+        'troubles',
+        `${snapshot.wrong.length === 1 ? 'something is' : `${snapshot.wrong.length} things are`} wrong${whyOf(snapshot)}`,
+        snapshot.wrong,
+      )
     const unknown = orders.list.filter((o) => o.state === 'unknown').length
     this.#unknownSince = unknown === 0 ? null : (this.#unknownSince ?? now)
     if (this.#unknownSince !== null && now - this.#unknownSince > this.#unknownMax)

@@ -199,9 +199,9 @@ ${
 function outside({ foreign }: LiveFacts): Markup | false {
   if (foreign.length === 0) return false
   return html`<h3>Fills that no strategy made</h3>
-<p class="soft small">The account traded beside this session's strategies: the operator closed positions with <code>tapeline flatten</code>, or another program, a person, an order of an earlier session. What moved the account's money is booked, to the owner <b>outside</b>: it counts in the session's totals and in no strategy's. But for what the operator closed, the market is halted until a person has looked. ${cut(ROWS_MAX, foreign.length, 'fills')}</p>
+<p class="soft small">The account traded beside this session's strategies: the operator closed positions with <code>tapeline flatten</code>, or another program, a person, an order of an earlier session. What moved the account's money is booked: what the operator closed to the strategies that held it, everything else to the owner <b>outside</b>, where it counts in the session's totals and in no strategy's, and its market is halted until a person has looked. ${cut(ROWS_MAX, foreign.length, 'fills')}</p>
 ${table(
-  'Fills of the owner outside',
+  'Fills that no strategy made',
   [left('Time (UTC)'), left('Market'), left('Fill'), right('Contracts'), left('As'), right('Fee'), left('By'), left('Trade')],
   foreign
     .slice(0, ROWS_MAX)

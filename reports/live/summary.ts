@@ -137,7 +137,7 @@ export function liveWarnings({
     )
   if (closed.fills > 0)
     out.push(
-      `The operator closed positions by hand (flatten): ${plural(closed.fills, 'fill')}, ${contracts(closed.contracts)} contracts, booked to the owner "outside" and no strategy's doing.`,
+      `The operator closed positions by hand (flatten): ${plural(closed.fills, 'fill')}, ${contracts(closed.contracts)} contracts, booked to the strategies that held them.`,
     )
   if (segments.length > 1)
     out.push(`The session was cut off and went on ${plural(segments.length - 1, 'time')}: between two segments nobody watched.`)

@@ -109,6 +109,7 @@ describe('an arm', () => {
       [{ orderGroupContracts: 101 }, /orderGroupContracts was 100/],
       [{ absenceMargin: 1 }, /live\.absenceMargin was \d+s and is 0\.000001s/],
       [{ closeMargin: 1 }, /live\.closeMargin was/],
+      [{ closeMargin: undefined as never }, /live\.closeMargin was \S+ and is not said/],
       [{ markets: { ...binding.markets, series: ['KXB'] } }, /markets series was \["KXA"\] and is \["KXB"\]/],
       [{ markets: { ...binding.markets, markets: ['KXA-1'] } }, /markets markets was/],
       [{ worstDollars: 251 }, /the worst case was \$250 and is \$251/],

@@ -31,6 +31,7 @@ function snapshot(session: string, { feed, orders, ...more }: More = {}): Sessio
     ran: T * 1000,
     strategies: ['lean'],
     wrong: [],
+    remarks: [],
     feed: {
       environment: 'local',
       connections: [{ name: 'socket-0', state: 'open', connects: 1, stale: false, silent: 40_000 }],

@@ -125,10 +125,13 @@ describe('the watchdog', () => {
       '2 things are wrong: fill-foreign: trade x; A is halted',
     )
     const stopped = { state: { name: 'halted', cause: 'halt' }, ...wrong }
-    expect(seen(stopped)).toEqual(['halted'])
+    // What was told before stays told; a halt that comes first says it itself.
+    expect(seen(stopped)).toEqual(['halted', 'troubles'])
     expect(dog.look({ snapshot: speaking(++written, stopped), latch: null, free: null }, ++now).conditions[0]?.text).toBe(
       'the session is halted (halt): fill-foreign: trade x; A is halted',
     )
+    expect(seen({})).toEqual([])
+    expect(seen(stopped, 20_000)).toEqual(['halted'])
     expect(seen({})).toEqual([])
     const lost = {
       feed: {
@@ -188,6 +191,26 @@ describe('alerts', () => {
     }
     expect(told.length).toBeLessThan(14 * 24 + 10)
     expect(alerts.open.length).toBe(1)
+  })
+  it('tells one thing more of many within a minute, and a storm of them once a minute', () => {
+    const alerts = new Alerts({ session: 's', environment: 'demo' })
+    const trouble = (lines: readonly string[]): Condition[] => [{ class: 'troubles', text: lines.join('; '), lines }]
+    const sent: [number, string][] = []
+    const run = (lines: readonly string[], from: number, to: number): void => {
+      for (let t = from; t < to; t += 1_000) {
+        alerts.set(trouble(lines), t, t)
+        for (const alert of alerts.due(t, t)) {
+          sent.push([t / 1_000, alert.text])
+          alerts.sent(alert, true, t)
+        }
+      }
+    }
+    run(['fees'], 0, 4 * 3_600_000)
+    const before = sent.length
+    run(['fees', 'an order of others'], 4 * 3_600_000, 4 * 3_600_000 + 5_000)
+    expect(sent.slice(before)).toEqual([[14_400, 'fees; an order of others']])
+    for (let k = 0; k < 120; k++) run([`trouble ${k}`], 4 * 3_600_000 + 5_000 + k * 1_000, 4 * 3_600_000 + 6_000 + k * 1_000)
+    expect(sent.slice(before + 1).map(([t]) => t)).toEqual([14_460, 14_520])
   })
   it('sends one at a time of each, however long it takes', () => {
     const alerts = new Alerts({ session: 's', environment: 'local' })

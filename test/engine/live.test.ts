@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { Run } from '../../data/run.ts'
 import { Engine } from '../../engine/engine.ts'
+import { closedBy } from '../../engine/live.ts'
 import { Kind } from '../../engine/message.ts'
 import type { News } from '../../engine/news.ts'
 import { ORDER_LIFE, type Command } from '../../engine/order.ts'
@@ -261,17 +262,47 @@ describe('a live session', () => {
     expect(report.html).toContain('outside')
   })
 
-  it('books what the operator closed as well, and goes on in the market', () => {
+  it('books what the operator closed to whoever held it: nobody closes it once more, and the market goes on', () => {
     const s = scene()
     s.news(agreed)
     s.book()
-    s.news(accepted(0))
+    s.news(accepted(0), fill(0, 500, 'ours'))
     const closed = { ticker: T, side: 'ask', price: 4000, quantity: 500, fee: 2_000, maker: false, trade: 'x', timeVenue: at } as const
     s.news({ type: 'foreign-fill', ...closed, by: 'flatten' })
-    expect(s.engine.markets.get(T)).toMatchObject({ halted: null, holding: { position: -500 } })
+    expect(s.engine.markets.get(T)).toMatchObject({ halted: null, holding: { position: 0, positions: [0] } })
     expect(s.commands()).toEqual(['submit 0 4000 1000'])
     s.news({ type: 'canceled', order: 0, timeVenue: at, reason: 'user' })
-    expect(s.engine.finish('over', true).owners[1]).toMatchObject({ name: 'outside', fills: 1, fees: 2_000 })
+    const end = s.engine.finish('over', true)
+    // Nothing is outside's.
+    expect(end.owners.map((o) => [o.name, o.fills, o.fees])).toEqual([['told', 2, 3_000]])
+    expect(buildReport(s.run.record(s.header, end)).html).toContain('flatten')
+  })
+  it('shares what was closed: nobody beyond zero, nobody by more than his part and a contract’s hundredth, the rest to nobody, the sum to the last digit', () => {
+    const positions = fc.array(fc.integer({ min: -2_000, max: 2_000 }), { minLength: 1, maxLength: 5 })
+    fc.assert(
+      fc.property(
+        positions,
+        fc.boolean(),
+        fc.integer({ min: 1, max: 6_000 }),
+        fc.integer({ min: 0, max: 99_999 }),
+        (held, buys, quantity, fee) => {
+          const outside = held.length
+          const parts = closedBy(held, buys ? BID : ASK, quantity, fee, outside)
+          const sum = (f: (p: (typeof parts)[number]) => number): number => parts.reduce((a, p) => a + f(p), 0)
+          expect([sum((p) => p.quantity), sum((p) => p.fee)]).toEqual([quantity, fee])
+          const open = held.map((p) => Math.max(0, buys ? -p : p))
+          const total = open.reduce((a, p) => a + p, 0)
+          const closing = Math.min(total, quantity)
+          for (const p of parts) expect(p.quantity > 0 && p.fee >= 0 && Number.isSafeInteger(p.fee)).toBe(true)
+          for (const [owner, h] of open.entries()) {
+            const part = parts.find((p) => p.owner === owner)?.quantity ?? 0
+            expect(part).toBeLessThanOrEqual(h)
+            expect(Math.abs(part - (total === 0 ? 0 : (closing * h) / total))).toBeLessThanOrEqual(held.length)
+          }
+          expect(parts.find((p) => p.owner === outside)?.quantity ?? 0).toBe(quantity - closing)
+        },
+      ),
+    )
   })
 
   it('is told of an order whose market has paid: for ten minutes it is booked and paid; after that nothing is invented, and trading stops', () => {

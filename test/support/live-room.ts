@@ -4,7 +4,7 @@
  */
 import type { ChildProcess } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { isAbsolute, join } from 'node:path'
 import { realNow } from '../../adapters/exchange/index.ts'
 import type { FillRow, OrderRecord } from '../../adapters/exchange/order.ts'
 import { listArms, writeArm } from '../../cli/live/arms.ts'
@@ -79,6 +79,8 @@ export async function liveRoom(
     'rules' | 'options'
   > = {},
 ) {
+  // A folder that is kept has keys in it: it is named whole, and is nowhere near the repository by accident.
+  if (!isAbsolute(dir)) throw new Error(`${dir} is no absolute path`)
   mkdirSync(dir, { recursive: true })
   const sockets: Sockets = await onSockets({
     definitions: [],

@@ -62,7 +62,7 @@ export type GateParts = {
 export type GateOptions = {
   /** A create waits so long for tokens, µs. */
   readonly patience?: number
-  /** No create this long before the market's close, µs. */
+  /** No create and no amend this long before the close of their market, µs. */
   readonly closeMargin?: number
   /** A write is given up after, µs. */
   readonly timeout?: number

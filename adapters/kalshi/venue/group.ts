@@ -96,13 +96,13 @@ export class GroupPlanner {
     this.advance(now)
   }
   /** A group of this session that is known from its log. */
-  adopt(shard: number, id: string, triggered = false): void {
+  adopt(shard: number, id: string, triggered = false, reason = ''): void {
     this.#groups.set(shard, {
       state: triggered ? 'triggered' : 'live',
       id,
       tries: 0,
       retryAt: Infinity,
-      reason: triggered ? 'group triggered' : '',
+      reason: triggered ? (reason === '' ? 'group triggered' : reason) : '',
       adopted: true,
     })
   }
@@ -173,12 +173,12 @@ export class GroupPlanner {
   heard(id: string, event: 'created' | 'triggered' | 'reset' | 'deleted' | 'limit_updated', halted = false): void {
     for (const [shard, group] of this.#groups) {
       if (group.id !== id) continue
+      if (event === 'triggered' && (group.state === 'deleting' || group.state === 'gone')) continue
       if (event === 'triggered' && group.state !== 'triggered') {
         // It may be told before our own write is answered.
         const ours = group.state === 'triggering'
         this.#triggered(shard, group, ours ? BY_US : halted ? 'triggered by the halt' : 'group triggered', ours || halted)
-      }
-      else if (event === 'deleted' && group.state !== 'deleting' && group.state !== 'gone') {
+      } else if (event === 'deleted' && group.state !== 'deleting' && group.state !== 'gone') {
         group.state = 'triggered'
         group.ours = false
         group.missing = true

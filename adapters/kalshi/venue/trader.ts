@@ -16,7 +16,7 @@ import { notAccepted, withCash, type AcceptedCash } from './cash.ts'
 import type { FillFact, OrderFact } from './evidence.ts'
 import { FeeAudit } from './fee-audit.ts'
 import { Gate, type HardCaps, type Passed } from './gate.ts'
-import { GroupPlanner, readGroups, writeGroup, type GroupAnswer, type GroupWrite, type GroupWriter } from './group.ts'
+import { GroupPlanner, readGroups, writeGroup, type GroupAnswer, type GroupView, type GroupWrite, type GroupWriter } from './group.ts'
 import { isOfOrder, readClientId, type Intent } from './intent.ts'
 import type { ReconcileRecord } from './judge.ts'
 import { Poller, type PollEvent, type PollNeeds } from './poll.ts'
@@ -49,6 +49,8 @@ export type TraderParts = {
   readonly desk: TraderDesk
   /** Why everything is halted; null: it is not. Asked before every write. */
   readonly killed: () => string | null
+  /** Everything is being taken back: by a halt, or an end. Absent: whenever something keeps new orders back. */
+  readonly halted?: () => boolean
   readonly holdsLock: () => boolean
   readonly shardOf: (ticker: string) => number | null
 }
@@ -233,7 +235,7 @@ export class KalshiTrader {
     const halted = new Set<string>()
     const pulled = new Set<string>()
     const gone = new Set<string>()
-    const groups = new Map<number, { readonly id: string; readonly state: string } | null>()
+    const groups = new Map<number, { readonly id: string; readonly state: string; readonly reason: string } | null>()
     let [baseline, reading]: [ReconcileRecord['baseline'], ReconcileRecord['reading']] = [null, null]
     for (const { time, kind, detail } of inputs) {
       if (kind === 'intent') {
@@ -266,13 +268,14 @@ export class KalshiTrader {
       } else if (kind === 'watermark') {
         this.#watermark = (detail as { time: number }).time
       } else if (kind === 'group') {
-        const { shard, id, state } = detail as { shard: number; id: string | null; state: string }
-        // The last word counts: a group that is gone, or on its way there, is made anew.
-        if (id === null || gone.has(id) || state === 'gone' || state === 'deleting') groups.set(shard, null)
-        else groups.set(shard, { id, state })
+        const { shard, id, state, reason, ours } = detail as Partial<GroupView> & Pick<GroupView, 'shard' | 'id' | 'state'>
+        // The last word counts: a group that is gone, or on its way there, is made anew; one that our own end or halt has triggered, too.
+        if (id === null || gone.has(id) || state === 'gone' || state === 'deleting' || (state === 'triggered' && ours === true))
+          groups.set(shard, null)
+        else groups.set(shard, { id, state, reason: reason ?? '' })
       }
     }
-    for (const [shard, group] of groups) if (group !== null) this.#groups.adopt(shard, group.id, group.state !== 'live')
+    for (const [shard, group] of groups) if (group !== null) this.#groups.adopt(shard, group.id, group.state !== 'live', group.reason)
     this.#reconciler.restore({ baseline, reading, halted: [...halted] })
     this.venue.restore(kept)
     // What may live is looked at from when it was made.
@@ -398,11 +401,13 @@ export class KalshiTrader {
         return this.venue.filled(event.fact, 'stream')
       case 'group':
         if (event.event === 'triggered') this.venue.groupTriggered(event.id)
-        this.#groups.heard(event.id, event.event, this.#parts.killed() !== null)
+        this.#groups.heard(event.id, event.event, this.#parts.halted?.() ?? this.#parts.killed() !== null)
         this.#keepGroups()
         return
       case 'reconnected':
         this.#deafSince = -1
+        // What was agreed upon while nobody listened waits no more: it is compared anew.
+        this.#agreed = null
         this.#poller.sweepNow()
         this.#reconciler.ask('reconnected')
         if (this.#options.groupLimit > 0) this.#listed()
@@ -501,7 +506,8 @@ export class KalshiTrader {
       this.#parts.desk.enter({ type: 'disagreed', reason: 'the private stream is away' })
     } else if (this.#deafSince < 0 && this.#deaf) this.#deaf = false
     // The session doubts by itself as well (news that fits nothing it has): what was agreed upon before would never be said again.
-    if (!this.#parts.desk.engine.session.agreed && this.#agreed === null && this.#reconciler.agreed) this.#reconciler.ask('asked')
+    const doubts = !this.#parts.desk.engine.session.agreed && this.#agreed === null && this.#reconciler.agreed
+    if (doubts && this.#deafSince < 0 && this.#brakeless.size === 0) this.#reconciler.ask('asked')
     this.#wantGroups(now)
     this.#resetGroups()
     this.#agree()
@@ -600,7 +606,7 @@ export class KalshiTrader {
     const text = JSON.stringify(groups)
     if (text === this.#kept) return
     this.#kept = text
-    for (const { shard, id, state } of groups) this.#record('group', { shard, id, state })
+    for (const { shard, id, state, reason, ours } of groups) this.#record('group', { shard, id, state, reason, ours })
   }
   #listed(): void {
     this.#listGroups().catch((error: unknown) => this.#parts.desk.fail(error))

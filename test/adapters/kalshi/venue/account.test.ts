@@ -152,6 +152,10 @@ describe('order groups', () => {
       groups.resume(0, 0)
       groups.heard('g', 'triggered')
       expect(groups.groups).toMatchObject([{ state: 'triggered', ours: false, reason: 'group triggered' }])
+      // What is told of one that has gone is old.
+      groups.retire()
+      groups.heard('g', 'triggered')
+      expect(groups.stateOf(0)).toBe('gone')
     }
   })
 

@@ -36,6 +36,13 @@ function restored(inputs: readonly KeptInput[]): KalshiTrader {
 const kept = (...states: readonly string[]): KeptInput[] =>
   states.map((state, k) => ({ time: k, kind: 'group', detail: { shard: 0, id: state === 'wanted' ? null : 'g', state } }))
 
+it('a group that our own end or halt has triggered is let go by whoever goes on; one that tripped waits for a person, and says why', () => {
+  const group = (ours: boolean) =>
+    restored([{ time: 0, kind: 'group', detail: { shard: 0, id: 'g', state: 'triggered', reason: 'why', ours } }])
+  expect(group(true).status.groups).toEqual([])
+  expect(group(false).status.groups).toEqual([{ shard: 0, id: 'g', state: 'triggered', reason: 'why', ours: false }])
+})
+
 it('of a group the last word of the log counts: one that is gone is made anew', () => {
   const states = (...of: readonly string[]): string[] => restored(kept(...of)).status.groups.map((g) => `${g.id} ${g.state}`)
   expect(states('live', 'triggering', 'triggered', 'deleting', 'gone')).toEqual([])

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { environmentOf } from '../../../../adapters/kalshi/environment.ts'
-import type { Sockets } from '../../../../adapters/kalshi/ports.ts'
+import type { HttpRequest, Socket, SocketEvents, Sockets } from '../../../../adapters/kalshi/ports.ts'
 import { Budget } from '../../../../adapters/kalshi/rate-limit.ts'
+import { Rest } from '../../../../adapters/kalshi/rest.ts'
 import { Signer } from '../../../../adapters/kalshi/sign.ts'
 import { cashOff } from '../../../../adapters/kalshi/venue/cash.ts'
 import { KalshiTrader, type KeptInput } from '../../../../adapters/kalshi/venue/trader.ts'
@@ -15,9 +16,24 @@ import { inOne } from './support.ts'
 
 const WIDE = { read: { perSecond: 1e6, capacity: 1e6 }, write: { perSecond: 1e6, capacity: 1e6 } }
 
-/** A private stream on which nothing ever comes but what answers a subscription. */
-const silent: Sockets = {
-  open: (_url, _headers, events) => {
+/** A private stream on which nothing ever comes but what answers a subscription; it can be cut, and is not there as long as it is. */
+class Silent implements Sockets {
+  #events: SocketEvents | null = null
+  #cut = false
+
+  cut(): void {
+    this.#cut = true
+    this.#events?.closed({ code: 1006, reason: '', status: null })
+  }
+  back(): void {
+    this.#cut = false
+  }
+  open(_url: string, _headers: unknown, events: SocketEvents): Socket {
+    if (this.#cut) {
+      queueMicrotask(() => events.closed({ code: null, reason: 'ECONNREFUSED', status: null }))
+      return { send() {}, ping() {}, destroy() {}, waiting: 0 }
+    }
+    this.#events = events
     let sids = 0
     queueMicrotask(() => events.opened())
     const send = (text: string): void => {
@@ -26,17 +42,29 @@ const silent: Sockets = {
         queueMicrotask(() => events.frame(JSON.stringify({ id, type: 'subscribed', msg: { channel, sid: ++sids } })))
     }
     return { send, ping: () => events.heard(), destroy() {}, waiting: 0 }
-  },
+  }
 }
 
 /** A session that sends nothing. Without `sockets` its private stream never opens. */
-function sessions({ sockets = { open: () => ({ send() {}, ping() {}, destroy() {}, waiting: 0 }) } }: { sockets?: Sockets } = {}) {
+function sessions({
+  sockets = { open: () => ({ send() {}, ping() {}, destroy() {}, waiting: 0 }) },
+  delay = 0,
+}: {
+  sockets?: Sockets /** µs of each answer. */
+  delay?: number
+} = {}) {
   const s = inOne({ readLag: 350_000 })
   const we = s.trader('we')
   const log: KeptInput[] = []
   const said: string[] = []
   const environment = environmentOf('http://127.0.0.1:1')
-  const world = { ...s.world, sockets }
+  const http = {
+    request: async (request: HttpRequest) => {
+      if (delay > 0) await new Promise<void>((resolve) => void s.world.timers.after(delay, resolve))
+      return s.world.http.request(request)
+    },
+  }
+  const world = { ...s.world, sockets, http }
   const begin = (generation: number) => {
     let trader: KalshiTrader | null = null
     const venue = { onTape: null, connect() {}, send: () => 0 }
@@ -49,7 +77,9 @@ function sessions({ sockets = { open: () => ({ send() {}, ping() {}, destroy() {
       sync: () => Promise.resolve(),
       synced: () => log.length,
       enter: (news: News) => {
-        if (news.type === 'agreed' || news.type === 'disagreed') engine.session.move(news.type, s.x.now)
+        if (news.type !== 'agreed' && news.type !== 'disagreed') return
+        engine.session.move(news.type, s.x.now)
+        log.push({ time: s.x.now, kind: 'word', detail: news.type })
       },
       say: (text: string) => void said.push(text),
       fail: (error: unknown) => {
@@ -60,7 +90,7 @@ function sessions({ sockets = { open: () => ({ send() {}, ping() {}, destroy() {
       {
         environment,
         signer: Signer.fromPem(we.keyId, we.privatePem),
-        rest: s.rest(we),
+        rest: new Rest(environment, Signer.fromPem(we.keyId, we.privatePem), new Budget(WIDE), world),
         budget: new Budget(WIDE),
         world,
         desk,
@@ -119,7 +149,7 @@ describe('who trades for a session', () => {
     await second.stop()
   })
   it('asks the exchange anew where the session doubts by itself, and lets it trade again, once', async () => {
-    const s = sessions({ sockets: silent })
+    const s = sessions({ sockets: new Silent() })
     const t = s.begin(0)
     await t.start()
     await s.run(10 * SECOND)
@@ -131,6 +161,26 @@ describe('who trades for a session', () => {
     expect(session.agreed).toBe(true)
     await s.run(30 * SECOND)
     expect([session.agreed, s.kinds('reconciled').length]).toEqual([true, 2])
+    await t.stop()
+  })
+  it('that was deaf for a while compares anew before it may trade, however slow the answers are', async () => {
+    const sockets = new Silent()
+    const s = sessions({ sockets, delay: 60_000 })
+    const t = s.begin(0)
+    await t.start()
+    await s.run(15 * SECOND)
+    expect(s.engines[0]?.session.agreed).toBe(true)
+    sockets.cut()
+    await s.run(40 * SECOND)
+    expect(s.engines[0]?.session.agreed).toBe(false)
+    sockets.back()
+    await s.run(40 * SECOND)
+    expect(s.engines[0]?.session.agreed).toBe(true)
+    // The word follows the comparison that began after it could hear again.
+    expect(s.kinds('word')).toEqual(['agreed', 'disagreed', 'agreed'])
+    const compared = s.log.findLastIndex((l) => l.kind === 'reconciled' && (l.detail as { cause: string }).cause === 'reconnected')
+    expect(s.log.findLastIndex((l) => l.kind === 'word')).toBeGreaterThan(compared)
+    expect(s.log[compared]?.time).toBeGreaterThan(T0 + 55 * SECOND)
     await t.stop()
   })
 })
