@@ -9,6 +9,8 @@ type Headers = Readonly<Record<string, string>>
 const AGE_MAX = 1_000
 /** They are renewed before they are too old. */
 const RENEW = 400_000
+/** µs after one was taken. */
+const REFILL = 5_000
 
 export class Signatures {
   readonly #signer: Pick<Signer, 'headersLater'>
@@ -20,6 +22,7 @@ export class Signatures {
   readonly #ready: { readonly wall: number; readonly headers: Headers }[] = []
   #making = 0
   #timer: Timer | null = null
+  #refill: Timer | null = null
   #open = true
 
   /** `count`: kept ready. `path` from the root. */
@@ -38,12 +41,17 @@ export class Signatures {
     let found: Headers | null = null
     for (let next = this.#ready.shift(); next !== undefined && found === null; next = found === null ? this.#ready.shift() : undefined)
       if (wall >= next.wall && wall - next.wall <= AGE_MAX) found = next.headers
-    this.#fill()
+    // Not now: whoever takes one is about to write his first byte.
+    this.#refill ??= this.#timers.after(REFILL, () => {
+      this.#refill = null
+      this.#fill()
+    })
     return found
   }
   close(): void {
     this.#open = false
     this.#timer?.cancel()
+    this.#refill?.cancel()
     this.#ready.length = 0
   }
 
