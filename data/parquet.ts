@@ -2,22 +2,15 @@
  * The one door to DuckDB and Parquet. Owns connections, typed columns in and out, and zstd Parquet files; hides the package.
  * Invariant: the same rows give the same bytes (one thread writes, row groups have a fixed size).
  */
-import {
-  DOUBLE,
-  DuckDBDataChunk,
-  DuckDBInstance,
-  INTEGER,
-  UTINYINT,
-  VARCHAR,
-  type DuckDBConnection,
-  type DuckDBType,
-} from '@duckdb/node-api'
+import type { DuckDBConnection, DuckDBDataChunk, DuckDBInstance } from '@duckdb/node-api'
 import { assert } from '../engine/assert.ts'
 import { DataError } from './errors.ts'
 
 export type ColumnType = 'double' | 'integer' | 'utinyint' | 'varchar'
-const TYPES: Record<ColumnType, DuckDBType> = { double: DOUBLE, integer: INTEGER, utinyint: UTINYINT, varchar: VARCHAR }
-const SQL_TYPES: Record<ColumnType, string> = { double: 'DOUBLE', integer: 'INTEGER', utinyint: 'UTINYINT', varchar: 'VARCHAR' }
+/** Loaded by whoever opens the first database: its program costs a tenth of a second, which `halt` does not have. */
+const load = () => import('@duckdb/node-api')
+type DuckDB = Awaited<ReturnType<typeof load>>
+const SQL_TYPES = { double: 'DOUBLE', integer: 'INTEGER', utinyint: 'UTINYINT', varchar: 'VARCHAR' } as const
 
 export type NumberColumn = Float64Array | Int32Array | Uint8Array | Uint16Array | Uint32Array
 /** Rows of one piece of a result: typed arrays to copy from at once (reused by nobody, valid until the next piece). */
@@ -40,18 +33,21 @@ export function quote(text: string): string {
 }
 
 export class Database {
+  readonly #duckdb: DuckDB
   readonly #instance: DuckDBInstance
   readonly #connection: DuckDBConnection
   #closed = false
 
-  private constructor(instance: DuckDBInstance, connection: DuckDBConnection) {
+  private constructor(duckdb: DuckDB, instance: DuckDBInstance, connection: DuckDBConnection) {
+    this.#duckdb = duckdb
     this.#instance = instance
     this.#connection = connection
   }
 
   /** An in-memory database. `memory` in MB; `spill`: a folder for what does not fit (removed by the caller). */
   static async open(options: { readonly threads?: number; readonly memory?: number; readonly spill?: string } = {}): Promise<Database> {
-    const instance = await DuckDBInstance.create(':memory:', {
+    const duckdb = await load()
+    const instance = await duckdb.DuckDBInstance.create(':memory:', {
       threads: String(options.threads ?? 1),
       memory_limit: `${options.memory ?? 512}MB`,
       ...(options.spill === undefined ? {} : { temp_directory: options.spill }),
@@ -62,7 +58,7 @@ export class Database {
     const connection = await instance.connect()
     // Text without a zone is UTC on every machine.
     await connection.run("SET TimeZone = 'UTC'")
-    return new Database(instance, connection)
+    return new Database(duckdb, instance, connection)
   }
 
   close(): void {
@@ -120,7 +116,7 @@ export class Database {
         .map(([c, t]) => `${c} ${SQL_TYPES[t]}`)
         .join(', ')})`,
     )
-    return new ColumnAppender(this.#connection, name, Object.values(columns))
+    return new ColumnAppender(this.#duckdb, this.#connection, name, Object.values(columns))
   }
 
   /** Writes a query to a zstd Parquet file, with key-value pairs beside the data. */
@@ -182,6 +178,7 @@ function literal(value: unknown): string {
 /** Holds a file for this process until it lets go or dies: the kernel's own lock, which no crash leaves behind. Null: another process holds it. */
 export async function holdFile(path: string): Promise<(() => void) | null> {
   try {
+    const { DuckDBInstance } = await load()
     const instance = await DuckDBInstance.create(path, { threads: '1', memory_limit: '32MB' })
     return () => instance.closeSync()
   } catch (error) {
@@ -192,12 +189,14 @@ export async function holdFile(path: string): Promise<(() => void) | null> {
 
 /** Appends rows given as typed columns to a table, a chunk at a time. */
 export class ColumnAppender {
+  readonly #duckdb: DuckDB
   readonly #connection: DuckDBConnection
   readonly #name: string
   readonly #types: readonly ColumnType[]
   #whole: DuckDBDataChunk | null = null
 
-  constructor(connection: DuckDBConnection, name: string, types: readonly ColumnType[]) {
+  constructor(duckdb: DuckDB, connection: DuckDBConnection, name: string, types: readonly ColumnType[]) {
+    this.#duckdb = duckdb
     this.#connection = connection
     this.#name = name
     this.#types = types
@@ -206,12 +205,13 @@ export class ColumnAppender {
   /** Rows `from` … `to` − 1 of every column, in the table's order. Text columns, and numbers some of which are missing, are plain arrays with null. */
   async append(columns: readonly (NumberColumn | readonly (string | number | null)[])[], from: number, to: number): Promise<void> {
     const appender = await this.#connection.createAppender(this.#name)
-    const types = this.#types.map((t) => TYPES[t])
+    const { DuckDBDataChunk: Chunk } = this.#duckdb
+    const types = this.#types.map((t) => this.#duckdb[SQL_TYPES[t]])
     const plain = !columns.some((c) => Array.isArray(c))
     for (let start = from; start < to; start += CHUNK) {
       const rows = Math.min(CHUNK, to - start)
       // Whole chunks of numbers share one: their memory is DuckDB's, and the collector of this side does not see how much of it waits (measured: 1 GB over 6 million rows).
-      const chunk = rows === CHUNK && plain ? (this.#whole ??= DuckDBDataChunk.create(types, CHUNK)) : DuckDBDataChunk.create(types, rows)
+      const chunk = rows === CHUNK && plain ? (this.#whole ??= Chunk.create(types, CHUNK)) : Chunk.create(types, rows)
       for (let c = 0; c < types.length; c++) {
         const source = columns[c] as NumberColumn | readonly (string | number | null)[]
         if (Array.isArray(source)) chunk.setColumnValues(c, (source as readonly (string | number | null)[]).slice(start, start + rows))
