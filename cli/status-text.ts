@@ -70,7 +70,7 @@ export function statusText(s: SessionSnapshot, life: Life, now: number): string 
   lines.push(
     [
       'Feed',
-      `${feed.environment}, ${connectionsText(s, life)}; lag ${quantiles(feed.lag)}; ${feed.uptime === null ? 'share of time synced n/a' : `synced ${share(feed.uptime)} of the last minutes`}; ${count(feed.gaps)} gaps, ${feed.auditsEqual} of ${feed.audits} audits equal`,
+      `${feed.environment}, ${connectionsText(s, life)}; lag ${quantiles(feed.lag)}; ${feed.uptime === null ? 'share of time synced n/a' : `synced ${share(feed.uptime)} of the last minutes`}; ${count(feed.gaps)} gaps in the order of its messages, ${feed.auditsEqual} of ${feed.audits} audits equal`,
     ],
     [
       'Markets',
