@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, it, vi } from 'vitest'
-import { drilled } from './drilled.ts'
+import type { Trading } from '../../../cli/live/trading.ts'
+import { drilled, honest, type Trade } from './drilled.ts'
 import { drill, type Outcome } from './drill.ts'
 import type { LiveProcess, Rec } from './session.ts'
 import { CALM, KINDS, newFired } from './swarm.ts'
@@ -76,5 +77,18 @@ describe('the drill of order entry', () => {
     }
     process.stdout.write(`orders that came back: ${revived}\n`)
     expect(revived).toBeGreaterThan(3)
+  })
+  it('every fee of a fill is held against the published formula, whichever order it fell on', async () => {
+    const traders: Trading[] = []
+    const trade: Trade = (desk, hands) => {
+      const trader = honest(desk, hands)
+      traders.push(trader)
+      return trader
+    }
+    const o = await drill(5, drilled(5, { trade }), { swarm: { ...CALM, privateDrop: 0.2, answerLate: 0.2 }, danger: 150 })
+    expect([o.mistakes, traders.length]).toEqual([[], 1])
+    const counts = traders[0]?.status.fees.counts
+    expect([counts?.fills, counts?.differ, counts?.reported]).toEqual([o.fills, 0, counts?.modelled])
+    expect(counts?.reported).toBeGreaterThan(0)
   })
 })
