@@ -124,7 +124,14 @@ async function obey(command: OperatorCommand, argv: WordArguments): Promise<Outc
     const folder = session === undefined ? await haltFolder(argv) : ''
     let dirs = session === undefined ? liveBelow(folder) : [session]
     // Nothing runs: then what the last ones left is looked for at the exchange, and taken back.
-    if (session === undefined && dirs.length === 0 && !sessionsBelow(folder).some((f) => f.life === 'running')) dirs = liveAccounts(folder)
+    if (session === undefined && dirs.length === 0 && !sessionsBelow(folder).some((f) => f.life === 'running')) {
+      const last = liveAccounts(folder)
+      dirs = [...last.dirs]
+      for (const dir of last.skipped)
+        process.stderr.write(
+          `warning: ${dir} does not say where it traded: if anything of it is open, cancel it on the exchange's own page\n`,
+        )
+    }
     const places = dirs.map(placeOf)
     const live = places.filter((p) => p !== null)
     if (live.length === 0) return say(session ?? meantOf(folder), command, reason, dryRun)

@@ -136,7 +136,7 @@ export class Live {
     const parts =
       news.by === undefined
         ? [{ owner: this.#outside, quantity: news.quantity, fee: news.fee }]
-        : closedBy(portfolio.holdingOf(market).positions, side, news.quantity, news.fee, this.#outside)
+        : closedBy(heldOf(market), side, news.quantity, news.fee, this.#outside)
     for (const { owner, quantity, fee } of parts) {
       portfolio.fill(market, owner, side, news.price, quantity, fee)
       journal.push(
@@ -170,6 +170,11 @@ export class Live {
   }
 }
 
+/** By owner; where the market has paid by now, with what it was paid for: a fill from before closed that. */
+function heldOf({ holding }: Market): readonly number[] {
+  if (holding === null) return []
+  return Array.from(holding.positions, (p = 0, owner) => p + (holding.paidFor[owner] ?? 0))
+}
 /** Whose positions a fill closes, each as far as its share of them goes; what closes nobody's is `outside`'s. Σ is the fill, to the last digit. `positions`: by owner, signed. */
 export function closedBy(
   positions: readonly (number | undefined)[],

@@ -47,6 +47,8 @@ export class Holding {
   markPosition = 0
   /** [owner] */
   readonly positions: number[] = []
+  /** What was paid for, of each owner: whoever closed it before is heard of later. */
+  readonly paidFor: number[] = []
 }
 
 /** What one strategy did, over all markets. Money and Quantity. */
@@ -166,6 +168,7 @@ export class Portfolio {
     h.paidOut += paid
     h.position = 0 as Position
     for (let owner = 0; owner < h.positions.length; owner++) {
+      h.paidFor[owner] = (h.paidFor[owner] ?? 0) + (h.positions[owner] ?? 0)
       const ledger = this.ledgers[owner]
       if (ledger !== undefined) ledger.cashFlow += (h.positions[owner] ?? 0) * market.settlementValue
       h.positions[owner] = 0

@@ -8,6 +8,7 @@ import { sharesOf } from '../engine/settlement.ts'
 import { BID, PRICE_ONE } from '../engine/units.ts'
 
 export type Fill = {
+  /** Number of its markouts; −1: no order of the session made it, and it has none. */
   readonly index: number
   readonly time: number
   readonly timeVenue: number
@@ -86,6 +87,7 @@ export function tradingOf(record: SessionRecord): Trading {
     })
   }
   const arrivals = new Map<number, number>()
+  let own = 0
   for (let i = 0; i < j.length; i++) {
     const kind = j.kind[i]
     if (kind === JournalKind.COMMAND && (j.a[i] as number) > 0 && word(j.what[i] as number).startsWith('submit'))
@@ -102,7 +104,7 @@ export function tradingOf(record: SessionRecord): Trading {
       const why = word(j.why[i] as number)
       let o = open.get(key)
       fills.push({
-        index: fills.length,
+        index: (j.order[i] as number) < 0 ? -1 : own++,
         time,
         timeVenue: j.b[i] as number,
         arrived: arrivals.get(j.order[i] as number) ?? null,

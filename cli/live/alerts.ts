@@ -22,6 +22,8 @@ export type Alert = {
 type Entry = {
   text: string
   lines: ReadonlySet<string>
+  /** Those of the last one that was handed out. */
+  told: ReadonlySet<string>
   /** Monotonic ms of the last one that was delivered. */
   sentAt: number
   /** ms of this machine's clock, for whoever reads it. */
@@ -62,6 +64,7 @@ export class Alerts {
         this.#entries.set(name, {
           text,
           lines: new Set(lines),
+          told: new Set(lines),
           sentAt: now,
           since: wall,
           dueAt: now,
@@ -73,8 +76,8 @@ export class Alerts {
       else {
         entry.text = text
         // One thing more is not left until the next repetition, and a storm of them is told once a minute.
-        if (lines.some((line) => !entry.lines.has(line))) entry.dueAt = Math.min(entry.dueAt, Math.max(now, entry.sentAt + REPEAT_FIRST))
         entry.lines = new Set(lines)
+        if (untold(entry)) entry.dueAt = Math.min(entry.dueAt, Math.max(now, entry.sentAt + REPEAT_FIRST))
         if (entry.goneAt !== null) entry.goneAt = null
       }
     }
@@ -94,6 +97,7 @@ export class Alerts {
       const over = entry.goneAt !== null && now - entry.goneAt >= SETTLE
       if (entry.onItsWay || entry.dueAt > now || (entry.goneAt !== null && !over)) continue
       entry.onItsWay = true
+      entry.told = entry.lines
       alerts.push({
         schema: 'tapeline.alert/1',
         ...this.#place,
@@ -123,6 +127,12 @@ export class Alerts {
     }
     entry.sent++
     entry.sentAt = now
-    entry.dueAt = now + Math.min(REPEAT_MAX, REPEAT_FIRST * 2 ** Math.min(10, entry.sent - 1))
+    // What came while it was on its way is told next.
+    entry.dueAt = now + (untold(entry) ? REPEAT_FIRST : Math.min(REPEAT_MAX, REPEAT_FIRST * 2 ** Math.min(10, entry.sent - 1)))
   }
+}
+
+function untold({ lines, told }: Entry): boolean {
+  for (const line of lines) if (!told.has(line)) return true
+  return false
 }

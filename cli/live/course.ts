@@ -181,8 +181,8 @@ async function course(options: LiveOptions, folder: SessionFolder): Promise<Live
       port,
       feed,
       () => options.halted() ?? guardian?.hold ?? holding,
-      // A pause leaves at rest what rests.
-      () => options.halted() !== null || holding !== null || (guardian?.hold ?? 'pause') !== 'pause',
+      // A pause leaves at rest what rests, and a trouble that halts the session is no reason for another group to trip.
+      () => options.halted() !== null || holding !== null,
     )
     trading = trader
     const engine = new Engine({ header, strategies: strategies.map((s) => s.strategy), venue: trader.venue, sink: run })

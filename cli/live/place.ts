@@ -69,17 +69,18 @@ export function liveBelow(sessions: string): string[] {
   return liveSessions(sessions).filter((dir) => (snapshotOf(dir)?.ended ?? null) === null)
 }
 /** Of each account that a live session below a folder traded, the one that said something last. Of local exchanges, which come and go, only where nothing was said later anywhere. */
-export function liveAccounts(sessions: string): string[] {
+export function liveAccounts(sessions: string): { readonly dirs: readonly string[]; readonly skipped: readonly string[] } {
   const last = new Map<string, { readonly dir: string; readonly written: number; readonly local: boolean }>()
-  for (const place of livePlaces(sessions)) {
-    const { dir, environment, subaccount } = place
+  const places = livePlaces(sessions)
+  for (const { dir, environment, keyId, subaccount } of places) {
     const written = snapshotOf(dir)?.written ?? 0
-    const account = JSON.stringify([environment, subaccount])
+    const account = JSON.stringify([environment, keyId, subaccount])
     if (written >= (last.get(account)?.written ?? 0))
       last.set(account, { dir, written, local: environment !== 'demo' && environment !== 'production' })
   }
   const newest = Math.max(...[...last.values()].map(({ written }) => written))
-  return [...last.values()].filter(({ local, written }) => !local || written === newest).map(({ dir }) => dir)
+  const dirs = [...last.values()].filter(({ local, written }) => !local || written === newest).map(({ dir }) => dir)
+  return { dirs, skipped: liveSessions(sessions).filter((dir) => !places.some((p) => p.dir === dir)) }
 }
 /** Of folders that are live sessions and still say where they traded. */
 export function livePlaces(sessions: string): LivePlace[] {

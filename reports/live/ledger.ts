@@ -42,7 +42,7 @@ export function ledgerProblems(record: SessionRecord, facts: LiveFacts | null, w
       const sum = closed.get(`${j.price[i]} ${j.b[i]}`) ?? { quantity: 0, fee: 0 }
       sum.quantity -= j.quantity[i] as number
       sum.fee -= j.a[i] as number
-      if (sum.quantity < 0 || sum.fee < 0) problems.push(`the journal has closed more than the venue told (row ${i})`)
+      if (sum.quantity < 0) problems.push(`the journal has closed more than the venue told (row ${i})`)
       continue
     }
     booked++
@@ -52,8 +52,8 @@ export function ledgerProblems(record: SessionRecord, facts: LiveFacts | null, w
     else told.set(k, left - 1)
   }
   for (const [trade, { quantity, fee }] of closed)
-    if (whole && (quantity > 0 || fee > 0))
-      problems.push(`what the venue told of the operator's closing (${trade}) is not all in the journal`)
+    if (quantity === 0 ? fee !== 0 : whole)
+      problems.push(`what the venue told of the operator's closing (${trade}) is not what the journal has`)
   const all = facts.trades.length + facts.foreign.filter((f) => f.by === undefined).length
   if (whole && booked < all) problems.push(`the venue told ${plural(all, 'trade')} of ours and the journal has ${plural(booked, 'fill')}`)
   return problems

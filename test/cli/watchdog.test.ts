@@ -192,6 +192,28 @@ describe('alerts', () => {
     expect(told.length).toBeLessThan(14 * 24 + 10)
     expect(alerts.open.length).toBe(1)
   })
+  it('what comes while an alert is on its way is told a minute later, and not with the next repetition', () => {
+    const alerts = new Alerts({ session: 's', environment: 'demo' })
+    const set = (lines: readonly string[], t: number): void => alerts.set([{ class: 'troubles', text: lines.join('; '), lines }], t, t)
+    const HOURS = 8 * 3_600_000
+    for (let t = 0; t <= HOURS; t += 10_000) {
+      set(['a'], t)
+      for (const alert of alerts.due(t, t)) alerts.sent(alert, true, t)
+    }
+    const sent: [number, string][] = []
+    for (let t = HOURS + 1_000; t < HOURS + 3_600_000; t += 250) {
+      set(t < HOURS + 1_250 ? ['a', 'b'] : ['a', 'b', 'c'], t)
+      for (const alert of alerts.due(t, t)) {
+        sent.push([t - HOURS, alert.text])
+        // Delivered 600 ms later.
+        set(['a', 'b', 'c'], t + 250)
+        alerts.sent(alert, true, t + 600)
+      }
+      if (sent.length === 2) break
+    }
+    expect(sent.map(([, text]) => text)).toEqual(['a; b', 'a; b; c'])
+    expect((sent[1]?.[0] as number) - (sent[0]?.[0] as number)).toBeLessThanOrEqual(61_000)
+  })
   it('tells one thing more of many within a minute, and a storm of them once a minute', () => {
     const alerts = new Alerts({ session: 's', environment: 'demo' })
     const trouble = (lines: readonly string[]): Condition[] => [{ class: 'troubles', text: lines.join('; '), lines }]

@@ -277,6 +277,23 @@ describe('a live session', () => {
     expect(end.owners.map((o) => [o.name, o.fills, o.fees])).toEqual([['told', 2, 3_000]])
     expect(buildReport(s.run.record(s.header, end)).html).toContain('flatten')
   })
+  it('what was closed before a market paid is booked to whoever held it then, also where it is heard of after', () => {
+    const s = scene()
+    s.news(agreed)
+    s.book()
+    s.news(accepted(0), fill(0, 500, 'ours'), { type: 'canceled', order: 0, timeVenue: at, reason: 'user' })
+    s.status('closed')
+    s.status('', Kind.DETERMINED, { result: 'yes', value: 10_000 })
+    s.status('', Kind.SETTLED)
+    const closed = { ticker: T, side: 'ask', price: 4500, quantity: 500, fee: 2_000, maker: false, trade: 'x', timeVenue: at } as const
+    s.news({ type: 'foreign-fill', ...closed, by: 'flatten' })
+    // Bought at 40, sold at 45: what the result was changes nothing of it.
+    expect(s.engine.portfolio.ledgers.map((l) => [l.cashFlow, l.fees])).toEqual([
+      [500 * 500, 3_000],
+      [0, 0],
+    ])
+    expect(s.engine.portfolio.cash - header.cash).toBe(500 * 500 - 3_000)
+  })
   it('shares what was closed: nobody beyond zero, nobody by more than his part and a contract’s hundredth, the rest to nobody, the sum to the last digit', () => {
     const positions = fc.array(fc.integer({ min: -2_000, max: 2_000 }), { minLength: 1, maxLength: 5 })
     fc.assert(

@@ -199,6 +199,9 @@ export class Orders {
       this.#ledger.trades.hold(fact)
       this.#ledger.reads.add(fact.id)
       this.#heldReads.set(fact.id, { at: now + READ_FIRST, reads: 1 })
+    } else if (this.#ledger.foreign.get(fact.id)?.closing === true) {
+      this.#ledger.trades.hold(fact)
+      this.#ledger.sweepDue = true
     } else if (t === undefined) this.#ledger.foreignFill(fact)
     else {
       this.#ledger.book(t, fact)
@@ -216,6 +219,18 @@ export class Orders {
       if (t.unknown !== null) this.#pass(t, sweep, t.id === null ? undefined : shown.get(t.id))
       this.#ledger.watch(t, now)
     }
+    if (sweep.orders !== null && sweep.fills !== null && sweep.asOf !== null) this.#closed(sweep.asOf)
+  }
+  /** What the operator closed is told after everything that happened before it: lists are the newest first, and it closes what those fills made. `asOf`: until then all fills are known. */
+  #closed(asOf: number): void {
+    const { trades, foreign } = this.#ledger
+    const closing = (id: string): boolean => foreign.get(id)?.closing === true
+    const unclear = new Set([...trades.held].filter(([id]) => !closing(id)).flatMap(([, facts]) => facts.map((f) => f.ticker)))
+    const ids = [...trades.held.keys()].filter(closing)
+    const ready = ids.filter((id) => trades.held.get(id)?.every((f) => f.timeVenue <= asOf && !unclear.has(f.ticker)))
+    const facts = ready.flatMap((id) => trades.release(id)).sort((a, b) => a.timeVenue - b.timeVenue)
+    for (const fact of facts) this.#ledger.foreignFill(fact)
+    if (ready.length < ids.length) this.#ledger.sweepDue = true
   }
   /** One sweep against what is unknown. What is there was adopted already; here only what is not is concluded, and only from whole, fresh lists, again and again. */
   #pass(t: Tracked, sweep: Sweep, fact: OrderFact | undefined): void {
@@ -331,10 +346,14 @@ export class Orders {
       this.#ledger.foreign.set(fact.id, { ticker: fact.ticker, closing })
       if (this.#ledger.foreign.size > FOREIGN_MAX) this.#ledger.foreign.delete(this.#ledger.foreign.keys().next().value as string)
     }
+    if (closing) {
+      if (this.#ledger.trades.held.has(fact.id)) this.#ledger.sweepDue = true
+      return
+    }
     const held = this.#ledger.trades.release(fact.id)
     const said = fact.client === null ? null : readClientId(fact.client)
     const lost = said?.nonce === this.#ledger.options.nonce
-    if (fresh && !closing && (fact.status === 'resting' || held.length > 0 || lost))
+    if (fresh && (fact.status === 'resting' || held.length > 0 || lost))
       this.#ledger.halt(
         fact.ticker,
         lost ? `order ${fact.id} has an id of this session, but its log does not know it` : `order ${fact.id} is not ours`,

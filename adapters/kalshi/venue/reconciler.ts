@@ -140,10 +140,14 @@ export class Reconciler {
     try {
       const theirs = await this.read()
       if (!this.#running) return
+      // It was asked for anew meanwhile: this reading began before whatever made somebody ask.
+      if (this.#cause !== null) {
+        this.#busy = false
+        return this.#after(0)
+      }
       const record = this.#compare(theirs, cause)
       this.#busy = false
-      if (this.#cause !== null) this.#after(SECOND)
-      else this.#after(this.#waitAfter(record, cause))
+      this.#after(this.#waitAfter(record, cause))
     } catch (error) {
       const over = !this.#running || (error instanceof KalshiError && error.code === 'STOPPED')
       this.stop()

@@ -643,15 +643,35 @@ describe('fills and orders of others', () => {
     o.filled({ ...h.fills[0]!, id: 'sub', trade: 'sub', subaccount: 3 }, 'list', T0)
     expect([o.takeNews(), o.status.held]).toEqual([[], 0])
   })
-  it('that closed a position of the session (flatten) are told as that, and halt nothing', () => {
+  it('that closed a position of the session (flatten) are told as that, halt nothing, and come after everything that they closed', () => {
     const o = orders()
-    const [closing, other] = ['abcF0-0-1', 'abcF0x-0-1'].map((client, k) => new History(create(5 + k, { client }), `by-${k}`).fill(100))
-    // Fill first, as the private stream tells it: whose it is says the order.
-    o.filled((closing as History).fills[0]!, 'stream', T0)
-    o.seen((closing as History).last, 'read', T0)
-    expect(o.takeNews()).toMatchObject([{ type: 'foreign-fill', by: 'flatten', quantity: 100 }])
-    o.filled((other as History).fills[0]!, 'stream', T0)
-    o.seen((other as History).last, 'read', T0)
+    const closing = new History(create(5, { client: 'abcF0-0-1' }), 'by-0').fill(100)
+    const after = { ...closing.fills[0]!, timeVenue: T0 + 5 * SECOND }
+    // Fill first, as the private stream tells it: whose it is says the order, and what was before it a whole sweep.
+    o.filled(after, 'stream', T0 + 5 * SECOND)
+    expect(o.takeWanted().reads).toEqual(['by-0'])
+    o.seen(closing.last, 'read', T0 + 5 * SECOND)
+    expect([o.takeNews(), o.status.held, o.takeWanted().sweep]).toEqual([[], 1, true])
+    // One that does not reach so far, or is not whole, is asked for again.
+    o.swept({ ...sweep(T0 + 6 * SECOND, []), asOf: T0 + 4 * SECOND }, T0 + 6 * SECOND)
+    expect([o.takeNews(), o.takeWanted().sweep]).toEqual([[], true])
+    o.swept({ ...sweep(T0 + 7 * SECOND, []), fills: null }, T0 + 7 * SECOND)
+    expect(o.takeNews()).toEqual([])
+    // Ours, unknown until now, is older and comes last in the list: it is told first.
+    const c = create(0)
+    o.command(c, T0)
+    const h = new History(c).fill(100)
+    o.swept({ ...sweep(T0 + 8 * SECOND, []), orders: [closing.last, h.last], fills: [after, h.fills[0]!] }, T0 + 8 * SECOND)
+    expect(o.takeNews().map((n) => [n.type, 'by' in n ? n.by : null])).toEqual([
+      ['accepted', null],
+      ['fill', null],
+      ['foreign-fill', 'flatten'],
+    ])
+    expect(o.status.held).toBe(0)
+    // What looks like it and is not.
+    const other = new History(create(6, { client: 'abcF0x-0-1' }), 'by-1').fill(100)
+    o.filled(other.fills[0]!, 'stream', T0)
+    o.seen(other.last, 'read', T0)
     expect(o.takeNews().map((n) => [n.type, 'by' in n ? n.by : null])).toEqual([
       ['market-halted', 'orders'],
       ['foreign-fill', null],
