@@ -173,7 +173,7 @@ export class Live {
 /** By owner; where the market has paid by now, with what it was paid for: a fill from before closed that. */
 function heldOf({ holding }: Market): readonly number[] {
   if (holding === null) return []
-  return Array.from(holding.positions, (p = 0, owner) => p + (holding.paidFor[owner] ?? 0))
+  return Array.from({ length: holding.positions.length }, (_, owner) => (holding.positions[owner] ?? 0) + (holding.paidFor[owner] ?? 0))
 }
 /** Whose positions a fill closes, each as far as its share of them goes; what closes nobody's is `outside`'s. Σ is the fill, to the last digit. `positions`: by owner, signed. */
 export function closedBy(
