@@ -146,7 +146,12 @@ async function funnel(record: SessionRecord, run: string): Promise<Outcome<unkno
     if (rows.length > 0) lines.push('', `${title}: ${rows.map((r) => `${r.reason} ${count(r.count)}`).join(', ')}`)
   }
   list('Commands', f.commands)
-  list('Rejected by the venue', f.rejections)
+  const gate = (r: { readonly reason: string }): boolean => r.reason.startsWith('gate:')
+  list('Kept back by the gate', f.rejections.filter(gate))
+  list(
+    'Rejected by the venue',
+    f.rejections.filter((r) => !gate(r)),
+  )
   list('Orders without a fill', f.orderEnds)
   lines.push('', f.verdict)
   const some = record.journal.order.subarray(0, record.journal.length).find((o) => o >= 0)

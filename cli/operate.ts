@@ -73,10 +73,15 @@ async function look(
   const life = lifeOf(snapshot, now)
   return {
     data: { ...snapshot, life },
-    text: statusText(snapshot, life, now),
+    text: [statusText(snapshot, life, now), ...(snapshot.mode === 'live' ? await besideOf(dir, snapshot, life) : [])].join(''),
     exit: life === 'gone' ? EXIT.data : life === 'running' && snapshot.state.name === 'halted' ? EXIT.risk : EXIT.ok,
     ...(life === 'gone' ? { error: { code: 'SESSION_GONE', message: goneText(snapshot) } } : {}),
   }
+}
+
+async function besideOf(dir: string, snapshot: SessionSnapshot, life: Life): Promise<string[]> {
+  const { besideText } = await import('./live/beside.ts')
+  return besideText(dir, snapshot, life === 'running').map((line) => `${line}\n`)
 }
 
 function sessionOptions(y: Argv): Argv {

@@ -203,7 +203,7 @@ function tradingOf({ engine, header, measured }: Trading, live: LiveSession, beg
 
 function wrongOf({ wrong, trading }: SnapshotParts): string[] {
   const halted = [...(trading?.engine.markets.alive ?? [])].flatMap((m) =>
-    m.halted === null ? [] : [`${m.ticker} takes no new order: ${m.halted}; \`tapeline explain ${m.ticker}\``],
+    m.halted === null ? [] : [`${m.ticker} takes no new order: ${m.halted}; \`tapeline explain <session> ${m.ticker}\``],
   )
   return bounded([...(wrong?.() ?? []), ...halted])
 }

@@ -158,7 +158,10 @@ function tradingLines(s: SessionSnapshot, life: Life): [string, string][] {
       `P&L ${money(s.money.pnl)}, equity ${money(s.money.equity)}, fees ${money(s.money.fees)}, drawdown ${money(s.money.drawdown)}`,
     ],
     ['Orders', `${working}, ${count(orders.sent)} sent, ${count(orders.fills)} fills`],
-    ['Refused', `by risk ${reasons(orders.refusals)}; by the venue ${reasons(orders.rejections)}`],
+    [
+      'Refused',
+      `by risk ${reasons(orders.refusals)}; ${s.mode === 'live' ? `kept back by the gate ${reasons(only(orders.rejections, true))}; ` : ''}by the venue ${reasons(only(orders.rejections, false))}`,
+    ],
     [
       'Limits',
       `used of what is allowed: open orders ${share(limits.orders)}, largest position ${share(limits.position)}, loss of a market ${share(limits.marketLoss)}, loss of the session ${share(limits.sessionLoss)}`,
@@ -170,6 +173,10 @@ function tradingLines(s: SessionSnapshot, life: Life): [string, string][] {
     ],
   ]
   return lines
+}
+/** Of our own gate, or of the venue. */
+function only(counts: Readonly<Record<string, number>>, gate: boolean): Record<string, number> {
+  return Object.fromEntries(Object.entries(counts).filter(([reason]) => reason.startsWith('gate:') === gate))
 }
 function reasons(counts: Readonly<Record<string, number>>): string {
   const all = Object.entries(counts)

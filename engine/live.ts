@@ -36,7 +36,8 @@ export class Live {
   readonly #outside: number
   /** Who halts a market, and why. */
   readonly #halts = new Map<Market, Map<string, string>>()
-  /** Fills of others in markets that the feed has not told of yet. */
+  /** Halts, and fills of others, in markets that the feed has not told of yet. */
+  readonly #earlyHalts = new Map<string, Map<string, string>>()
   readonly #early = new Map<string, Extract<News, { type: 'foreign-fill' }>[]>()
 
   /** `outside`: the owner behind all strategies. */
@@ -61,7 +62,7 @@ export class Live {
       case 'market-halted':
       case 'market-freed': {
         const market = host.markets.get(news.ticker)
-        if (market === undefined) return
+        if (market === undefined) return this.#haltedEarly(news)
         return news.type === 'market-halted'
           ? this.#halt(market, news.by ?? '', news.reason)
           : this.#free(market, news.by ?? null, news.reason)
@@ -73,6 +74,9 @@ export class Live {
 
   /** The feed tells of a market: what moved there before is booked now. */
   listed(market: Market): void {
+    const halts = this.#earlyHalts.get(market.ticker)
+    this.#earlyHalts.delete(market.ticker)
+    for (const [by, reason] of halts ?? []) this.#halt(market, by, reason)
     const early = this.#early.get(market.ticker)
     if (early === undefined) return
     this.#early.delete(market.ticker)
@@ -92,6 +96,7 @@ export class Live {
 
   /** An operator has looked: what is still wrong is found again. */
   resumed(): void {
+    this.#earlyHalts.clear()
     for (const market of this.#halts.keys()) this.#free(market, null, 'resumed by the operator')
   }
   /** A market that has paid may leave: false while something of ours is in it. */
@@ -104,6 +109,12 @@ export class Live {
     return true
   }
 
+  /** Whoever compares may know of a market before the feed tells of it: it is halted as soon as it is there. */
+  #haltedEarly({ type, ticker, reason, by }: Extract<News, { type: 'market-halted' | 'market-freed' }>): void {
+    const halts = this.#earlyHalts.get(ticker) ?? new Map<string, string>()
+    if (type === 'market-halted') this.#earlyHalts.set(ticker, halts.set(by ?? '', reason))
+    else if (by === undefined || (halts.delete(by) && halts.size === 0)) this.#earlyHalts.delete(ticker)
+  }
   #halt(market: Market, by: string, reason: string): void {
     const halts = this.#halts.get(market) ?? new Map<string, string>()
     this.#halts.set(market, halts)

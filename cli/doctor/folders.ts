@@ -3,6 +3,7 @@ import { closeSync, existsSync, fsyncSync, openSync, readdirSync, readFileSync, 
 import { dirname, join, resolve } from 'node:path'
 import { EXIT } from '../exit.ts'
 import { readHalt } from '../halt.ts'
+import { readSnapshot } from '../session-status.ts'
 import { fine, problem, warning, type Finding } from './finding.ts'
 import { sizeText } from './machine.ts'
 
@@ -114,9 +115,18 @@ function isAlive(process_: number): boolean {
   }
 }
 /** A manifest that says so, or a log with segments in it. */
+function hasEnded(path: string): boolean {
+  try {
+    return readSnapshot(path).ended !== null
+  } catch {
+    return false
+  }
+}
 function isGrowing(path: string): boolean {
   try {
     if (!statSync(path).isDirectory()) return false
+    // A live session keeps its log when it ends: it may go on.
+    if (hasEnded(path)) return false
     if (existsSync(join(path, 'log')) && readdirSync(join(path, 'log')).some((name) => /^\d+\.log$/.test(name))) return true
     const manifest = join(path, 'manifest.json')
     return existsSync(manifest) && 'growing' in (JSON.parse(readFileSync(manifest, 'utf8')) as object)

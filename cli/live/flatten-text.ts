@@ -54,6 +54,19 @@ export function planText({ dir, environment, subaccount }: LivePlace, { markets,
   return lines.join('\n')
 }
 
+/** What is closed beyond what the session says that it holds: a subaccount has one position in a market, whoever made it. */
+export function beyondText({ markets }: FlattenPlan, own: readonly { readonly market: string; readonly position: number }[]): string[] {
+  const other = markets.filter((m) => Math.round((own.find((p) => p.market === m.ticker)?.position ?? 0) * 100) !== m.position)
+  return other.length === 0
+    ? []
+    : [
+        `NOTICE    not all of it is what the session last said to hold (${other
+          .slice(0, 5)
+          .map((m) => `${m.ticker} ${contracts(m.position)}, by the session ${own.find((p) => p.market === m.ticker)?.position ?? 0}`)
+          .join('; ')}${other.length > 5 ? ` and ${other.length - 5} more` : ''}): the whole subaccount is closed`,
+      ]
+}
+
 export function fillText({ dir }: LivePlace, { plan, orders, fills, left, log }: FlattenData): string {
   const rows = plan.markets.map((m) => {
     const own = fills.filter((f) => f.ticker === m.ticker)

@@ -14,7 +14,7 @@ import { lifeOf } from '../session-status.ts'
 import { LIVE_CEILINGS } from '../config/live.ts'
 import { confirmed } from './confirm.ts'
 import { flattenPlan, type FlattenMarket, type FlattenPlan } from './flatten-plan.ts'
-import { dollarsText, fillText, planText } from './flatten-text.ts'
+import { beyondText, dollarsText, fillText, planText } from './flatten-text.ts'
 import { takeLock, type LiveLock } from './lock.ts'
 import { OperatorLog } from './operator-log.ts'
 import { reach, snapshotOf, type KeyArguments, type LivePlace } from './place.ts'
@@ -123,12 +123,13 @@ async function close(
     }
   const count = plan.markets.length
   const phrase = `FLATTEN ${count} markets ${dollarsText(plan.cost)}`
+  const shown = [planText(place, plan, request.collar), ...beyondText(plan, snapshotOf(place.dir)?.positions ?? [])].join('\n')
   if (request.dryRun)
     return {
       data,
-      text: `DRY RUN: nothing was sent but reads\n${planText(place, plan, request.collar)}\nit would need --confirm "${phrase}"`,
+      text: `DRY RUN: nothing was sent but reads\n${shown}\nit would need --confirm "${phrase}"`,
     }
-  request.show(planText(place, plan, request.collar))
+  request.show(shown)
   await confirmed(request.confirm, phrase, (said) => accepts(said, count, plan.cost))
   if (!may()) throw new UsageError('the session was resumed meanwhile: nothing was sent', EXIT.gate, 'SESSION_RUNS')
 

@@ -5,11 +5,13 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { readRun } from '../../data/run.ts'
-import { readInputs } from '../../data/session-inputs.ts'
+import { readInputs, type SessionInput } from '../../data/session-inputs.ts'
+import type { News } from '../../engine/news.ts'
 import type { FillModelName, SessionHeader, SessionRecord } from '../../engine/session.ts'
 import type { Beside, LiveParts } from '../../reports/live/parts.ts'
 import { compare, lookAt, type Compared } from '../diverge/compared.ts'
 import { failureOf, UsageError } from '../exit.ts'
+import { flattenedSince, type FlattenedFill } from './beside.ts'
 import { sessionFiles } from './session-files.ts'
 
 export type PartOptions = {
@@ -27,13 +29,14 @@ export async function liveParts(dir: string, record: SessionRecord, { paper, fil
     return null
   }
   const beside = paper === null ? await paperBeside(dir, record) : await named(paper, record)
+  const unbooked = async (): Promise<Pick<LiveParts, 'unbooked'>> => ({ unbooked: unbookedOf(dir, await readInputs(dir)) })
   let compared: Compared
   try {
     compared = await compare(await lookAt(dir), null, decode)
   } catch (error) {
     if (error instanceof UsageError) throw error
     const why = `the session's own tape could not be run: ${failureOf(error).message}`
-    return { inputs: await readInputs(dir), backtest: { missing: why }, paper: beside, models: { missing: why } }
+    return { inputs: await readInputs(dir), backtest: { missing: why }, paper: beside, models: { missing: why }, ...(await unbooked()) }
   }
   const order = compared.models.map((m) => m.summary)
   const wanted = fills ?? compared.nearest ?? order[0]?.model ?? null
@@ -46,7 +49,15 @@ export async function liveParts(dir: string, record: SessionRecord, { paper, fil
       compared.nearest === null
         ? { missing: 'No order was at the venue: there is nothing to compare.' }
         : [...(nearest === undefined ? [] : [nearest]), ...order.filter((m) => m !== nearest)],
+    ...(await unbooked()),
   }
+}
+/** What `flatten` did and the session has not heard of: it does when it goes on. */
+function unbookedOf(dir: string, inputs: readonly SessionInput[]): readonly FlattenedFill[] {
+  const booked = new Set(
+    inputs.flatMap(({ kind, detail }) => (kind === 'news' && 'trade' in (detail as News) ? [(detail as { trade: string }).trade] : [])),
+  )
+  return flattenedSince(dir, 0).filter((f) => !booked.has(f.trade))
 }
 
 function backtestOf({ free, warnings, nearest }: Compared, wanted: FillModelName | null): Beside {

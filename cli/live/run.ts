@@ -68,6 +68,8 @@ export const runCommand: CommandModule<object, RunArguments> = {
 }
 
 async function live(said: RunArguments, ends: Signals): Promise<Outcome<RunData>> {
+  if (said.unwatched?.trim() === '')
+    throw new UsageError('--unwatched needs a reason, as in --unwatched "rehearsal at the local exchange": it is kept')
   const { liveSettings } = await import('./settings.ts')
   const { parseDuration } = await import('../options.ts')
   const { readLivePlan, runLive } = await import('./course.ts')

@@ -54,7 +54,7 @@ export const watchCommand: CommandModule<object, WatchArguments> = {
 }
 
 async function watch(argv: WatchArguments): Promise<Outcome<WatchData | { readonly dryRun: true }>> {
-  const { placeOf, reach } = await import('./place.ts')
+  const { placeOf, reach, snapshotOf } = await import('./place.ts')
   const { commandChannel, commandOf, webhookChannel, webhookOf } = await import('./messenger.ts')
   const { readWatch, watchAlive } = await import('./watch-file.ts')
   const dir = await sessionDir(argv.session, argv, true)
@@ -73,6 +73,8 @@ async function watch(argv: WatchArguments): Promise<Outcome<WatchData | { readon
     const { WatchSession } = await import('./watch-session.ts')
     const say = (text: string): void => void process.stderr.write(`${new Date().toISOString()} ${text}\n`)
     const keyOwn = line.keyId !== place.keyId
+    const ended = snapshotOf(dir)?.ended ?? null
+    if (ended !== null) say(`${dir} has ended (${ended}): it is watched for when it goes on; name another session if that is not the one`)
     const session = new WatchSession({
       place,
       kalshi: line.kalshi,

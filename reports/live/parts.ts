@@ -8,6 +8,8 @@ import type { LiveInput } from './facts.ts'
 /** Another session of the same strategy: on the same tape (backtest), or over the same time (paper). `note`: what it is, in a few words. */
 export type Beside = { readonly record: SessionRecord; readonly note: string } | { readonly missing: string }
 export type LiveParts = {
+  /** Fills by which the operator closed positions, and that the record does not have (yet). */
+  readonly unbooked?: readonly { readonly quantity: number }[]
   readonly inputs: readonly LiveInput[]
   readonly backtest: Beside
   readonly paper: Beside

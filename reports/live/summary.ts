@@ -47,6 +47,8 @@ export type LiveSummary = {
   /** `outside`: by nobody of the session. `closed`: by the operator's `flatten`. */
   readonly outside: OutsideFills
   readonly closed: OutsideFills
+  /** Closed by the operator, and not in the record. */
+  readonly unbooked: { readonly fills: number; readonly contracts: number }
   readonly models: readonly ModelSummary[] | { readonly missing: string }
 }
 
@@ -79,6 +81,7 @@ export function liveSummary(
     operator: operatorOf(record),
     segments: facts.segments,
     outside: outsideOf(facts.foreign.filter((f) => f.by === undefined)),
+    unbooked: { fills: parts.unbooked?.length ?? 0, contracts: (parts.unbooked ?? []).reduce((a, f) => a + f.quantity, 0) },
     closed: outsideOf(facts.foreign.filter((f) => f.by !== undefined)),
     models: parts.models,
   }
@@ -119,6 +122,7 @@ export function liveWarnings({
   reconciliations,
   outside,
   closed,
+  unbooked,
   incidents,
   segments,
   sideBySide: { columns },
@@ -134,6 +138,10 @@ export function liveWarnings({
   if (outside.fills > 0)
     out.push(
       `${plural(outside.fills, 'fill')} of the account (${contracts(outside.contracts)} contracts) ${outside.fills === 1 ? 'was' : 'were'} made by nobody of this session: booked to the owner "outside", counted in every total, and no strategy's doing.`,
+    )
+  if (unbooked.fills > 0)
+    out.push(
+      `The operator closed positions after the end (flatten): ${plural(unbooked.fills, 'fill')}, ${contracts(unbooked.contracts)} contracts, which are NOT in these books: they enter when the session goes on.`,
     )
   if (closed.fills > 0)
     out.push(

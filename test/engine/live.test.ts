@@ -350,6 +350,24 @@ describe('a live session', () => {
     expect(s.words().join('\n')).toContain('disagreed fill of order 0, whose market has been paid')
   })
 
+  it('halts a market that was halted before the feed told of it, until whoever halted it frees it', () => {
+    const halted = (ticker: string, by?: string): News => ({
+      type: 'market-halted',
+      ticker,
+      reason: 'not ours',
+      ...(by === undefined ? {} : { by }),
+    })
+    const s = scene()
+    s.news(agreed, halted('KXLIVE-E-B', 'reconciliation'), halted('KXLIVE-E-C', 'reconciliation'), halted('KXLIVE-E-D'))
+    s.news({ type: 'market-freed', ticker: 'KXLIVE-E-C', reason: 'agreed', by: 'reconciliation' })
+    s.news({ type: 'market-freed', ticker: 'KXLIVE-E-D', reason: 'agreed', by: 'somebody else' })
+    for (const [k, x] of ['B', 'C', 'D'].entries()) s.status('', Kind.CATALOG, catalog(`KXLIVE-E-${x}`), k + 1)
+    const of = (x: string): string | null | undefined => s.engine.markets.get(`KXLIVE-E-${x}`)?.halted
+    expect([of('B'), of('C'), of('D')]).toEqual(['not ours', null, 'not ours'])
+    s.news({ type: 'market-freed', ticker: 'KXLIVE-E-B', reason: 'agreed', by: 'reconciliation' })
+    expect(of('B')).toBeNull()
+  })
+
   it('books what others did in a market that the feed had not told of, as soon as it does', () => {
     const s = scene()
     s.news(agreed, {
