@@ -53,6 +53,7 @@ export class LiveSession {
   #last: number
   /** No row is earlier. */
   #floor: number
+  #ran: number
   rows = 0
   /** Rows whose time had to be set later: the feed was later than its word. */
   moved = 0
@@ -66,11 +67,12 @@ export class LiveSession {
     this.#parts = parts
     this.#last = parts.from
     this.#floor = parts.from
+    this.#ran = parts.from
   }
 
-  /** µs: no later row is earlier, and everything due before it has happened. */
+  /** µs: everything due before it has happened, and no more. A row that the tape did not take moved the floor and nothing else. */
   get ran(): number {
-    return this.#floor
+    return this.#ran
   }
   get room(): boolean {
     return this.#own.length < OWN_MAX
@@ -122,6 +124,7 @@ export class LiveSession {
     const time = Math.max(now, this.#floor)
     port.keep(time, news)
     this.#floor = time + 1
+    this.#ran = this.#floor
     this.#parts.turn(() => {
       port.enter(time, news)
       this.#parts.flush?.()
@@ -141,6 +144,7 @@ export class LiveSession {
     this.#release(horizon)
     if (horizon <= this.#last) return
     this.#floor = Math.max(this.#floor, horizon + 1)
+    this.#ran = this.#floor
     const { engine, turn } = this.#parts
     if (engine !== null) turn(() => engine.tick(horizon))
   }
@@ -183,7 +187,10 @@ export class LiveSession {
     pushRow(b, this.#floor, own.timeVenue, -1, own.kind, Flag.LAST, 0, 0, 0, own.detail)
     if (own.kind === Kind.EXTERNAL) this.externals++
     if (run) this.#pass(b)
-    else this.#parts.recorder.write(b)
+    else {
+      this.#parts.recorder.write(b)
+      this.#ran = this.#floor
+    }
     own.done?.()
   }
   #pass(batch: Batch): void {
@@ -191,11 +198,13 @@ export class LiveSession {
     recorder.write(batch)
     const last = batch.time[batch.length - 1] as number
     this.#last = last
+    this.#ran = this.#floor
     this.rows += batch.length
     if (engine === null) return
     if (flush === undefined) return turn(() => engine.run(batch))
     // An instant is over when the next row is later. Nobody who trades waits for it: later rows are later, by as much as it takes.
     this.#floor = last + 2
+    this.#ran = this.#floor
     turn(() => {
       engine.run(batch)
       engine.tick(last + 1)

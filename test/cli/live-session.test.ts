@@ -59,6 +59,30 @@ describe('rows of our own', () => {
     ])
   })
 
+  it('that the tape did not take are no time that passed: who lives the session again comes as far as it came', () => {
+    const clock = { at: 1_000_000, now: () => clock.at }
+    let full = false
+    const write = (): boolean => {
+      if (full) throw new Error('the disk is full')
+      return true
+    }
+    const live = new LiveSession({ engine: null, recorder: { write }, clock, lag: 100, turn: (body) => body(), numbersFrom: 0, from: 0 })
+    const [batch, later] = [1_000_000, 1_000_900].map(
+      (time) => [...batchesOf([{ ...(randomTape({ seed: 1, rows: 1, markets: 1 }).rows[0] as Row), time }], 1)][0] as Batch,
+    )
+    live.take(batch as Batch)
+    expect(live.ran).toBe(1_000_000)
+    clock.at = 1_000_500
+    live.tick()
+    expect(live.ran).toBe(1_000_401)
+    full = true
+    clock.at = 1_001_000
+    expect(() => live.take(later as Batch)).toThrow('full')
+    expect(() => live.close('the disk is full')).toThrow('full')
+    expect(() => live.mark('the disk is full')).toThrow('full')
+    expect(live.ran).toBe(1_000_401)
+  })
+
   it('are in order of time, of each series as given, and whoever goes on after any of them takes each once (property)', () => {
     const given = fc.array(
       fc.record({

@@ -114,7 +114,10 @@ describe.skipIf(!built)(`tapeline paper${built ? '' : ' (skipped: dist/ is not b
     expect(heard.length).toBeGreaterThan(250)
     expect(heard).toEqual(played.slice(at, at + heard.length).map((p) => ({ ...p, at: p.at + shift })))
     const span = [heard[0]?.at ?? 0, heard.at(-1)?.at ?? 0] as const
-    expect(trades(own, 0, ...span)).toEqual(trades(source, shift, ...span))
+    // Its trades are subscribed after its book: the first instants may lack one or two, and nothing after.
+    const [ours, theirs] = [trades(own, 0, ...span), trades(source, shift, ...span)]
+    expect(theirs.length - ours.length).toBeLessThanOrEqual(2)
+    expect(ours).toEqual(theirs.slice(theirs.length - ours.length))
     // The snapshot that it began with is the driving book of that moment.
     const since = source.findIndex((r) => r.kind === 'delta' && r.timeVenue === played[at]?.at)
     expect(bookAfter(own.slice(0, first))).toEqual(bookAfter(source.slice(0, since)))

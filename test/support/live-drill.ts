@@ -2,6 +2,7 @@
  * The drill of killed processes: a live session that is started, killed in the middle of what it does, and goes on, again and again. Owns the moments and the figures; hides nothing of what went wrong.
  * Invariant: the same seed chooses the same moments (what happens in them is the machine's).
  */
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { realNow } from '../../adapters/exchange/index.ts'
 import type { Random } from '../../adapters/practice/random.ts'
@@ -146,7 +147,8 @@ export class Drill {
     if (witness.flying.size > 0) figures.killsWithFlying++
     // It ended by itself before it was killed: that is what is looked for.
     if (code !== null) figures.exits.push(`kill ${figures.kills}: exit ${code} ${out.slice(0, 600)} ${err.slice(-300)}`)
-    this.begun ||= witness.lives.length > 0
+    // As the program sees it: a folder with a log is a session.
+    this.begun ||= existsSync(join(this.#room.dir, this.#session, 'log'))
     for (const w of ordersJudged(this.#room, witness)) if (!figures.wrong.includes(w)) figures.wrong.push(`kill ${figures.kills}: ${w}`)
   }
 
