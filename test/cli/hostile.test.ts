@@ -153,7 +153,7 @@ const DURING: Readonly<Record<string, Case>> = {
     text: /Memory is nearly full \(\d+ MB of \d+ MB\)/,
     handlers: `    onBook: (() => {
       const all: number[][] = []
-      return () => void all.push(new Array<number>(20_000).fill(0.5))
+      return () => void all.push(new Array<number>(8_000).fill(0.5))
     })(),`,
   },
 }
