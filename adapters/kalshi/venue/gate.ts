@@ -83,10 +83,14 @@ export type GateStatus = {
 type Waiting = {
   readonly intent: Intent
   readonly sequence: number
+  /** When it was decided, µs. */
+  readonly made: number
   readonly until: number
   readonly go: () => void
   readonly refuse: (why: string) => void
 }
+/** µs: what was decided longer ago adds no risk any more. */
+const AGE_MAX = 5 * SECOND
 const CLIENTS_MAX = 65_536
 /** A success that says nothing of an order: a portal in between, or a notice. Nothing new is tried for so long. */
 const UNREADABLE_PAUSE = 60 * SECOND
@@ -125,13 +129,13 @@ export class Gate {
     this.#transport.prepare()
   }
 
-  /** The one method. `sequence`: of the intent in the log. Never rejects. */
-  write(intent: Intent, sequence: number): Promise<Passed> {
+  /** The one method. `sequence`: of the intent in the log. `made`: when it was decided, µs. Never rejects. */
+  write(intent: Intent, sequence: number, made = this.#parts.clock.now()): Promise<Passed> {
     const request = requestOf(intent)
-    const why = this.#check(intent, sequence)
+    const why = this.#check(intent, sequence, made)
     if (why !== null) return Promise.resolve(this.#refusal(why))
-    if (this.#spend(intent, request)) return this.#send(intent, request, sequence)
-    return this.#wait(intent, request, sequence)
+    if (this.#spend(intent, request)) return this.#send(intent, request, sequence, made)
+    return this.#wait(intent, request, sequence, made)
   }
   /** Creates and amends that are not on a socket yet never leave: called when the kill flag is set, so that nobody waits for the next check. */
   stopCreates(): void {
@@ -179,13 +183,15 @@ export class Gate {
   // ---------------------------------------------------------------------------------------------- checks
 
   /** Why it may not leave, or null. Everything that a moment can change is asked here, again right before the first byte. */
-  #permit(intent: Intent, sequence: number): string | null {
+  #permit(intent: Intent, sequence: number, made: number): string | null {
     const { holdsLock, killed, synced, permits } = this.#parts
     if (!holdsLock()) return 'lock'
     if (isReducing(intent)) return null
     if (killed() !== null) return 'kill'
     if (this.#frozen !== null && this.#parts.clock.now() < this.#frozenUntil) return this.#frozen
     if (!(sequence <= synced())) return 'unsynced'
+    // A process that stood still wakes with what it decided before: the market is another.
+    if (this.#parts.clock.now() - made > AGE_MAX) return 'stale'
     // A brake adds no risk: it is made ready before anything is permitted.
     if (isBrake(intent)) return null
     const permit = permits()
@@ -194,8 +200,8 @@ export class Gate {
     if (adds && !(this.#parts.clock.now() < this.#closing(intent.ticker))) return 'close'
     return null
   }
-  #check(intent: Intent, sequence: number): string | null {
-    const why = this.#permit(intent, sequence)
+  #check(intent: Intent, sequence: number, made: number): string | null {
+    const why = this.#permit(intent, sequence, made)
     if (why !== null) return why
     if (intent.kind === 'create') return this.#checkCreate(intent)
     return intent.kind === 'amend' ? this.#checkCaps(intent) : null
@@ -242,14 +248,15 @@ export class Gate {
     return budget.writes.spend(clock.now(), request.shard, this.#cost(request), reducing, ordersOpen())
   }
   /** What takes away risk waits as long as it must; everything else for a moment, and then its strategy decides anew on the book of that time. */
-  #wait(intent: Intent, request: WriteRequest, sequence: number): Promise<Passed> {
+  #wait(intent: Intent, request: WriteRequest, sequence: number, made: number): Promise<Passed> {
     const until = isReducing(intent) ? Infinity : this.#parts.clock.now() + this.#patience
     return new Promise((resolve) => {
       this.#waiting.push({
         intent,
         sequence,
         until,
-        go: () => void this.#send(intent, request, sequence).then(resolve),
+        made,
+        go: () => void this.#send(intent, request, sequence, made).then(resolve),
         refuse: (why) => resolve(this.#refusal(why)),
       })
       this.#serve()
@@ -273,7 +280,7 @@ export class Gate {
           w.refuse('tokens')
         } else if (free <= now && !(blocked && !reducing)) {
           leave()
-          const why = this.#check(w.intent, w.sequence)
+          const why = this.#check(w.intent, w.sequence, w.made)
           if (why !== null) w.refuse(why)
           else {
             budget.writes.spend(now, request.shard, cost, reducing, ordersOpen())
@@ -291,7 +298,7 @@ export class Gate {
   // ---------------------------------------------------------------------------------------------- the write
 
   /** Everything was checked in this very turn. */
-  #send(intent: Intent, request: WriteRequest, sequence: number): Promise<Passed> {
+  #send(intent: Intent, request: WriteRequest, sequence: number, made: number): Promise<Passed> {
     const reducing = isReducing(intent)
     if (intent.kind === 'create') this.remember(intent.client)
     if (intent.kind === 'create' || intent.kind === 'amend') this.#recent.push(this.#parts.clock.now())
@@ -300,7 +307,7 @@ export class Gate {
     const passage = this.#transport.send(request, {
       urgent: reducing,
       stop: reducing ? undefined : this.#stopper(),
-      mayLeave: () => (stopped = this.#permit(intent, sequence)) === null,
+      mayLeave: () => (stopped = this.#permit(intent, sequence, made)) === null,
       timeout: this.#timeout,
     })
     return passage.then((result) => {

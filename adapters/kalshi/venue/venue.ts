@@ -135,7 +135,7 @@ export class KalshiVenue implements Venue {
     const synced = clock.now()
     for (const { intent, sequence } of intents) {
       this.#flying++
-      this.#write(intent, sequence)
+      this.#write(intent, sequence, made)
         .then((passed) => this.#came(intent, passed, made, synced))
         .catch((error: unknown) => this.#parts.failed(error))
     }
@@ -265,14 +265,14 @@ export class KalshiVenue implements Venue {
     await this.#sync()
     const synced = clock.now()
     this.#flying++
-    const passed = await this.#write(intent, sequence)
+    const passed = await this.#write(intent, sequence, made)
     this.#came(intent, passed, made, synced)
     return passed
   }
   /** What the gate cannot even put into words has not left. */
-  async #write(intent: Intent, sequence: number): Promise<Passed> {
+  async #write(intent: Intent, sequence: number, made: number): Promise<Passed> {
     try {
-      return await this.#parts.gate.write(intent, sequence)
+      return await this.#parts.gate.write(intent, sequence, made)
     } catch (error) {
       this.#parts.failed(error)
       const now = this.#parts.clock.now()

@@ -329,6 +329,9 @@ describe('the gate', () => {
     state.closes = world.clock.now() + 29 * SECOND
     expect(said(await gate.write(amend(0, 'v', 4000, 500), 1))).toBe('rejected gate:close')
     state.closes = Infinity
+    // Decided before a sleep.
+    expect(said(await gate.write(soon(order++), 1, world.clock.now() - 6 * SECOND))).toBe('rejected gate:stale')
+    expect(said(await gate.write(cancel(0, 'v'), 1, world.clock.now() - 6 * SECOND))).toBe('acknowledged')
     state.killed = 'by hand'
     expect(said(await gate.write(decrease(0, 'v', 100), 1))).toBe('rejected gate:kill')
     const trigger: Intent = { kind: 'group-trigger', command: null, attempt: 1, group: 'og', shard: 0, subaccount: 0 }
